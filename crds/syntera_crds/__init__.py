@@ -1,0 +1,5 @@
+"""The resources of Syntera and what its parts agree on: pydantic models, and nothing that talks to anything.
+
+`v1alpha1` holds the kinds that people write, `contract` what the operator and a tenant's runtime say to each other.
+This package imports nothing of ours and no client library.
+"""

@@ -1,0 +1,102 @@
+"""What the operator publishes for an Agent and a runtime serves: complete, resolved, without secrets.
+
+Readers ignore fields that they do not know, so that old and new pods live side by side during an upgrade; hence a new
+field always has a default that means "as before".
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+
+class _Published(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+    )
+
+
+class SecretKey(_Published):
+    """One entry of a Secret in the tenant's namespace. The value is read by the runtime, never by the operator."""
+
+    name: str
+    key: str
+
+
+class HeaderFromSecret(_Published):
+    """An HTTP header whose value comes from a Secret."""
+
+    name: str
+    secret: SecretKey
+
+
+class ModelCandidate(_Published):
+    """One model to ask. The first candidate that answers wins; the others are its fallbacks, in order."""
+
+    endpoint: str
+    """Name of the Tenant's model endpoint."""
+    base_url: str
+    model: str
+    """The model's name, as the endpoint knows it."""
+    timeout_seconds: float
+    api_key: SecretKey | None = None
+    """None: the endpoint asks for no key."""
+    headers: dict[str, str] = {}
+    headers_from: list[HeaderFromSecret] = []
+    ca_bundle: str | None = None
+    """PEM certificates to trust for this endpoint instead of the public ones."""
+    proxy_url: str | None = None
+    max_tokens_parameter: str = "max_completion_tokens"
+    """How the endpoint calls the bound on output tokens: `max_tokens` or `max_completion_tokens`."""
+    temperature: float | None = None
+    top_p: float | None = None
+    max_output_tokens: int | None = None
+    parameters: dict[str, Any] = {}
+    """Further fields of the request body, passed through as they are."""
+
+
+class AgentConfig(_Published):
+    """Everything a runtime needs to serve one Agent."""
+
+    name: str
+    uid: str
+    """The Agent object's uid: an agent deleted and made anew is another one."""
+    revision: int
+    """Grows by one with every effective change."""
+    display_name: str
+    description: str = ""
+    instructions: str
+    """Rendered: no template expression is left in it."""
+    models: list[ModelCandidate]
+    """At least one."""
+    greeting: str | None = None
+    suggestions: list[str] = []
+    history_messages: int = 30
+    """How many of the newest messages of a conversation the model sees, the new one included."""
+
+    def digest(self) -> str:
+        """Hash of everything but the revision, 32 hexadecimal digits: equal digests mean equal behaviour.
+
+        Only the writer computes it, and publishes it beside the configuration: a reader of another release may know
+        other fields and would get another hash, so it hands on the published one.
+        """
+        content = self.model_dump(mode="json", by_alias=True, exclude={"revision"})
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+    def to_json(self) -> str:
+        """The text of the published ConfigMap's entry; the same configuration always gives the same text."""
+        return self.model_dump_json(by_alias=True, exclude_defaults=True)
+
+    def secret_names(self) -> set[str]:
+        """Names of the Secrets that the runtime must be able to read."""
+        keys = [candidate.api_key for candidate in self.models if candidate.api_key]
+        keys += [header.secret for candidate in self.models for header in candidate.headers_from]
+        return {key.name for key in keys}

@@ -1,0 +1,81 @@
+"""Names that more than one part of Syntera must spell alike: labels, annotations, objects, ports, keys and paths.
+
+A name that only one module uses stays in that module.
+"""
+
+from uuid import UUID
+
+GROUP = "syntera.io"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+MANAGED_BY = "syntera-operator"
+COMPONENT_LABEL = "app.kubernetes.io/component"
+NAME_LABEL = "app.kubernetes.io/name"
+PART_OF_LABEL = "app.kubernetes.io/part-of"
+
+TENANT_LABEL = f"{GROUP}/tenant"
+"""On a tenant's namespace and on everything the operator makes in it; the value is the Tenant's name."""
+PUBLISHED_LABEL = f"{GROUP}/published"
+"""On published ConfigMaps; the value is the kind in lower case, for example `agent`."""
+USABLE_LABEL = f"{GROUP}/usable"
+"""On Secrets: `"true"` lets Tenants and Agents of the namespace refer to it; `"false"` marks the operator's own."""
+
+APPLIED_HASH_ANNOTATION = f"{GROUP}/applied-hash"
+"""On everything the operator applies: the hash of the desired object, so that an unchanged one is not written again."""
+ABANDON_STORES_ANNOTATION = f"{GROUP}/abandon-stores"
+"""On a Tenant that is being deleted: `"true"` releases the finalizer although a store could not be cleaned."""
+TENANT_FINALIZER = f"{GROUP}/tenant"
+
+TENANT_FIELD_MANAGER = "syntera-tenant"
+AGENT_FIELD_MANAGER = "syntera-agent"
+
+LEASE_NAME = f"operator.{GROUP}"
+
+RUNTIME = "syntera-runtime"
+"""Name of a tenant's runtime ServiceAccount, Role, RoleBinding, Deployment, Service, autoscaler and disruption budget."""
+RUNTIME_COMPONENT = "runtime"
+OPERATOR_BINDING = "syntera-operator"
+"""Name of the RoleBinding that gives the operator its rights in a tenant's namespace."""
+EXPOSURE = "syntera"
+"""Name of a tenant's Ingress or HTTPRoute."""
+QUOTA = "syntera"
+"""Name of a tenant's ResourceQuota and LimitRange."""
+
+STORES_SECRET = "syntera-stores"
+POSTGRESQL_URL_KEY = "postgresql-url"
+REDIS_URL_KEY = "redis-url"
+ADMIN_SECRET = "syntera-admin"
+ADMIN_API_KEY_KEY = "api-key"
+
+STORES_DIR = "/var/run/syntera/stores"
+"""Where the Secret of the stores is mounted in a tenant's pods, one file per key."""
+
+PUBLIC_PORT = 8080
+INTERNAL_PORT = 8081
+
+AGENT_CONFIG_KEY = "agent.json"
+"""Entry of a published ConfigMap that holds the `AgentConfig`."""
+DIGEST_KEY = "digest"
+"""Entry of a published ConfigMap that holds the configuration's digest."""
+
+
+def published_agent_name(agent: str) -> str:
+    """The name of the ConfigMap that holds the published configuration of an Agent."""
+    return f"agent-{agent}"
+
+
+def internal_audience(tenant_id: UUID) -> str:
+    """The audience of the operator's tokens for one tenant's internal API; another tenant refuses them."""
+    return f"runtime.{tenant_id}.{GROUP}"
+
+
+def tenant_login(tenant_id: UUID) -> str:
+    """The tenant's login in PostgreSQL and Redis; opaque, because role names are visible to every tenant."""
+    return f"t_{tenant_id.hex}"
+
+
+def redis_key_prefix(tenant_id: UUID) -> str:
+    """What every key and channel of the tenant in Redis begins with."""
+    return f"t:{tenant_id.hex}:"

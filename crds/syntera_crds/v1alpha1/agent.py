@@ -1,0 +1,144 @@
+"""The kind Agent: who answers a tenant's customers, with which model and which instructions."""
+
+from typing import Annotated, ClassVar, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from .common import (
+    AGE_COLUMN,
+    NAME_RULE,
+    ConfigMapKeyRef,
+    JsonObject,
+    KindInfo,
+    Model,
+    Name,
+    PrinterColumn,
+    Resource,
+    Status,
+    ready_column,
+    rule,
+    rules,
+)
+
+MAX_INSTRUCTIONS_LENGTH = 32768
+
+
+class InstructionsSource(Model):
+    """Where long instructions come from."""
+
+    config_map_key_ref: ConfigMapKeyRef
+    """The entry of a ConfigMap in the tenant's namespace. A change of it takes effect like an edit of the Agent."""
+
+
+class Fallback(Model):
+    """A model that is asked when the ones before it cannot answer."""
+
+    endpoint: Name
+    """Name of one of the Tenant's model endpoints."""
+    name: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    """Name of the model. Default: the endpoint's chat model."""
+
+
+class ModelChoice(Model):
+    """Which model answers, and how."""
+
+    endpoint: Name | None = None
+    """Name of one of the Tenant's model endpoints. Default: the first."""
+    name: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    """Name of the model. Default: the endpoint's chat model."""
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    """Sampling temperature. Left out: the client's, else the endpoint's own default."""
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Nucleus sampling. Left out: the client's, else the endpoint's own default."""
+    max_output_tokens: Annotated[int, Field(ge=1, le=1000000)] | None = None
+    """Bound on the tokens of one answer; a client may ask for fewer, not for more. Left out: no bound of ours."""
+    parameters: JsonObject = {}
+    """Further fields of the request to the endpoint, passed through as they are, for example
+    `reasoning_effort: low`. Fields that Syntera sets itself cannot be set here."""
+    fallbacks: Annotated[list[Fallback], Field(max_length=4)] = []
+    """Models to ask, in this order, when the first cannot answer. They get the same sampling settings, but not
+    `parameters`."""
+
+
+class Memory(Model):
+    """What of a conversation the model sees."""
+
+    history_messages: Annotated[int, Field(ge=1, le=500)] = 30
+    """How many of the newest messages, the new one included. Default 30."""
+
+
+class AgentSpec(Model):
+    """What an agent is to be."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "has(self.instructions) != has(self.instructionsFrom)",
+                "set exactly one of instructions and instructionsFrom",
+            ),
+        )
+    )
+
+    display_name: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    """The agent's name for people. Default: the Agent's name."""
+    description: Annotated[str, Field(max_length=1024)] = ""
+    """What the agent is for, in a sentence; shown where agents are listed."""
+    instructions: Annotated[str, Field(min_length=1, max_length=MAX_INSTRUCTIONS_LENGTH)] | None = None
+    """What the model is told to be and do. May use `{{tenant.name}}`, `{{tenant.displayName}}`, `{{agent.name}}` and
+    `{{agent.displayName}}`."""
+    instructions_from: InstructionsSource | None = None
+    """Take the instructions from a ConfigMap, for long ones."""
+    model: ModelChoice = ModelChoice()
+    """Which model answers. Default: the Tenant's first endpoint and its chat model."""
+    greeting: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
+    """First message of every conversation, said by the agent. Left out: the customer begins."""
+    suggestions: Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=16)] = []
+    """Questions that a chat window may offer."""
+    memory: Memory = Memory()
+    """What of a conversation the model sees."""
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        if (self.instructions is None) == (self.instructions_from is None):
+            raise ValueError("set exactly one of instructions and instructionsFrom")
+        return self
+
+
+class AgentStatus(Status):
+    """What an agent is now."""
+
+    revision: Annotated[int, Field(ge=0)] | None = None
+    """Number of the published configuration; grows by one with every effective change."""
+    digest: str | None = None
+    """Hash of the published configuration."""
+    url: str | None = None
+    """Where the agent is found in the tenant's API."""
+
+
+class Agent(Resource):
+    """An assistant that talks to a tenant's customers."""
+
+    info: ClassVar[KindInfo] = KindInfo(
+        plural="agents",
+        singular="agent",
+        short_names=("agt",),
+        scope="Namespaced",
+        columns=(
+            ready_column("Ready", "status"),
+            ready_column("Status", "reason"),
+            PrinterColumn(name="Revision", json_path=".status.revision", type="integer", wide=True),
+            PrinterColumn(name="Model", json_path=".spec.model.name", wide=True),
+            PrinterColumn(name="URL", json_path=".status.url", wide=True),
+            ready_column("Message", "message", wide=True),
+            AGE_COLUMN,
+        ),
+        rules=(NAME_RULE,),
+    )
+
+    spec: AgentSpec
+    status: AgentStatus = AgentStatus()
+
+    @property
+    def display_name(self) -> str:
+        """The agent's name for people."""
+        return self.spec.display_name or self.metadata.name
