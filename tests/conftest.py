@@ -1,0 +1,21 @@
+"""What every test may use. Fixtures of one area live in that area's own folder; servers are started by `tests.support`."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.golden import Golden
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-data",
+        action="store_true",
+        help="rewrite the expected outputs in tests/data with what the code makes now; review them as a diff",
+    )
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """Compares text with a file below tests/data, or rewrites that file with `--update-data`."""
+    return Golden(Path(__file__).parent / "data", update=request.config.getoption("--update-data"))
