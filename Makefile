@@ -1,0 +1,84 @@
+# Everything a developer or CI does here. `make help` lists the targets.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# uv makes and fills the virtual environment; its own version is pinned here because no lock file can hold it.
+UV_VERSION := 0.13.8
+SETUP := $(VENV)/.ready
+LOCKED := operator runtime cli
+COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command 'make lock' $(COMPILE_OPTIONS)
+
+##@ Setting up
+
+.PHONY: setup
+setup: $(SETUP) ## make the virtual environment with everything that development needs
+
+$(SETUP): locks/dev.txt pyproject.toml
+	@echo "→ virtual environment in $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with PYTHON=..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "the venv module is missing: on Debian and Ubuntu, apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement locks/dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+.PHONY: lock
+lock: ## write the lock files anew (UPGRADE=1: with the newest versions)
+	$(MAKE) lock-files COMPILE_OPTIONS='$(if $(UPGRADE),--upgrade)'
+
+.PHONY: lock-files
+lock-files:
+	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV); $(BIN)/python -m pip install --quiet uv==$(UV_VERSION); }
+	@for part in $(LOCKED); do echo "→ locks/$$part.txt"; $(COMPILE) --extra $$part pyproject.toml --output-file locks/$$part.txt; done
+	@echo "→ locks/dev-models.txt"; $(COMPILE) --group models --output-file locks/dev-models.txt
+	@echo "→ locks/dev.txt"; $(COMPILE) --all-extras --group dev pyproject.toml --output-file locks/dev.txt
+
+.PHONY: generate
+generate: $(SETUP) ## write everything that is generated from the models: CRDs, the chart's copy, the field reference
+	@$(BIN)/python -m syntera_crds.generate
+
+##@ Checking
+
+.PHONY: lint
+lint: $(SETUP) ## ruff, mypy, import directions, generated files
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/mypy
+	@$(BIN)/python -m syntera_crds.generate --check
+
+.PHONY: fix
+fix: $(SETUP) ## what ruff can mend by itself
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: check
+check: lint ## everything that needs no cluster, in a few minutes
+	@$(BIN)/pytest -m 'not api and not cluster'
+
+.PHONY: test
+test: lint ## everything: `check`, a real API server, and a whole cluster with pods (CLUSTER=current: the one of your kubeconfig)
+	@$(BIN)/python -m syntera_dev.build kube-apiserver kube-controller-manager etcd helm kubeconform >/dev/null
+	@$(BIN)/pytest -m 'not cluster'
+	@$(BIN)/pytest -m cluster
+
+##@ Running
+
+.PHONY: demo
+demo: $(SETUP) ## bring up a cluster, install Syntera, apply the samples and ask the sample agent a question
+	@$(BIN)/python -m syntera_dev.demo up
+
+.PHONY: demo-down
+demo-down: $(SETUP) ## remove what `make demo` made, the local cluster included
+	@$(BIN)/python -m syntera_dev.demo down
+
+##@ Help
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
