@@ -1,0 +1,130 @@
+"""The operator's settings, from environment variables `SYNTERA_<NAME>`.
+
+Read once, at start. An unknown `SYNTERA_` variable is an error: it is a typo.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_PREFIX = "SYNTERA_"
+
+
+class Peer(BaseModel):
+    """Pods on the other side of a network policy: those with all of `pod_labels` in namespaces with all of
+    `namespace_labels`; empty labels mean all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    namespace_labels: dict[str, str] = {}
+    pod_labels: dict[str, str] = {}
+
+
+class NetworkSettings(BaseModel):
+    """Who a tenant's pods may talk to beside the API server and their model endpoints."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dns: list[Peer] = [
+        Peer(namespace_labels={"kubernetes.io/metadata.name": "kube-system"}, pod_labels={"k8s-app": "kube-dns"})
+    ]
+    """The cluster's DNS servers."""
+    stores: list[Peer] = [Peer(namespace_labels={"kubernetes.io/metadata.name": "syntera-stores"})]
+    """PostgreSQL and Redis inside the cluster."""
+    store_cidrs: list[str] = []
+    """PostgreSQL and Redis outside the cluster, as address blocks."""
+    operator: list[Peer] = []
+    """The operator's pods, which ask runtimes over the internal port. Empty: all pods of the operator's namespace that
+    carry its name label."""
+    ingress: list[Peer] = [Peer(namespace_labels={"kubernetes.io/metadata.name": "ingress-nginx"})]
+    """Ingress or gateway controllers, which reach the public port where a tenant is exposed."""
+    prometheus: list[Peer] = [Peer(namespace_labels={"kubernetes.io/metadata.name": "monitoring"})]
+    """Prometheus servers, which read metrics from the internal port."""
+    clients: list[Peer] = []
+    """Further pods of the cluster that may use tenants' public ports."""
+
+
+class Settings(BaseSettings):
+    """Everything that an installation can set."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
+
+    operator_namespace: str
+    """Namespace that the operator runs in."""
+    service_account: str = "syntera-operator"
+    """Name of the operator's ServiceAccount."""
+    pod_name: str = "operator"
+    """Name of this pod, part of the Lease holder's identity."""
+
+    runtime_image: str
+    """Image of the tenants' runtimes."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    image_pull_secrets: list[str] = []
+    """Names of image pull Secrets in the tenants' namespaces."""
+    tenant_cluster_role: str
+    """ClusterRole that the operator binds itself to in each tenant's namespace."""
+
+    postgresql_url: str
+    """DSN of the operator's own login. A password in it is overruled by `postgresql_password_file`."""
+    postgresql_password_file: Path | None = None
+    """Read anew for each connection, so that a rotated password takes effect."""
+    tenant_postgresql_url: str | None = None
+    """Where tenants reach PostgreSQL, without login, if not where the operator does."""
+    tenant_connection_limit: Annotated[int, Field(ge=1)] = 20
+    """Connections that one tenant may hold open to PostgreSQL."""
+    redis_url: str
+    """URL of the operator's own Redis user. A password in it is overruled by `redis_password_file`."""
+    redis_password_file: Path | None = None
+    tenant_redis_url: str | None = None
+    """Where tenants reach Redis, without user, if not where the operator does."""
+    migrate_on_start: bool = True
+    """Whether the leader brings the database schema up to date."""
+
+    workers: Annotated[int, Field(ge=1, le=256)] = 16
+    """Objects that are reconciled at once."""
+    reconcile_timeout_seconds: Annotated[float, Field(gt=0)] = 120
+    """How long one reconcile may take before it is given up and tried again."""
+    resync_seconds: Annotated[float, Field(ge=10)] = 600
+    """How often every object is looked at although nothing happened."""
+
+    lease_seconds: Annotated[float, Field(ge=3)] = 15
+    """A leader that has not renewed its Lease for this long is replaced."""
+    lease_renew_seconds: Annotated[float, Field(gt=0)] = 10
+    """A leader that could not renew for this long writes nothing more and ends."""
+    lease_retry_seconds: Annotated[float, Field(gt=0)] = 2
+    """How often the leader renews; a standby looks twice as often."""
+
+    network: NetworkSettings = NetworkSettings()
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9090
+    """Prometheus metrics."""
+    probe_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """`/healthz` and `/readyz`."""
+
+    @model_validator(mode="after")
+    def _lease_times_are_ordered(self) -> Self:
+        if not self.lease_retry_seconds < self.lease_renew_seconds < self.lease_seconds:
+            raise ValueError("lease_retry_seconds < lease_renew_seconds < lease_seconds must hold")
+        return self
+
+    @property
+    def operator_subject(self) -> str:
+        """The operator as token issuers name it."""
+        return f"system:serviceaccount:{self.operator_namespace}:{self.service_account}"
+
+
+def load_settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        ValueError: a setting is missing, malformed or unknown.
+    """
+    known = {_PREFIX + field.upper() for field in Settings.model_fields}
+    unknown = sorted(name for name in os.environ if name.startswith(_PREFIX) and name not in known)
+    if unknown:
+        raise ValueError(f"unknown settings: {', '.join(unknown)}")
+    return Settings()
