@@ -1,0 +1,5 @@
+"""An offline stand-in for a model endpoint: it speaks the OpenAI protocol and answers by rule, not by intelligence.
+
+It lets the demo run without a key and gives tests a server whose answers, delays and failures they choose. It is never a
+part of an installation, keeps what it received in memory (API keys included), and imports nothing of the product.
+"""
