@@ -1,0 +1,92 @@
+"""Each part installs alone, from its own lock file, and imports with nothing but its own dependencies."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+UV = Path(sys.executable).with_name("uv")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the distribution and what must not come with it."""
+
+    extra: str
+    package: str
+    foreign: tuple[str, ...]
+    """Import names of other parts' dependencies."""
+
+
+PARTS = [
+    Part("operator", "syntera_operator", ("fastapi", "openai", "uvicorn", "typer", "kubernetes")),
+    Part("runtime", "syntera_runtime", ("kopf", "alembic", "sqlalchemy", "typer", "kubernetes")),
+    Part("cli", "syntera_cli", ("kopf", "fastapi", "openai", "asyncpg", "orjson")),
+]
+
+IMPORT_EVERYTHING = """
+import importlib, pkgutil, sys
+package = importlib.import_module(sys.argv[1])
+for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+    if ".migrations" not in module.name and not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
+PRESENT = "import importlib.util, sys; print(*[name for name in sys.argv[1:] if importlib.util.find_spec(name)])"
+
+
+def run(*words: str | Path) -> str:
+    """The output of a program that has to end well."""
+    finished = subprocess.run([str(word) for word in words], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.extra)
+def test_part_installs_alone(part: Part, wheel: Path, tmp_path: Path) -> None:
+    run(UV, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv")
+    python = tmp_path / "venv" / "bin" / "python"
+    run(
+        UV,
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        python,
+        "--require-hashes",
+        "-r",
+        ROOT / "locks" / f"{part.extra}.txt",
+    )
+    run(UV, "pip", "install", "--quiet", "--python", python, "--no-deps", wheel)
+
+    run(python, "-W", "error", "-c", IMPORT_EVERYTHING, part.package)
+    assert run(python, "-c", PRESENT, *part.foreign).split() == []
+
+
+@pytest.mark.parametrize("lock", sorted((ROOT / "locks").glob("*.txt")), ids=lambda lock: lock.name)
+def test_lock_file_names_hashes_and_no_index(lock: Path) -> None:
+    text = lock.read_text()
+
+    assert "--hash=sha256:" in text
+    assert "://" not in text
+
+
+def test_lock_files_follow_pyproject(tmp_path: Path) -> None:
+    """A dependency added to pyproject.toml but not locked would be missing in the images."""
+    for extra in ("operator", "runtime", "cli"):
+        copy = tmp_path / f"{extra}.txt"
+        copy.write_text((ROOT / "locks" / f"{extra}.txt").read_text())
+        run(
+            UV, "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--python-version", "3.11",
+            "--custom-compile-command", "make lock", "--extra", extra, "pyproject.toml", "--output-file", copy,
+        )  # fmt: skip
+        assert copy.read_text() == (ROOT / "locks" / f"{extra}.txt").read_text(), "run `make lock`"
