@@ -1,14 +1,12 @@
 """The kind Agent: who answers a tenant's customers, with which model and which instructions."""
 
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field
 
 from .common import (
     AGE_COLUMN,
-    NAME_RULE,
     ConfigMapKeyRef,
-    JsonObject,
     KindInfo,
     Model,
     Name,
@@ -16,11 +14,48 @@ from .common import (
     Resource,
     Status,
     ready_column,
-    rule,
-    rules,
 )
+from .rules import Rule
 
 MAX_INSTRUCTIONS_LENGTH = 32768
+
+
+# What the runtime puts into the request itself, with the types that make the fields visible to CEL.
+_LIST = {"type": "array", "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+_RESERVED: dict[str, dict[str, Any]] = {
+    "functions": _LIST,
+    "max_completion_tokens": {"type": "integer"},
+    "max_tokens": {"type": "integer"},
+    "messages": _LIST,
+    "model": {"type": "string"},
+    "n": {"type": "integer"},
+    "stream": {"type": "boolean"},
+    "stream_options": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+    "temperature": {"type": "number"},
+    "tools": _LIST,
+    "top_p": {"type": "number"},
+}
+RESERVED_PARAMETERS = frozenset(_RESERVED)
+Parameters = Annotated[
+    dict[str, Any],
+    Field(
+        max_length=32,
+        json_schema_extra={
+            "x-kubernetes-preserve-unknown-fields": True,
+            "properties": {
+                name: {**schema, "description": "Set by Syntera; cannot be set here."}
+                for name, schema in _RESERVED.items()
+            },
+        },
+    ),
+    Rule(
+        " && ".join(f"!has(self.{name})" for name in _RESERVED),
+        f"must not hold {', '.join(_RESERVED)}: Syntera sets these itself; name, temperature, topP and"
+        " maxOutputTokens have fields of their own beside parameters",
+        holds=lambda parameters: all(parameters.get(name) is None for name in RESERVED_PARAMETERS),
+        reason="FieldValueForbidden",
+    ),
+]
 
 
 class InstructionsSource(Model):
@@ -52,7 +87,7 @@ class ModelChoice(Model):
     """Nucleus sampling. Left out: the client's, else the endpoint's own default."""
     max_output_tokens: Annotated[int, Field(ge=1, le=1000000)] | None = None
     """Bound on the tokens of one answer; a client may ask for fewer, not for more. Left out: no bound of ours."""
-    parameters: JsonObject = {}
+    parameters: Parameters = {}
     """Further fields of the request to the endpoint, passed through as they are, for example
     `reasoning_effort: low`. Fields that Syntera sets itself cannot be set here."""
     fallbacks: Annotated[list[Fallback], Field(max_length=4)] = []
@@ -70,13 +105,12 @@ class Memory(Model):
 class AgentSpec(Model):
     """What an agent is to be."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "has(self.instructions) != has(self.instructionsFrom)",
-                "set exactly one of instructions and instructionsFrom",
-            ),
-        )
+    rules = (
+        Rule(
+            "has(self.instructions) != has(self.instructionsFrom)",
+            "set exactly one of instructions and instructionsFrom",
+            holds=lambda spec: (spec.instructions is None) != (spec.instructions_from is None),
+        ),
     )
 
     display_name: Annotated[str, Field(min_length=1, max_length=128)] | None = None
@@ -97,21 +131,15 @@ class AgentSpec(Model):
     memory: Memory = Memory()
     """What of a conversation the model sees."""
 
-    @model_validator(mode="after")
-    def _has_one_source(self) -> Self:
-        if (self.instructions is None) == (self.instructions_from is None):
-            raise ValueError("set exactly one of instructions and instructionsFrom")
-        return self
-
 
 class AgentStatus(Status):
     """What an agent is now."""
 
     revision: Annotated[int, Field(ge=0)] | None = None
     """Number of the published configuration; grows by one with every effective change."""
-    digest: str | None = None
+    digest: Annotated[str, Field(max_length=64)] | None = None
     """Hash of the published configuration."""
-    url: str | None = None
+    url: Annotated[str, Field(max_length=1024)] | None = None
     """Where the agent is found in the tenant's API."""
 
 
@@ -132,7 +160,6 @@ class Agent(Resource):
             ready_column("Message", "message", wide=True),
             AGE_COLUMN,
         ),
-        rules=(NAME_RULE,),
     )
 
     spec: AgentSpec

@@ -1,62 +1,66 @@
-"""What all kinds share: the base models, references, conditions and the markers that become `x-kubernetes-*`.
+"""What all kinds share: the base models, references, conditions and how the API server serves a kind.
 
 A string under a field becomes its `kubectl explain` text: meaning, unit, default, effect of leaving it out.
 Defaults live in the models, not in the schema: the API server keeps an object as its author wrote it. The one exception
 is `Ready: Unknown` in a new object's status.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
-from pydantic.config import JsonDict
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
-DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-DNS_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+from .rules import VALIDATIONS, Rule, UniqueBy, matching
+
 MAX_NAME_LENGTH = 63
 """Of a Tenant's and an Agent's name: they stand in label values and host names."""
 
-
-def rule(expression: str, message: str, *, field_path: str | None = None, reason: str | None = None) -> JsonDict:
-    """One CEL rule of the API server. `message` names what to do, `field_path` the field at fault, below the model."""
-    made: JsonDict = {"rule": expression, "message": message}
-    if field_path is not None:
-        made["fieldPath"] = field_path
-    if reason is not None:
-        made["reason"] = reason
-    return made
+_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_INITIALISMS = {"Url": "URL", "Id": "ID"}
 
 
-def rules(*cel: JsonDict) -> JsonDict:
-    """Schema extras for a model that carries CEL rules."""
-    return {"x-kubernetes-validations": list(cel)}
-
-
-def list_map(*keys: str) -> JsonDict:
-    """Schema extras for a list whose entries are told apart by `keys`; the API server refuses doubles."""
-    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
-
-
-LIST_SET: JsonDict = {"x-kubernetes-list-type": "set"}
-"""Schema extras for a list without doubles."""
-
-
-def _to_field_name(name: str) -> str:
+def to_field_name(name: str) -> str:
     """Kubernetes' spelling: camel case with initialisms in capitals (`baseURL`, not `baseUrl`)."""
     camel = to_camel(name)
-    return camel[: -len("Url")] + "URL" if camel.endswith("Url") and camel != "Url" else camel
+    for written, wanted in _INITIALISMS.items():
+        if camel.endswith(written):
+            return camel.removesuffix(written) + wanted
+    return camel
 
 
-class Model(BaseModel):
-    """Part of a spec: unknown fields are refused with their path."""
+class Ruled(BaseModel):
+    """A model with rules."""
+
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="after")
+    def _keeps_rules(self) -> Self:
+        for rule in self.rules:
+            rule.check(self)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Add the rules to the model's schema."""
+        made = handler.resolve_ref_schema(handler(schema))
+        if cls.rules:
+            made[VALIDATIONS] = [rule.to_cel() for rule in cls.rules]
+        return made
+
+
+class Model(Ruled):
+    """Part of a spec: unknown fields and values of another type are refused with their path, as the API server does."""
 
     model_config = ConfigDict(
-        alias_generator=_to_field_name,
+        alias_generator=to_field_name,
         populate_by_name=True,
         extra="forbid",
+        strict=True,
         frozen=True,
         use_attribute_docstrings=True,
         protected_namespaces=(),
@@ -66,22 +70,42 @@ class Model(BaseModel):
 class StatusModel(Model):
     """Part of a status: fields written by another release are ignored."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", strict=False)
 
 
-Name = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
-"""A name that an author chooses for an entry of a list."""
-ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_NAME)]
-DataKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
-HttpURL = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^https?://[^\s/?#@]+([/?#]\S*)?$")]
-QUANTITY = r"^([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)(([KMGTPE]i)|[mkMGTPE]|([eE][-+]?[0-9]+))?$"
-Quantity = Annotated[
-    int | str,
-    Field(
-        json_schema_extra={"x-kubernetes-int-or-string": True, "pattern": QUANTITY, "maxLength": 32},
+DnsLabel = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_NAME_LENGTH),
+    matching(f"^{_LABEL}$", "must be lower-case letters, digits and '-', and begin and end with a letter or digit"),
+]
+DnsName = Annotated[
+    str,
+    Field(min_length=1, max_length=253),
+    matching(
+        rf"^{_LABEL}(\.{_LABEL})*$",
+        "must be lower-case letters, digits, '-' and '.', and each part begin and end with a letter or digit",
     ),
 ]
-"""An amount in Kubernetes' notation, not negative: `100m`, `512Mi`, `2`."""
+Name = DnsLabel
+"""A name that an author chooses for an entry of a list."""
+ObjectName = DnsName
+"""The name of another object."""
+DataKey = Annotated[
+    str,
+    Field(min_length=1, max_length=253),
+    matching(r"^[-._a-zA-Z0-9]+$", "must be letters, digits, '-', '_' and '.'"),
+]
+_HOST_LABEL = "[a-zA-Z0-9]([-_a-zA-Z0-9]*[a-zA-Z0-9])?"
+_PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+_PATH = "[-._~%!$&()*+,;=:@/a-zA-Z0-9]*"
+HttpURL = Annotated[
+    str,
+    Field(min_length=1, max_length=1024),
+    matching(
+        rf"^https?://{_HOST_LABEL}(\.{_HOST_LABEL})*(:({_PORT}))?(/{_PATH})?$",
+        "must be a URL such as https://models.example/v1: http or https, a host, and at most a port and a path",
+    ),
+]
 
 
 class SecretKeyRef(Model):
@@ -118,13 +142,17 @@ class ConditionType(StrEnum):
     RESOLVED_REFS = "ResolvedRefs"
     """Everything that the spec names exists and may be used."""
     NAMESPACE_READY = "NamespaceReady"
+    """The tenant's namespace exists, is the tenant's own and holds what the operator keeps in it."""
     DATABASE_READY = "DatabaseReady"
+    """The tenant's PostgreSQL login works."""
     CACHE_READY = "CacheReady"
+    """The tenant's Redis user works."""
     RUNTIME_READY = "RuntimeReady"
+    """As many runtime pods as wanted are ready."""
     READY = "Ready"
     """It serves what the spec says."""
     RECONCILING = "Reconciling"
-    """The operator is on its way to what the spec says. Absent trouble, it becomes False."""
+    """The operator is on its way to what the spec says; False once it is there."""
     STALLED = "Stalled"
     """The operator cannot go on until somebody changes something."""
 
@@ -133,27 +161,39 @@ class Reason(StrEnum):
     """Why a condition is as it is; a closed list."""
 
     ACCEPTED = "Accepted"
+    """The spec is sound."""
     INVALID = "Invalid"
     """The spec contradicts itself or a rule that the schema cannot say."""
     NAMESPACE_RESERVED = "NamespaceReserved"
+    """The namespace belongs to Kubernetes or to the operator."""
     NAMESPACE_TAKEN = "NamespaceTaken"
     """The namespace belongs to another Tenant, or to somebody who has not handed it over."""
     TENANT_NOT_FOUND = "TenantNotFound"
     """No Tenant owns the object's namespace."""
     TENANT_NOT_ACCEPTED = "TenantNotAccepted"
+    """The Tenant of the namespace is not accepted itself."""
     RESOLVED = "Resolved"
+    """Everything that the spec names was found."""
     ENDPOINT_NOT_FOUND = "EndpointNotFound"
+    """The Tenant has no model endpoint of that name."""
     SECRET_NOT_FOUND = "SecretNotFound"
+    """The namespace has no Secret of that name."""
     SECRET_NOT_USABLE = "SecretNotUsable"
+    """The Secret's owner has not allowed its use with the label `syntera.io/usable: "true"`."""
     SECRET_KEY_NOT_FOUND = "SecretKeyNotFound"
+    """The Secret has no entry of that key."""
     CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"
+    """The namespace has no ConfigMap of that name."""
     CONFIG_MAP_KEY_NOT_FOUND = "ConfigMapKeyNotFound"
+    """The ConfigMap has no text entry of that key."""
     TOO_LARGE = "TooLarge"
     """The compiled configuration would not fit into a ConfigMap."""
     NAME_TAKEN = "NameTaken"
     """An object that the operator needs exists already and belongs to somebody else."""
     UP_TO_DATE = "UpToDate"
+    """Everything is as the spec says."""
     PROGRESSING = "Progressing"
+    """The operator is at work on it."""
     PENDING = "Pending"
     """Waits for another condition."""
     UNAVAILABLE = "Unavailable"
@@ -161,11 +201,15 @@ class Reason(StrEnum):
     REJECTED = "Rejected"
     """The API server refused an object that the operator wants to write."""
     PODS_NOT_READY = "PodsNotReady"
+    """Fewer runtime pods are ready than wanted."""
     NOT_LOADED = "NotLoaded"
     """A ready pod does not serve the published revision yet."""
     SUSPENDED = "Suspended"
+    """`spec.suspended` of the Tenant is true."""
     SERVING = "Serving"
+    """It serves what the spec says."""
     DELETING = "Deleting"
+    """The object is being deleted."""
     NOT_OBSERVED = "NotObserved"
     """The operator has not looked at the object yet."""
 
@@ -192,7 +236,7 @@ class Status(StatusModel):
 
     observed_generation: Annotated[int, Field(ge=0)] | None = None
     """The generation of the spec that this status speaks of."""
-    conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=list_map("type"))] = []
+    conditions: Annotated[list[Condition], Field(max_length=16), UniqueBy("type")] = []
     """State, aspect by aspect."""
 
 
@@ -201,7 +245,7 @@ class ObjectMeta(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
 
-    name: str
+    name: DnsLabel
     namespace: str | None = None
     uid: str = ""
     generation: int = 0
@@ -234,8 +278,6 @@ class KindInfo:
     short_names: tuple[str, ...]
     scope: Literal["Cluster", "Namespaced"]
     columns: tuple[PrinterColumn, ...]
-    rules: tuple[JsonDict, ...] = field(default=())
-    """CEL rules on the whole object: only here may a rule read the object's name."""
 
 
 def ready_column(name: str, json_field: str, *, wide: bool = False) -> PrinterColumn:
@@ -245,17 +287,12 @@ def ready_column(name: str, json_field: str, *, wide: bool = False) -> PrinterCo
 
 AGE_COLUMN = PrinterColumn(name="Age", json_path=".metadata.creationTimestamp", type="date")
 
-NAME_RULE = rule(
-    f"self.metadata.name.size() <= {MAX_NAME_LENGTH} && self.metadata.name.matches('{DNS_LABEL}')",
-    f"the name must be at most {MAX_NAME_LENGTH} lower-case letters, digits and '-', beginning and ending with a letter or digit",
-)
 
-
-class Resource(BaseModel):
-    """A whole object of one of our kinds."""
+class Resource(Ruled):
+    """A whole object of one of our kinds. Its rules, and no others, may read the object's name."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, use_attribute_docstrings=True
+        alias_generator=to_field_name, populate_by_name=True, extra="ignore", frozen=True, use_attribute_docstrings=True
     )
 
     info: ClassVar[KindInfo]
@@ -266,7 +303,3 @@ class Resource(BaseModel):
     def kind(cls) -> str:
         """The kind's name, as in `kind:`."""
         return cls.__name__
-
-
-JsonObject = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
-"""Any JSON object; kept as it is."""

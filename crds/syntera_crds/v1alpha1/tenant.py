@@ -1,31 +1,30 @@
 """The kind Tenant: one company, its namespace, its stores' identities, its model endpoints and its chat runtime."""
 
+import re
 from enum import StrEnum
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field
 
 from .common import (
     AGE_COLUMN,
-    DNS_LABEL,
-    DNS_NAME,
-    NAME_RULE,
+    MAX_NAME_LENGTH,
     ConfigMapKeyRef,
+    DnsLabel,
+    DnsName,
     HttpURL,
     KindInfo,
     Model,
     Name,
     ObjectName,
     PrinterColumn,
-    Quantity,
     Resource,
     SecretKeyRef,
     Status,
-    list_map,
     ready_column,
-    rule,
-    rules,
 )
+from .quantity import Quantity, parse_quantity
+from .rules import Rule, UniqueBy, matching
 
 NAMESPACE_PREFIX = "syntera-"
 
@@ -44,27 +43,35 @@ class MaxTokensParameter(StrEnum):
     MAX_COMPLETION_TOKENS = "max_completion_tokens"
 
 
+HeaderName = Annotated[
+    str,
+    Field(min_length=1, max_length=128),
+    matching("^[A-Za-z0-9][-A-Za-z0-9_]*$", "must be letters, digits, '-' and '_', and begin with a letter or digit"),
+]
+HeaderValue = Annotated[
+    str,
+    Field(min_length=1, max_length=2048),
+    matching("^[!-~]([ -~]*[!-~])?$", "must be printable ASCII characters without a space at either end"),
+]
+
+
 class Header(Model):
     """An HTTP header that is sent with every request to a model endpoint."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule("has(self.value) != has(self.secretKeyRef)", "set exactly one of value and secretKeyRef"),
-        )
+    rules = (
+        Rule(
+            "has(self.value) != has(self.secretKeyRef)",
+            "set exactly one of value and secretKeyRef",
+            holds=lambda header: (header.value is None) != (header.secret_key_ref is None),
+        ),
     )
 
-    name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][-A-Za-z0-9_]*$")]
+    name: HeaderName
     """Name of the header."""
-    value: Annotated[str, Field(max_length=2048, pattern=r"^[\t\x20-\x7e]*$")] | None = None
+    value: HeaderValue | None = None
     """Its value, where it is no secret."""
     secret_key_ref: SecretKeyRef | None = None
     """The entry of a Secret that holds its value."""
-
-    @model_validator(mode="after")
-    def _has_one_source(self) -> Self:
-        if (self.value is None) == (self.secret_key_ref is None):
-            raise ValueError("set exactly one of value and secretKeyRef")
-        return self
 
 
 class ModelEndpoint(Model):
@@ -80,10 +87,10 @@ class ModelEndpoint(Model):
     """Name of the chat model for Agents that name none."""
     timeout_seconds: Annotated[int, Field(ge=1, le=600)] = 60
     """How long one request may take, the whole answer included, in seconds. Default 60."""
-    max_tokens_parameter: MaxTokensParameter = MaxTokensParameter.MAX_COMPLETION_TOKENS
+    max_tokens_parameter: Annotated[MaxTokensParameter, Field(strict=False)] = MaxTokensParameter.MAX_COMPLETION_TOKENS
     """How the endpoint calls the bound on output tokens. Default `max_completion_tokens`; older servers know only
     `max_tokens`."""
-    headers: Annotated[list[Header], Field(max_length=16, json_schema_extra=list_map("name"))] = []
+    headers: Annotated[list[Header], Field(max_length=16), UniqueBy("name")] = []
     """Further HTTP headers."""
     ca_bundle_config_map_ref: ConfigMapKeyRef | None = None
     """PEM certificates to trust for this endpoint instead of the public ones."""
@@ -94,8 +101,13 @@ class ModelEndpoint(Model):
 class Autoscaling(Model):
     """A HorizontalPodAutoscaler on the runtime's CPU use."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(rule("self.min <= self.max", "min must not exceed max", field_path=".min"))
+    rules = (
+        Rule(
+            "self.min <= self.max",
+            "must not exceed max",
+            holds=lambda autoscaling: autoscaling.min <= autoscaling.max,
+            field=".min",
+        ),
     )
 
     min: Annotated[int, Field(ge=1, le=100)]
@@ -104,12 +116,6 @@ class Autoscaling(Model):
     """Most pods."""
     cpu_percent: Annotated[int, Field(ge=10, le=100)] = 70
     """CPU use, in percent of what is requested, that the autoscaler aims at. Default 70."""
-
-    @model_validator(mode="after")
-    def _is_ordered(self) -> Self:
-        if self.min > self.max:
-            raise ValueError("min must not exceed max")
-        return self
 
 
 class ResourceAmounts(Model):
@@ -121,22 +127,26 @@ class ResourceAmounts(Model):
     """Memory, for example `512Mi`."""
 
 
+def _within_limit(name: str) -> Rule:
+    request, limit = f"self.requests.{name}", f"self.limits.{name}"
+    present = f"has(self.requests) && has({request}) && has(self.limits) && has({limit})"
+
+    def holds(resources: "Resources") -> bool:
+        requested, allowed = getattr(resources.requests, name), getattr(resources.limits, name)
+        return requested is None or allowed is None or parse_quantity(requested) <= parse_quantity(allowed)
+
+    return Rule(
+        f"!({present}) || quantity(string({request})).compareTo(quantity(string({limit}))) <= 0",
+        f"must not exceed limits.{name}",
+        holds=holds,
+        field=f".requests.{name}",
+    )
+
+
 class Resources(Model):
     """What a runtime pod asks for and what it may use at most."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            *(
-                rule(
-                    f"!has(self.requests) || !has(self.requests.{name}) || !has(self.limits) || !has(self.limits.{name})"
-                    f" || quantity(string(self.requests.{name})).compareTo(quantity(string(self.limits.{name}))) <= 0",
-                    f"the request for {name} must not exceed its limit",
-                    field_path=".requests",
-                )
-                for name in ("cpu", "memory")
-            )
-        )
-    )
+    rules = (_within_limit("cpu"), _within_limit("memory"))
 
     requests: ResourceAmounts = ResourceAmounts()
     """What is reserved. Default 100m CPU and 192Mi memory, each at most its limit."""
@@ -147,14 +157,13 @@ class Resources(Model):
 class Runtime(Model):
     """The pods that serve the tenant's agents."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "!(has(self.replicas) && has(self.autoscaling))",
-                "set replicas or autoscaling, not both: the autoscaler owns the number of pods",
-                field_path=".replicas",
-            )
-        )
+    rules = (
+        Rule(
+            "!(has(self.replicas) && has(self.autoscaling))",
+            "cannot stand beside autoscaling, which owns the number of pods; remove one of the two",
+            holds=lambda runtime: runtime.replicas is None or runtime.autoscaling is None,
+            field=".replicas",
+        ),
     )
 
     replicas: Annotated[int, Field(ge=1, le=100)] | None = None
@@ -164,38 +173,33 @@ class Runtime(Model):
     resources: Resources = Resources()
     """CPU and memory of each pod."""
 
-    @model_validator(mode="after")
-    def _has_one_scale(self) -> Self:
-        if self.replicas is not None and self.autoscaling is not None:
-            raise ValueError("set replicas or autoscaling, not both: the autoscaler owns the number of pods")
-        return self
-
 
 class GatewayRef(Model):
     """A Gateway (Gateway API) that the tenant's HTTPRoute attaches to; its listeners say who may."""
 
     name: ObjectName
     """Name of the Gateway."""
-    namespace: Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
+    namespace: DnsLabel
     """Namespace of the Gateway."""
-    section_name: Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_NAME)] | None = None
+    section_name: DnsName | None = None
     """Name of one listener. Left out: all that match."""
 
 
 class Exposure(Model):
     """How the tenant's API is reached from outside of the cluster."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "!has(self.gatewayRef) || (!has(self.ingressClassName) && !has(self.tlsSecretName))",
-                "gatewayRef stands alone: ingressClassName and tlsSecretName belong to an Ingress",
-                field_path=".gatewayRef",
-            )
-        )
+    rules = (
+        Rule(
+            "!has(self.gatewayRef) || (!has(self.ingressClassName) && !has(self.tlsSecretName))",
+            "stands alone: ingressClassName and tlsSecretName belong to an Ingress; remove them or this",
+            holds=lambda exposure: (
+                not (exposure.gateway_ref and (exposure.ingress_class_name or exposure.tls_secret_name))
+            ),
+            field=".gatewayRef",
+        ),
     )
 
-    host: Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_NAME)]
+    host: DnsName
     """Host name, for example `acme.chat.example`."""
     ingress_class_name: ObjectName | None = None
     """Class of the Ingress. Left out: the cluster's default class."""
@@ -206,55 +210,44 @@ class Exposure(Model):
     """Attach an HTTPRoute to this Gateway instead of making an Ingress. The Gateway ends TLS; the endpoint is
     `https://`."""
 
-    @model_validator(mode="after")
-    def _has_one_kind(self) -> Self:
-        if self.gateway_ref and (self.ingress_class_name or self.tls_secret_name):
-            raise ValueError("gatewayRef stands alone: ingressClassName and tlsSecretName belong to an Ingress")
-        return self
+
+_QUOTA_KEY = "^[a-zA-Z0-9]([-._/a-zA-Z0-9]*[a-zA-Z0-9])?$"
+_QUOTA_KEYS = Rule(
+    f"self.all(key, key.size() <= 253 && key.matches(r'{_QUOTA_KEY}'))",
+    "each key must be the name of a resource, such as pods or requests.cpu",
+    holds=lambda quota: all(len(key) <= 253 and re.fullmatch(_QUOTA_KEY, key) for key in quota),
+)
 
 
 class TenantSpec(Model):
     """What a tenant is to be."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "has(self.namespace) == has(oldSelf.namespace)"
-                " && (!has(self.namespace) || self.namespace == oldSelf.namespace)",
-                "namespace cannot change once the Tenant exists; delete the Tenant with deletionPolicy Retain and make"
-                " another one",
-                field_path=".namespace",
-                reason="FieldValueForbidden",
-            ),
-            rule(
-                "!has(self.namespace) || (self.namespace != 'default' && !self.namespace.startsWith('kube-'))",
-                "namespace must not be 'default' or begin with 'kube-'",
-                field_path=".namespace",
-            ),
-        )
-    )
-
     display_name: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     """The company's name for people. Default: the Tenant's name. Agents write it as `{{tenant.displayName}}`."""
-    namespace: Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)] | None = None
+    namespace: (
+        Annotated[
+            DnsLabel,
+            Rule(
+                "self != 'default' && !self.startsWith('kube-')",
+                "must not be 'default' or begin with 'kube-'; choose a namespace of the tenant's own",
+                holds=lambda name: name != "default" and not name.startswith("kube-"),
+            ),
+        ]
+        | None
+    ) = None
     """Namespace of the tenant; cannot change. Default `syntera-<name>`. One that exists is adopted only if its owner has
     labelled it `syntera.io/tenant: <name>`."""
-    deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
+    deletion_policy: Annotated[DeletionPolicy, Field(strict=False)] = DeletionPolicy.RETAIN
     """What happens to data when the Tenant is deleted. `Retain` (default): workloads and credentials go, rows, Agents and
     namespace stay, and a Tenant of the same name finds them again. `Delete`: rows and keys are erased for good, and the
     namespace unless it was adopted."""
     suspended: bool = False
     """True: no pod runs, nothing is lost. Default false."""
-    models: Annotated[list[ModelEndpoint], Field(max_length=32, json_schema_extra=list_map("name"))] = []
+    models: Annotated[list[ModelEndpoint], Field(max_length=32), UniqueBy("name")] = []
     """Model endpoints; the first is the default for Agents that name none."""
     runtime: Runtime = Runtime()
     """Size of the chat runtime."""
-    quota: (
-        Annotated[
-            dict[Annotated[str, Field(min_length=1, max_length=253)], Quantity], Field(min_length=1, max_length=64)
-        ]
-        | None
-    ) = None
+    quota: Annotated[dict[str, Quantity], Field(min_length=1, max_length=64), _QUOTA_KEYS] | None = None
     """Hard limits of a ResourceQuota for the namespace, for example `pods: 50`. Left out: no quota."""
     exposure: Exposure | None = None
     """Reach the tenant's API from outside. Left out: inside of the cluster only."""
@@ -263,14 +256,18 @@ class TenantSpec(Model):
 class TenantStatus(Status):
     """What a tenant is now."""
 
-    namespace: str | None = None
+    namespace: Annotated[str, Field(max_length=63)] | None = None
     """The tenant's namespace."""
-    tenant_id: str | None = None
+    tenant_id: Annotated[str, Field(max_length=36)] | None = None
     """UUID that stands for the tenant in every store."""
-    endpoint: str | None = None
+    endpoint: Annotated[str, Field(max_length=1024)] | None = None
     """Base URL of the tenant's API."""
     agents: Annotated[int, Field(ge=0)] | None = None
     """Number of Agents in the namespace."""
+
+
+_LONGEST_NAME = MAX_NAME_LENGTH - len(NAMESPACE_PREFIX)
+_NAMESPACE = f"(has({{0}}.spec.namespace) ? {{0}}.spec.namespace : '{NAMESPACE_PREFIX}' + {{0}}.metadata.name)"
 
 
 class Tenant(Resource):
@@ -290,13 +287,21 @@ class Tenant(Resource):
             ready_column("Message", "message", wide=True),
             AGE_COLUMN,
         ),
-        rules=(
-            NAME_RULE,
-            rule(
-                f"has(self.spec.namespace) || self.metadata.name.size() <= {63 - len(NAMESPACE_PREFIX)}",
-                f"a name of more than {63 - len(NAMESPACE_PREFIX)} characters needs spec.namespace, because the default"
-                f" '{NAMESPACE_PREFIX}<name>' would be too long",
-            ),
+    )
+    rules = (
+        Rule(
+            f"has(self.spec.namespace) || self.metadata.name.size() <= {_LONGEST_NAME}",
+            f"is needed where the Tenant's name has more than {_LONGEST_NAME} characters, because the default"
+            f" '{NAMESPACE_PREFIX}<name>' would be too long",
+            holds=lambda tenant: tenant.spec.namespace is not None or len(tenant.metadata.name) <= _LONGEST_NAME,
+            field=".spec.namespace",
+        ),
+        Rule(
+            f"{_NAMESPACE.format('self')} == {_NAMESPACE.format('oldSelf')}",
+            "cannot change once the Tenant exists; delete the Tenant with deletionPolicy Retain and make another one",
+            holds=None,
+            field=".spec.namespace",
+            reason="FieldValueForbidden",
         ),
     )
 
