@@ -1,0 +1,28 @@
+"""A thin asynchronous Kubernetes client: verbs over one HTTP session, typed errors, mirrors of watched objects.
+
+It knows nothing of Syntera, and its objects are plain dictionaries.
+"""
+
+from .client import KubeClient, Manifest, ObjectList, Selection, ServiceAccountToken, WatchEvent
+from .config import ClusterConfig, ConfigError
+from .reflector import Reflector
+from .resources import Resource
+from .store import Change, ObjectStore
+from .transport import BeforeWrite, Transport
+
+__all__ = [
+    "BeforeWrite",
+    "Change",
+    "ClusterConfig",
+    "ConfigError",
+    "KubeClient",
+    "Manifest",
+    "ObjectList",
+    "ObjectStore",
+    "Reflector",
+    "Resource",
+    "Selection",
+    "ServiceAccountToken",
+    "Transport",
+    "WatchEvent",
+]
