@@ -5,7 +5,7 @@ Plain frozen data. Nothing here knows HTTP, SQL or a vendor; borders turn these 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal, NewType
 from uuid import UUID
@@ -163,6 +163,24 @@ class TurnOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnStart:
+    """What is known of a turn when it begins."""
+
+    agent: str
+    agent_revision: int
+    lease: timedelta
+    """How long the turn stays with this process unless the lease is renewed."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewConversation:
+    """A conversation that was just made."""
+
+    conversation: Conversation
+    greeting: Message | None
+
+
+@dataclass(frozen=True, slots=True)
 class BegunTurn:
     """A turn that this process holds now, with what it needs to run."""
 
@@ -174,6 +192,24 @@ class BegunTurn:
     """The newest messages before the user's one, oldest first."""
     last_event: int
     """Number of the conversation's last event before this turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What a turn leaves in its conversation."""
+
+    text: str
+    """The reply; of a failed turn, what had been said until then, perhaps nothing."""
+    last_event: int
+    """Number of the last event that the turn sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndedTurn:
+    """A turn of a conversation after its end."""
+
+    turn: Turn
+    reply: Message
 
 
 # ---- the exchange with a model ----

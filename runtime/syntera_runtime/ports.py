@@ -3,7 +3,7 @@
 A tenant's data is only reached through methods that take `tenant_id` first.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import timedelta
 from typing import Protocol
 
@@ -14,25 +14,29 @@ from .models import (
     BegunTurn,
     Conversation,
     ConversationId,
+    EndedTurn,
+    Ending,
     Message,
     MessageId,
     ModelEvent,
     ModelRequest,
+    NewConversation,
     StoredApiKey,
     TenantId,
     Turn,
     TurnId,
     TurnOutcome,
+    TurnStart,
 )
 
 
 class ChatModels(Protocol):
     """Asks models."""
 
-    def stream(self, candidates: Sequence[ModelCandidate], request: ModelRequest) -> AsyncIterator[ModelEvent]:
+    def stream(self, candidates: Sequence[ModelCandidate], request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """The answer of the first candidate that gives one: `ModelStarted`, any number of `TextDelta`, `ModelFinished`.
 
-        Falls back to the next candidate only before the first `TextDelta`. Closing the iterator ends the request.
+        Falls back to the next candidate only before the first `TextDelta`. Closing the generator ends the request.
 
         Raises:
             ModelUnavailable: No candidate could be reached, or the answer broke off.
@@ -113,9 +117,9 @@ class ApiKeyStore(Protocol):
 
 
 class ConversationStore(Protocol):
-    """Conversations, their messages, and turns. Every method may raise StoreUnavailable."""
+    """Conversations and their messages. Every method may raise StoreUnavailable."""
 
-    async def add_conversation(self, tenant_id: TenantId, *, agent: str, greeting: str | None) -> Conversation:
+    async def add_conversation(self, tenant_id: TenantId, *, agent: str, greeting: str | None) -> NewConversation:
         """Make a conversation, with the greeting as its first message where there is one."""
         ...
 
@@ -129,23 +133,22 @@ class ConversationStore(Protocol):
         """At most `limit` messages that follow `after`, or the first ones; oldest first."""
         ...
 
+
+class TurnStore(Protocol):
+    """Turns, with the messages that they bring. Every method may raise StoreUnavailable.
+
+    Who begins a turn holds it until its lease ends, and renews the lease while it works. A turn whose lease has ended is
+    ended as failed by whoever begins another one of that tenant: so an idle process needs no connection to look for
+    them.
+    """
+
     async def begin_turn(
-        self,
-        tenant_id: TenantId,
-        conversation_id: ConversationId,
-        *,
-        content: str,
-        agent: str,
-        agent_revision: int,
-        lease: timedelta,
-        history: int,
+        self, tenant_id: TenantId, conversation_id: ConversationId, *, start: TurnStart, content: str, history: int
     ) -> BegunTurn:
         """Store the user's message and a running turn, both or neither, and read what the turn needs.
 
-        The caller holds the turn until the lease ends; it renews it while it works. Turns of the tenant whose lease
-        has ended are ended as failed on the way: an idle process then needs no connection to look for them.
-
         Args:
+            content: What the user says.
             history: How many messages before the new one to read at most.
 
         Raises:
@@ -154,30 +157,18 @@ class ConversationStore(Protocol):
         """
         ...
 
-    async def begin_completion(self, tenant_id: TenantId, *, agent: str, agent_revision: int, lease: timedelta) -> Turn:
-        """Store a running turn without a conversation; expired turns are ended as in `begin_turn`."""
-        ...
-
-    async def renew_lease(self, tenant_id: TenantId, turn_id: TurnId, *, lease: timedelta) -> None:
-        """Hold the turn for `lease` from now on.
-
-        Raises:
-            TurnLost: It does not run any more.
-        """
-        ...
-
     async def end_turn(
-        self, tenant_id: TenantId, begun: BegunTurn, *, outcome: TurnOutcome, text: str, last_event: int
-    ) -> tuple[Turn, Message]:
+        self, tenant_id: TenantId, begun: BegunTurn, *, outcome: TurnOutcome, ending: Ending
+    ) -> EndedTurn:
         """Store how a turn ended and its reply, both or neither. Doing it again changes nothing.
-
-        Args:
-            text: The reply; of a failed turn, what had been said until then.
-            last_event: Number of the last event that the turn sent.
 
         Raises:
             TurnLost: Somebody else has ended the turn.
         """
+        ...
+
+    async def begin_completion(self, tenant_id: TenantId, *, start: TurnStart) -> Turn:
+        """Store a running turn without a conversation."""
         ...
 
     async def end_completion(self, tenant_id: TenantId, turn_id: TurnId, *, outcome: TurnOutcome) -> Turn:
@@ -185,5 +176,13 @@ class ConversationStore(Protocol):
 
         Raises:
             TurnLost: Somebody else has ended the turn.
+        """
+        ...
+
+    async def renew_lease(self, tenant_id: TenantId, turn_id: TurnId, *, lease: timedelta) -> None:
+        """Hold the turn for `lease` from now on.
+
+        Raises:
+            TurnLost: It does not run any more.
         """
         ...
