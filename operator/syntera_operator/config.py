@@ -36,6 +36,8 @@ class NetworkSettings(BaseModel):
     """PostgreSQL and Redis inside the cluster."""
     store_cidrs: list[str] = []
     """PostgreSQL and Redis outside the cluster, as address blocks."""
+    model_cidrs: list[str] = []
+    """Private address blocks in which model endpoints, or proxies to them, may be found by host name."""
     operator: list[Peer] = []
     """The operator's pods, which ask runtimes over the internal port. Empty: all pods of the operator's namespace that
     carry its name label."""
