@@ -1,0 +1,70 @@
+"""Who asks: an API key is looked up, compared, and turned into a principal.
+
+Keys are remembered for a few seconds, so that a request seldom waits for the store, and a revoked key is still refused
+within `TTL_SECONDS` on every pod.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from syntera_crds.contract.api_key import ApiKey, KeyKind
+
+from .errors import CredentialsMalformed, KeyExpired, KeyRevoked, KeyUnknown, PublishableKeyRefused
+from .models import Principal, StoredApiKey, TenantId
+from .ports import ApiKeyStore
+
+TTL_SECONDS = 4.0
+"""Below the five seconds in which a revocation must take effect, so that a slow lookup does not exceed them."""
+MAX_REMEMBERED = 4096
+"""Keys remembered at most, unknown ones included: a flood of invented keys must not grow the process."""
+
+
+class Authenticator:
+    """Checks API keys of one tenant."""
+
+    def __init__(
+        self, keys: ApiKeyStore, tenant_id: TenantId, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._keys = keys
+        self._tenant_id = tenant_id
+        self._monotonic = monotonic
+        self._remembered: OrderedDict[str, tuple[float, StoredApiKey | None]] = OrderedDict()
+
+    async def authenticate(self, text: str) -> Principal:
+        """The principal that holds the key `text`.
+
+        Raises:
+            CredentialsMalformed: It is no API key, or mistyped.
+            PublishableKeyRefused: It is a publishable key.
+            KeyUnknown: The tenant has no such key.
+            KeyRevoked: The key was revoked.
+            KeyExpired: The key has expired.
+            StoreUnavailable: The key cannot be looked up.
+        """
+        key = ApiKey.parse(text)
+        if key is None:
+            raise CredentialsMalformed
+        if key.kind is KeyKind.PUBLISHABLE:
+            raise PublishableKeyRefused
+        stored = await self._find(key.lookup)
+        if stored is None or not key.matches(stored.hash):
+            raise KeyUnknown
+        if stored.revoked_at is not None:
+            raise KeyRevoked
+        if stored.expires_at is not None and stored.expires_at <= datetime.now(UTC):
+            raise KeyExpired
+        return Principal(tenant_id=self._tenant_id, key_id=stored.id, kind=stored.kind, scopes=stored.scopes)
+
+    async def _find(self, lookup: str) -> StoredApiKey | None:
+        asked_at = self._monotonic()
+        remembered_at, stored = self._remembered.get(lookup, (None, None))
+        if remembered_at is not None and asked_at - remembered_at < TTL_SECONDS:
+            return stored
+        stored = await self._keys.find_api_key(self._tenant_id, lookup)
+        self._remembered[lookup] = (asked_at, stored)
+        self._remembered.move_to_end(lookup)
+        while len(self._remembered) > MAX_REMEMBERED:
+            self._remembered.popitem(last=False)
+        return stored
