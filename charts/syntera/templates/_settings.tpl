@@ -1,0 +1,102 @@
+{{/* The operator's settings as environment variables: one for each field of syntera_operator/config.py. */}}
+
+{{- define "syntera.peers" -}}
+{{- $peers := list -}}
+{{- range . -}}
+{{- $peers = append $peers (dict "namespace_labels" (default dict .namespaceLabels) "pod_labels" (default dict .podLabels)) -}}
+{{- end -}}
+{{- $peers | toJson -}}
+{{- end -}}
+
+{{- define "syntera.network" -}}
+{{- $network := .Values.tenants.network -}}
+{{- $own := dict "namespace_labels" (dict "kubernetes.io/metadata.name" .Release.Namespace) "pod_labels" (include "syntera.selectorLabels" . | fromYaml) -}}
+{{- dict
+  "dns" (include "syntera.peers" $network.dns | fromJsonArray)
+  "stores" (include "syntera.peers" $network.stores | fromJsonArray)
+  "store_cidrs" $network.storeCIDRs
+  "operator" (list $own)
+  "ingress" (include "syntera.peers" $network.ingress | fromJsonArray)
+  "prometheus" (include "syntera.peers" $network.prometheus | fromJsonArray)
+  "clients" (include "syntera.peers" $network.clients | fromJsonArray)
+| toJson -}}
+{{- end -}}
+
+{{- define "syntera.pullSecretNames" -}}
+{{- $names := list -}}
+{{- range . }}{{ $names = append $names .name }}{{ end -}}
+{{- $names | toJson -}}
+{{- end -}}
+
+{{- define "syntera.passwordsDir" -}}
+/var/run/syntera/passwords
+{{- end -}}
+
+{{- define "syntera.settings" -}}
+- name: SYNTERA_POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+- name: SYNTERA_OPERATOR_NAMESPACE
+  value: {{ .Release.Namespace }}
+- name: SYNTERA_SERVICE_ACCOUNT
+  value: {{ include "syntera.serviceAccountName" . }}
+- name: SYNTERA_TENANT_CLUSTER_ROLE
+  value: {{ include "syntera.tenantRoleName" . }}
+- name: SYNTERA_RUNTIME_IMAGE
+  value: {{ include "syntera.image" (dict "root" . "image" .Values.image.runtime) }}
+- name: SYNTERA_IMAGE_PULL_POLICY
+  value: {{ .Values.image.pullPolicy }}
+- name: SYNTERA_IMAGE_PULL_SECRETS
+  value: {{ include "syntera.pullSecretNames" .Values.tenants.imagePullSecrets | squote }}
+- name: SYNTERA_NETWORK
+  value: {{ include "syntera.network" . | squote }}
+{{- with .Values.stores.postgresql }}
+- name: SYNTERA_POSTGRESQL_URL
+  value: {{ .url | quote }}
+{{- if .existingSecret }}
+- name: SYNTERA_POSTGRESQL_PASSWORD_FILE
+  value: {{ include "syntera.passwordsDir" $ }}/postgresql
+{{- end }}
+{{- with .tenantURL }}
+- name: SYNTERA_TENANT_POSTGRESQL_URL
+  value: {{ . | quote }}
+{{- end }}
+- name: SYNTERA_TENANT_CONNECTION_LIMIT
+  value: {{ .tenantConnectionLimit | toJson | quote }}
+- name: SYNTERA_MIGRATE_ON_START
+  value: {{ .migrate | quote }}
+{{- end }}
+{{- with .Values.stores.redis }}
+- name: SYNTERA_REDIS_URL
+  value: {{ .url | quote }}
+{{- if .existingSecret }}
+- name: SYNTERA_REDIS_PASSWORD_FILE
+  value: {{ include "syntera.passwordsDir" $ }}/redis
+{{- end }}
+{{- with .tenantURL }}
+- name: SYNTERA_TENANT_REDIS_URL
+  value: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- with .Values.operator }}
+- name: SYNTERA_WORKERS
+  value: {{ .workers | toJson | quote }}
+- name: SYNTERA_RECONCILE_TIMEOUT_SECONDS
+  value: {{ .reconcileTimeoutSeconds | toJson | quote }}
+- name: SYNTERA_RESYNC_SECONDS
+  value: {{ .resyncSeconds | toJson | quote }}
+- name: SYNTERA_LEASE_SECONDS
+  value: {{ .lease.seconds | toJson | quote }}
+- name: SYNTERA_LEASE_RENEW_SECONDS
+  value: {{ .lease.renewSeconds | toJson | quote }}
+- name: SYNTERA_LEASE_RETRY_SECONDS
+  value: {{ .lease.retrySeconds | toJson | quote }}
+- name: SYNTERA_LOG_LEVEL
+  value: {{ .logLevel }}
+{{- end }}
+- name: SYNTERA_METRICS_PORT
+  value: {{ .Values.metrics.port | toJson | quote }}
+- name: SYNTERA_PROBE_PORT
+  value: {{ .Values.probes.port | toJson | quote }}
+{{- end -}}
