@@ -1,5 +1,5 @@
 """Binaries that no package provides, compiled from Go modules that are pinned under `dev/go` and kept in the cache."""
 
-from syntera_dev.build.binaries import BINARIES, Binary, ensure_binaries, ensure_binary
+from .binaries import BINARIES, Binary, ensure_binaries, ensure_binary
 
 __all__ = ["BINARIES", "Binary", "ensure_binaries", "ensure_binary"]

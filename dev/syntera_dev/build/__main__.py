@@ -3,8 +3,9 @@
 import argparse
 import sys
 
-from syntera_dev.build.binaries import BINARIES, ensure_binaries
 from syntera_dev.errors import DevError
+
+from .binaries import BINARIES, ensure_binaries
 
 
 def main() -> int:

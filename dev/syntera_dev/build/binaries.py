@@ -12,11 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from syntera_dev.build.toolchain import ensure_go, go_version
 from syntera_dev.commands import run
 from syntera_dev.errors import DevError
 from syntera_dev.paths import REPOSITORY, cache_folder, exclusive, new_folder
 from syntera_dev.progress import step
+
+from .toolchain import ensure_go, go_version
 
 _MODULES = REPOSITORY / "dev" / "go"
 _BUILD_FLAGS = ("-trimpath", "-buildvcs=false", "-mod=readonly")

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from syntera_dev.cluster.processes import ProcessRecord, only_child, plain_environment, spawn
 from syntera_dev.errors import ComponentFailed, MissingTool
+
+from .processes import ProcessRecord, only_child, plain_environment, spawn
 
 _POLL_SECONDS = 0.1
 

@@ -11,8 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from syntera_dev.build import ensure_binaries
-from syntera_dev.cluster import control_plane_commands as commands
-from syntera_dev.cluster.components import (
+from syntera_dev.errors import DevError
+from syntera_dev.paths import write_atomically
+
+from . import control_plane_commands as commands
+from .components import (
     Component,
     ComponentRunner,
     answers,
@@ -20,13 +23,11 @@ from syntera_dev.cluster.components import (
     socket_answers,
     stop_all,
 )
-from syntera_dev.cluster.guard import guarded
-from syntera_dev.cluster.kubeconfig import ServerAddress, render_kubeconfig
-from syntera_dev.cluster.pki import Authority, service_account_keys
-from syntera_dev.cluster.plan import MAXIMUM_SOCKET_PATH, Plan, plan_control_plane
-from syntera_dev.cluster.rest import ApiServer
-from syntera_dev.errors import DevError
-from syntera_dev.paths import write_atomically
+from .guard import guarded
+from .kubeconfig import ServerAddress, render_kubeconfig
+from .pki import Authority, service_account_keys
+from .plan import MAXIMUM_SOCKET_PATH, Plan, plan_control_plane
+from .rest import ApiServer
 
 ADMINISTRATORS = "system:masters"
 # Clients go first and the store last, or the API server spends its grace time on a store that is gone.

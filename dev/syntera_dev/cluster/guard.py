@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from syntera_dev.cluster.components import ComponentRunner, stop_all
+from .components import ComponentRunner, stop_all
 
 
 @contextlib.contextmanager

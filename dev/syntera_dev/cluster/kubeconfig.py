@@ -4,7 +4,7 @@ import base64
 import json
 from dataclasses import dataclass
 
-from syntera_dev.cluster.pki import KeyPair
+from .pki import KeyPair
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,164 @@
+"""The namespaces of a node: made by its first process, entered by every other, gone when that process is.
+
+The machine's side is a handful of empty folders to mount over and one control group tree; both are made and removed here.
+"""
+
+import contextlib
+import os
+import re
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from syntera_dev.errors import ComponentFailed
+
+from .components import find_program
+from .node_init import PRIVATE_FOLDERS, READY_FILE
+from .processes import ProcessRecord, only_child, plain_environment, spawn
+
+_MARKER = ".made-by-syntera-dev"
+_CONTROL_GROUPS = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class NodeNamespaces:
+    """The namespaces of the node whose cluster lives in `folder`."""
+
+    folder: Path
+    name: str
+
+    @property
+    def init(self) -> ProcessRecord | None:
+        """The first process, None when it does not run."""
+        record = ProcessRecord.load(self._record)
+        return record if record is not None and record.is_running() else None
+
+    @property
+    def enter(self) -> tuple[str, ...]:
+        """The command that runs its further arguments in the namespaces.
+
+        Raises:
+            ComponentFailed: the namespaces do not exist.
+        """
+        init = self.init
+        if init is None:
+            raise ComponentFailed(f"the node of cluster {self.name!r} does not run")
+        return (find_program("nsenter"), f"--target={init.pid}", "--mount", "--pid", "--net", "--")
+
+    @property
+    def control_group(self) -> str:
+        """The control group below which the kubelet makes those of the pods."""
+        return f"/syntera-dev-{self.name}"
+
+    def start(self) -> None:
+        """Make the namespaces unless they exist.
+
+        Raises:
+            ComponentFailed: the kernel or the machine's rules do not allow it.
+        """
+        if self.init is not None:
+            return
+        _make_mount_points()
+        for hierarchy in _control_group_hierarchies():
+            (hierarchy / self.control_group[1:]).mkdir(exist_ok=True)
+        (self.folder / READY_FILE).unlink(missing_ok=True)
+        self._start_init()
+
+    def stop(self) -> None:
+        """End every process in the namespaces, with which they disappear, and remove their traces from the machine."""
+        init = self.init
+        if init is not None:
+            # The kernel ends all processes of a process namespace before it reports the end of the first.
+            init.end(grace_seconds=0)
+        self._record.unlink(missing_ok=True)
+        for hierarchy in _control_group_hierarchies():
+            _remove_control_group(hierarchy / self.control_group[1:])
+        _remove_mount_points()
+
+    @property
+    def _record(self) -> Path:
+        return self.folder / "node.json"
+
+    def _start_init(self) -> None:
+        unshare = [
+            find_program("unshare"),
+            "--fork",
+            "--mount",
+            "--pid",
+            "--net",
+            "--mount-proc",
+            "--propagation=private",
+        ]
+        log = self.folder / "logs" / "node.log"
+        environment = {**plain_environment(), "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        module = "syntera_dev.cluster.node_init"
+        parent = spawn([*unshare, sys.executable, "-m", module, str(self.folder)], log=log, environment=environment)
+        with contextlib.suppress(ProcessLookupError):
+            record = ProcessRecord.of(only_child(parent))
+            if record is not None:
+                record.save(self._record)
+        deadline = time.monotonic() + 30
+        while not (self.folder / READY_FILE).exists():
+            if self.init is None or time.monotonic() > deadline:
+                raise ComponentFailed(f"the node's namespaces could not be made:\n{log.read_text()}")
+            time.sleep(0.02)
+
+
+def _make_mount_points() -> None:
+    for place in map(Path, PRIVATE_FOLDERS):
+        if not place.exists():
+            place.mkdir()
+            (place / _MARKER).touch()
+
+
+def _remove_mount_points() -> None:
+    """Remove the folders that we made, unless another cluster's node has something mounted there (removing would unmount it)."""
+    used = _mount_points_of_all_processes()
+    for place in map(Path, PRIVATE_FOLDERS):
+        marker = place / _MARKER
+        if marker.exists() and str(place) not in used:
+            marker.unlink()
+            with contextlib.suppress(OSError):  # somebody else put something there, and so it is theirs
+                place.rmdir()
+
+
+def _mount_points_of_all_processes() -> set[str]:
+    seen, points = set(), set()
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            namespace = (process / "ns" / "mnt").readlink()
+            if namespace not in seen:
+                seen.add(namespace)
+                points |= {line.split(" ")[4] for line in (process / "mountinfo").read_text().splitlines()}
+    return points
+
+
+def _control_group_hierarchies() -> list[Path]:
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    points = [Path(line.split(" ")[4]) for line in mounts if re.search(r" - cgroup2? ", line)]
+    return [point for point in points if point.is_relative_to(_CONTROL_GROUPS)]
+
+
+def _remove_control_group(group: Path) -> None:
+    if not group.exists():
+        return
+    for path, _, _ in os.walk(group, topdown=False):
+        _remove_one_control_group(Path(path))
+
+
+def _remove_one_control_group(group: Path) -> None:
+    """Remove a group; its ended processes leave it a moment after their end is reported."""
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            group.rmdir()
+            return
+        except FileNotFoundError:
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
