@@ -1,10 +1,14 @@
 """The kinds of `syntera.io/v1alpha1`."""
 
 from .agent import Agent, AgentSpec, AgentStatus
-from .common import Condition, ConditionStatus, ConditionType, Reason
+from .common import Condition, ConditionStatus, ConditionType, Reason, Resource
 from .tenant import Tenant, TenantSpec, TenantStatus
 
+KINDS: dict[str, type[Resource]] = {kind.kind(): kind for kind in (Tenant, Agent)}
+"""Every kind by its name."""
+
 __all__ = [
+    "KINDS",
     "Agent",
     "AgentSpec",
     "AgentStatus",
@@ -12,6 +16,7 @@ __all__ = [
     "ConditionStatus",
     "ConditionType",
     "Reason",
+    "Resource",
     "Tenant",
     "TenantSpec",
     "TenantStatus",

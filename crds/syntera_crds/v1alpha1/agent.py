@@ -6,6 +6,9 @@ from pydantic import Field
 
 from .common import (
     AGE_COLUMN,
+    MESSAGE_COLUMN,
+    READY_COLUMN,
+    STATUS_COLUMN,
     ConfigMapKeyRef,
     KindInfo,
     Model,
@@ -13,7 +16,6 @@ from .common import (
     PrinterColumn,
     Resource,
     Status,
-    ready_column,
 )
 from .rules import Rule
 
@@ -89,10 +91,10 @@ class ModelChoice(Model):
     """Bound on the tokens of one answer; a client may ask for fewer, not for more. Left out: no bound of ours."""
     parameters: Parameters = {}
     """Further fields of the request to the endpoint, passed through as they are, for example
-    `reasoning_effort: low`. Fields that Syntera sets itself cannot be set here."""
+    `reasoning_effort: low`. Fields that Syntera sets itself cannot be set here. Left out: none."""
     fallbacks: Annotated[list[Fallback], Field(max_length=4)] = []
     """Models to ask, in this order, when the first cannot answer. They get the same sampling settings, but not
-    `parameters`."""
+    `parameters`. Left out: none."""
 
 
 class Memory(Model):
@@ -116,20 +118,20 @@ class AgentSpec(Model):
     display_name: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     """The agent's name for people. Default: the Agent's name."""
     description: Annotated[str, Field(max_length=1024)] = ""
-    """What the agent is for, in a sentence; shown where agents are listed."""
+    """What the agent is for, in a sentence; shown where agents are listed. Left out: nothing is shown."""
     instructions: Annotated[str, Field(min_length=1, max_length=MAX_INSTRUCTIONS_LENGTH)] | None = None
     """What the model is told to be and do. May use `{{tenant.name}}`, `{{tenant.displayName}}`, `{{agent.name}}` and
-    `{{agent.displayName}}`."""
+    `{{agent.displayName}}`. Left out: they come from instructionsFrom."""
     instructions_from: InstructionsSource | None = None
-    """Take the instructions from a ConfigMap, for long ones."""
+    """Take the instructions from a ConfigMap, for long ones. Left out: instructions has them."""
     model: ModelChoice = ModelChoice()
     """Which model answers. Default: the Tenant's first endpoint and its chat model."""
     greeting: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
     """First message of every conversation, said by the agent. Left out: the customer begins."""
     suggestions: Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=16)] = []
-    """Questions that a chat window may offer."""
+    """Questions that a chat window may offer. Left out: none."""
     memory: Memory = Memory()
-    """What of a conversation the model sees."""
+    """What of a conversation the model sees. Left out: the newest 30 messages."""
 
 
 class AgentStatus(Status):
@@ -152,12 +154,14 @@ class Agent(Resource):
         short_names=("agt",),
         scope="Namespaced",
         columns=(
-            ready_column("Ready", "status"),
-            ready_column("Status", "reason"),
-            PrinterColumn(name="Revision", json_path=".status.revision", type="integer", wide=True),
-            PrinterColumn(name="Model", json_path=".spec.model.name", wide=True),
-            PrinterColumn(name="URL", json_path=".status.url", wide=True),
-            ready_column("Message", "message", wide=True),
+            READY_COLUMN,
+            STATUS_COLUMN,
+            PrinterColumn(
+                "Revision", ".status.revision", "Number of the published configuration", type="integer", wide=True
+            ),
+            PrinterColumn("Model", ".spec.model.name", "The model that the Agent names", wide=True),
+            PrinterColumn("URL", ".status.url", "Where it is found in the tenant's API", wide=True),
+            MESSAGE_COLUMN,
             AGE_COLUMN,
         ),
     )

@@ -263,10 +263,10 @@ class PrinterColumn:
 
     name: str
     json_path: str
+    description: str
     type: Literal["string", "integer", "date"] = "string"
     wide: bool = False
     """Shown with `-o wide` only."""
-    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,12 +280,14 @@ class KindInfo:
     columns: tuple[PrinterColumn, ...]
 
 
-def ready_column(name: str, json_field: str, *, wide: bool = False) -> PrinterColumn:
-    """A column with a field of the Ready condition."""
-    return PrinterColumn(name=name, json_path=f".status.conditions[?(@.type=='Ready')].{json_field}", wide=wide)
-
-
-AGE_COLUMN = PrinterColumn(name="Age", json_path=".metadata.creationTimestamp", type="date")
+READY_COLUMN = PrinterColumn(
+    "Ready", ".status.conditions[?(@.type=='Ready')].status", "Whether it serves what the spec says"
+)
+STATUS_COLUMN = PrinterColumn("Status", ".status.conditions[?(@.type=='Ready')].reason", "Why, in a word")
+MESSAGE_COLUMN = PrinterColumn(
+    "Message", ".status.conditions[?(@.type=='Ready')].message", "Why, as a sentence that says what to do", wide=True
+)
+AGE_COLUMN = PrinterColumn("Age", ".metadata.creationTimestamp", "Time since it was made", type="date")
 
 
 class Resource(Ruled):

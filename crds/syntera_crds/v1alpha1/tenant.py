@@ -9,6 +9,9 @@ from pydantic import Field
 from .common import (
     AGE_COLUMN,
     MAX_NAME_LENGTH,
+    MESSAGE_COLUMN,
+    READY_COLUMN,
+    STATUS_COLUMN,
     ConfigMapKeyRef,
     DnsLabel,
     DnsName,
@@ -21,7 +24,6 @@ from .common import (
     Resource,
     SecretKeyRef,
     Status,
-    ready_column,
 )
 from .quantity import Quantity, parse_quantity
 from .rules import Rule, UniqueBy, matching
@@ -69,9 +71,9 @@ class Header(Model):
     name: HeaderName
     """Name of the header."""
     value: HeaderValue | None = None
-    """Its value, where it is no secret."""
+    """Its value, where it is no secret. Left out: it comes from secretKeyRef."""
     secret_key_ref: SecretKeyRef | None = None
-    """The entry of a Secret that holds its value."""
+    """The entry of a Secret that holds its value. Left out: value has it."""
 
 
 class ModelEndpoint(Model):
@@ -91,9 +93,9 @@ class ModelEndpoint(Model):
     """How the endpoint calls the bound on output tokens. Default `max_completion_tokens`; older servers know only
     `max_tokens`."""
     headers: Annotated[list[Header], Field(max_length=16), UniqueBy("name")] = []
-    """Further HTTP headers."""
+    """Further HTTP headers. Left out: none."""
     ca_bundle_config_map_ref: ConfigMapKeyRef | None = None
-    """PEM certificates to trust for this endpoint instead of the public ones."""
+    """PEM certificates to trust for this endpoint instead of the public ones. Left out: those."""
     proxy_url: HttpURL | None = None
     """HTTP proxy to reach the endpoint through. Left out: straight."""
 
@@ -122,9 +124,9 @@ class ResourceAmounts(Model):
     """Amounts of CPU and memory."""
 
     cpu: Quantity | None = None
-    """CPU, for example `500m`."""
+    """CPU, for example `500m`. Left out: the default of what is reserved or allowed."""
     memory: Quantity | None = None
-    """Memory, for example `512Mi`."""
+    """Memory, for example `512Mi`. Left out: the default of what is reserved or allowed."""
 
 
 def _within_limit(name: str) -> Rule:
@@ -171,7 +173,7 @@ class Runtime(Model):
     autoscaling: Autoscaling | None = None
     """Let the number of pods follow the load. Left out: it is fixed."""
     resources: Resources = Resources()
-    """CPU and memory of each pod."""
+    """CPU and memory of each pod. Left out: the defaults below."""
 
 
 class GatewayRef(Model):
@@ -244,9 +246,9 @@ class TenantSpec(Model):
     suspended: bool = False
     """True: no pod runs, nothing is lost. Default false."""
     models: Annotated[list[ModelEndpoint], Field(max_length=32), UniqueBy("name")] = []
-    """Model endpoints; the first is the default for Agents that name none."""
+    """Model endpoints; the first is the default for Agents that name none. Left out: no Agent of the tenant can answer."""
     runtime: Runtime = Runtime()
-    """Size of the chat runtime."""
+    """Size of the chat runtime. Left out: one pod with the default resources."""
     quota: Annotated[dict[str, Quantity], Field(min_length=1, max_length=64), _QUOTA_KEYS] | None = None
     """Hard limits of a ResourceQuota for the namespace, for example `pods: 50`. Left out: no quota."""
     exposure: Exposure | None = None
@@ -279,12 +281,12 @@ class Tenant(Resource):
         short_names=("tnt",),
         scope="Cluster",
         columns=(
-            ready_column("Ready", "status"),
-            ready_column("Status", "reason"),
-            PrinterColumn(name="Namespace", json_path=".status.namespace"),
-            PrinterColumn(name="Agents", json_path=".status.agents", type="integer"),
-            PrinterColumn(name="Endpoint", json_path=".status.endpoint", wide=True),
-            ready_column("Message", "message", wide=True),
+            READY_COLUMN,
+            STATUS_COLUMN,
+            PrinterColumn("Namespace", ".status.namespace", "Where its agents live"),
+            PrinterColumn("Agents", ".status.agents", "How many agents it has", type="integer"),
+            PrinterColumn("Endpoint", ".status.endpoint", "Base URL of its API", wide=True),
+            MESSAGE_COLUMN,
             AGE_COLUMN,
         ),
     )
