@@ -6,9 +6,11 @@ For a checkout of the repository only: the files stand beside this package.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from .crd import build_crd
 from .reference import build_reference
@@ -29,13 +31,9 @@ def build_files() -> dict[Path, str]:
         SystemExit: PyYAML, a development dependency, is not installed.
         UnsupportedSchema: a model uses something that a structural schema cannot say.
     """
-    try:
-        import yaml  # noqa: PLC0415 - only this command needs it; the operator and the runtime install without
-    except ImportError as exc:
-        raise SystemExit("generating needs PyYAML, a development dependency: run `make setup`") from exc
     files: dict[Path, str] = {}
     for kind in KINDS.values():
-        text = _HEADER + yaml.safe_dump(build_crd(kind), sort_keys=False, width=120, allow_unicode=True)
+        text = _HEADER + _to_yaml(build_crd(kind))
         name = f"{kind.info.plural}.yaml"
         files |= {CRD_FOLDER / name: text, CHART_FOLDER / name: text}
     files[REFERENCE] = build_reference(KINDS.values())
@@ -81,6 +79,20 @@ def main(arguments: list[str] | None = None, *, repository: Path = REPOSITORY) -
     for path in write(files, repository):
         print(path)  # noqa: T201 - a command's output
     return 0
+
+
+def _to_yaml(manifest: dict[str, Any]) -> str:
+    try:
+        import yaml  # noqa: PLC0415 - only this command needs it; the operator and the runtime install without
+    except ImportError as exc:
+        raise SystemExit("generating needs PyYAML, a development dependency: run `make setup`") from exc
+
+    class Dumper(yaml.SafeDumper):
+        """Quotes `n` and `y` too: kubectl and Helm read them as booleans, as YAML 1.1 has it, PyYAML does not."""
+
+    Dumper.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^[yYnN]$"), list("yYnN"))
+    text: str = yaml.dump(manifest, Dumper=Dumper, sort_keys=False, width=120, allow_unicode=True)
+    return text
 
 
 def _read(path: Path) -> str | None:

@@ -23,7 +23,8 @@ MAX_INSTRUCTIONS_LENGTH = 32768
 
 
 # What the runtime puts into the request itself, with the types that make the fields visible to CEL.
-_LIST = {"type": "array", "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+_OBJECT = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+_LIST = {"type": "array", "items": _OBJECT}
 _RESERVED: dict[str, dict[str, Any]] = {
     "functions": _LIST,
     "max_completion_tokens": {"type": "integer"},
@@ -32,7 +33,7 @@ _RESERVED: dict[str, dict[str, Any]] = {
     "model": {"type": "string"},
     "n": {"type": "integer"},
     "stream": {"type": "boolean"},
-    "stream_options": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+    "stream_options": {**_OBJECT, "properties": {"include_usage": {"type": "boolean"}}},
     "temperature": {"type": "number"},
     "tools": _LIST,
     "top_p": {"type": "number"},

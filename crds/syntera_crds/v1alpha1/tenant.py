@@ -224,6 +224,17 @@ _QUOTA_KEYS = Rule(
 class TenantSpec(Model):
     """What a tenant is to be."""
 
+    rules = (
+        Rule(
+            "has(self.__namespace__) == has(oldSelf.__namespace__)"
+            " && (!has(self.__namespace__) || self.__namespace__ == oldSelf.__namespace__)",
+            "cannot change once the Tenant exists; delete the Tenant with deletionPolicy Retain and make another one",
+            holds=None,
+            field=".namespace",
+            reason="FieldValueForbidden",
+        ),
+    )
+
     display_name: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     """The company's name for people. Default: the Tenant's name. Agents write it as `{{tenant.displayName}}`."""
     namespace: (
@@ -269,7 +280,6 @@ class TenantStatus(Status):
 
 
 _LONGEST_NAME = MAX_NAME_LENGTH - len(NAMESPACE_PREFIX)
-_NAMESPACE = f"(has({{0}}.spec.namespace) ? {{0}}.spec.namespace : '{NAMESPACE_PREFIX}' + {{0}}.metadata.name)"
 
 
 class Tenant(Resource):
@@ -292,18 +302,11 @@ class Tenant(Resource):
     )
     rules = (
         Rule(
-            f"has(self.spec.namespace) || self.metadata.name.size() <= {_LONGEST_NAME}",
+            f"has(self.spec.__namespace__) || self.metadata.name.size() <= {_LONGEST_NAME}",
             f"is needed where the Tenant's name has more than {_LONGEST_NAME} characters, because the default"
             f" '{NAMESPACE_PREFIX}<name>' would be too long",
             holds=lambda tenant: tenant.spec.namespace is not None or len(tenant.metadata.name) <= _LONGEST_NAME,
             field=".spec.namespace",
-        ),
-        Rule(
-            f"{_NAMESPACE.format('self')} == {_NAMESPACE.format('oldSelf')}",
-            "cannot change once the Tenant exists; delete the Tenant with deletionPolicy Retain and make another one",
-            holds=None,
-            field=".spec.namespace",
-            reason="FieldValueForbidden",
         ),
     )
 
