@@ -1,0 +1,131 @@
+"""Compiles an Agent: its spec, its Tenant's model endpoints and what both refer to, into what a runtime serves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from syntera_crds.contract.agent_config import AgentConfig, HeaderFromSecret, ModelCandidate, SecretKey
+from syntera_crds.v1alpha1 import Agent, Tenant
+from syntera_crds.v1alpha1.agent import RESERVED_PARAMETERS
+from syntera_crds.v1alpha1.common import ConfigMapKeyRef, SecretKeyRef
+from syntera_crds.v1alpha1.tenant import ModelEndpoint
+
+from .instructions import build_values, render_instructions
+
+UNPUBLISHED = 0
+"""Revision of a configuration that has none yet."""
+
+
+class EndpointMissing(LookupError):
+    """An Agent names a model endpoint that its Tenant does not have; the message says which and how to mend it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One model to ask, at one of the Tenant's endpoints."""
+
+    endpoint: ModelEndpoint
+    model: str
+
+
+def choose_models(agent: Agent, tenant: Tenant) -> list[Choice]:
+    """The models that an Agent asks, the first one first.
+
+    Raises:
+        EndpointMissing: an endpoint that the Agent names, or any at all, is missing.
+    """
+    wanted = agent.spec.model
+    first = _find(tenant, wanted.endpoint, field="spec.model.endpoint")
+    choices = [Choice(first, wanted.name or first.chat)]
+    for index, fallback in enumerate(wanted.fallbacks):
+        endpoint = _find(tenant, fallback.endpoint, field=f"spec.model.fallbacks[{index}].endpoint")
+        choices.append(Choice(endpoint, fallback.name or endpoint.chat))
+    return choices
+
+
+def build_agent_config(
+    agent: Agent,
+    tenant: Tenant,
+    choices: Sequence[Choice],
+    *,
+    instructions: str,
+    bundles: Mapping[ConfigMapKeyRef, str],
+) -> AgentConfig:
+    """The configuration, as yet without a revision.
+
+    `instructions` is the text before its expressions are replaced, `bundles` holds the CA certificates of the chosen
+    endpoints that have some.
+
+    Raises:
+        TemplateError: the instructions use an expression that does not exist or does not end.
+    """
+    values = build_values(
+        tenant=tenant.metadata.name,
+        tenant_display_name=tenant.display_name,
+        agent=agent.metadata.name,
+        agent_display_name=agent.display_name,
+    )
+    first, *fallbacks = choices
+    parameters = {name: value for name, value in agent.spec.model.parameters.items() if name not in RESERVED_PARAMETERS}
+    return AgentConfig(
+        name=agent.metadata.name,
+        uid=agent.metadata.uid,
+        revision=UNPUBLISHED,
+        display_name=agent.display_name,
+        description=agent.spec.description,
+        instructions=render_instructions(instructions, values),
+        models=[
+            _build_candidate(agent, first, bundles, parameters=parameters),
+            *(_build_candidate(agent, fallback, bundles, parameters={}) for fallback in fallbacks),
+        ],
+        greeting=agent.spec.greeting,
+        suggestions=agent.spec.suggestions,
+        history_messages=agent.spec.memory.history_messages,
+    )
+
+
+def _find(tenant: Tenant, name: str | None, *, field: str) -> ModelEndpoint:
+    endpoints = tenant.spec.models
+    if not endpoints:
+        raise EndpointMissing(f"Tenant {tenant.metadata.name!r} has no model endpoint; add one to its spec.models")
+    if name is None:
+        return endpoints[0]
+    found = next((endpoint for endpoint in endpoints if endpoint.name == name), None)
+    if found is None:
+        known = ", ".join(repr(endpoint.name) for endpoint in endpoints)
+        raise EndpointMissing(
+            f"{field}: Tenant {tenant.metadata.name!r} has no model endpoint {name!r}; name one of {known}, or add it to"
+            " the Tenant's spec.models"
+        )
+    return found
+
+
+def _build_candidate(
+    agent: Agent, choice: Choice, bundles: Mapping[ConfigMapKeyRef, str], *, parameters: dict[str, Any]
+) -> ModelCandidate:
+    endpoint, sampling = choice.endpoint, agent.spec.model
+    bundle = endpoint.ca_bundle_config_map_ref
+    return ModelCandidate(
+        endpoint=endpoint.name,
+        base_url=endpoint.base_url,
+        model=choice.model,
+        timeout_seconds=endpoint.timeout_seconds,
+        api_key=None if endpoint.api_key_secret_ref is None else _build_secret_key(endpoint.api_key_secret_ref),
+        headers={header.name: header.value for header in endpoint.headers if header.value is not None},
+        headers_from=[
+            HeaderFromSecret(name=header.name, secret=_build_secret_key(header.secret_key_ref))
+            for header in endpoint.headers
+            if header.secret_key_ref is not None
+        ],
+        ca_bundle=None if bundle is None else bundles[bundle],
+        proxy_url=endpoint.proxy_url,
+        max_tokens_parameter=endpoint.max_tokens_parameter.value,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        max_output_tokens=sampling.max_output_tokens,
+        parameters=parameters,
+    )
+
+
+def _build_secret_key(ref: SecretKeyRef) -> SecretKey:
+    return SecretKey(name=ref.name, key=ref.key)

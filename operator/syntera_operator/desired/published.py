@@ -1,0 +1,62 @@
+"""The ConfigMap in which an Agent's configuration is published, and which revision comes next."""
+
+import json
+from dataclasses import dataclass
+
+from syntera_crds.contract import names
+from syntera_crds.contract.agent_config import AgentConfig
+
+from ..manifest import Manifest
+from .metadata import Scope, build_object
+
+MAX_BYTES = 1024 * 1024 - 16 * 1024
+"""The API server takes 1 MiB of data; the rest is a margin for keys and a longer revision."""
+_MAX_REVISION = 2**53
+"""A larger number was never ours: somebody edited the ConfigMap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One published state of an Agent."""
+
+    revision: int
+    digest: str
+
+
+def build_published(scope: Scope, config: AgentConfig, *, digest: str) -> Manifest:
+    """The ConfigMap of a compiled Agent."""
+    published = build_object(
+        "v1",
+        "ConfigMap",
+        names.published_agent_name(config.name),
+        scope,
+        data={names.AGENT_CONFIG_KEY: config.to_json(), names.DIGEST_KEY: digest},
+    )
+    published["metadata"]["labels"][names.PUBLISHED_LABEL] = "agent"
+    return published
+
+
+def read_publication(config_map: Manifest | None) -> Publication | None:
+    """What a ConfigMap says is published; None where nothing can be made of it, because it was edited by hand."""
+    data = (config_map or {}).get("data") or {}
+    try:
+        revision = json.loads(data[names.AGENT_CONFIG_KEY])["revision"]
+        digest = data[names.DIGEST_KEY]
+    except (KeyError, TypeError, ValueError):
+        return None
+    is_sound = type(revision) is int and 0 < revision < _MAX_REVISION and isinstance(digest, str)
+    return Publication(revision, digest) if is_sound else None
+
+
+def next_revision(digest: str, *, recorded: Publication | None, published: Publication | None) -> int:
+    """The revision that a configuration gets: its old one where nothing changed, else the next.
+
+    `recorded` is what the Agent's status says, `published` what its ConfigMap does. They differ where one of the writes
+    was lost, or where the ConfigMap was deleted or edited; then the newer one counts, so that no number is used twice.
+    """
+    newest = recorded or published
+    if newest is None:
+        return 1
+    if published is not None and published.digest != newest.digest and published.revision > newest.revision:
+        newest = published
+    return newest.revision if newest.digest == digest else newest.revision + 1

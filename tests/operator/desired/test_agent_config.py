@@ -1,0 +1,80 @@
+"""Compiling Agents."""
+
+from typing import Any
+
+import pytest
+
+from syntera_crds.contract.agent_config import AgentConfig
+from syntera_crds.v1alpha1 import Agent, Tenant
+from syntera_operator.desired.agent_config import EndpointMissing, build_agent_config, choose_models
+from tests.support.golden import Golden
+from tests.support.make import make_agent, make_endpoint, make_tenant
+
+FULL_ENDPOINT = make_endpoint(
+    "vllm",
+    baseURL="https://vllm.gpu.svc/v1",
+    chat="big",
+    apiKeySecretRef={"name": "vllm", "key": "token"},
+    timeoutSeconds=120,
+    maxTokensParameter="max_tokens",
+    headers=[
+        {"name": "X-Team", "value": "travel"},
+        {"name": "X-Token", "secretKeyRef": {"name": "vllm", "key": "extra"}},
+    ],
+    caBundleConfigMapRef={"name": "ca", "key": "ca.crt"},
+    proxyURL="http://proxy.egress.svc:3128",
+)
+
+
+def compile_(agent: Agent, tenant: Tenant) -> AgentConfig:
+    choices = choose_models(agent, tenant)
+    refs = [choice.endpoint.ca_bundle_config_map_ref for choice in choices]
+    bundles = {ref: "-----BEGIN CERTIFICATE-----" for ref in refs if ref}
+    return build_agent_config(agent, tenant, choices, instructions=agent.spec.instructions or "", bundles=bundles)
+
+
+def test_agent_config_of_the_least_agent_uses_the_first_endpoint() -> None:
+    config = compile_(make_agent(), make_tenant(models=[make_endpoint("one"), make_endpoint("two")]))
+    (candidate,) = config.models
+    assert (candidate.endpoint, candidate.model) == ("one", "chat-small")
+    assert config.instructions == "You help customers of acme."
+
+
+def test_agent_config_of_a_full_agent(golden: Golden) -> None:
+    agent = make_agent(
+        displayName="Travel assistant",
+        description="Answers questions",
+        instructions="You are {{agent.displayName}} of {{tenant.displayName}}.",
+        model={
+            "endpoint": "vllm",
+            "name": "bigger",
+            "temperature": 0.2,
+            "topP": 0.9,
+            "maxOutputTokens": 800,
+            "parameters": {"reasoning_effort": "low", "tools": None},
+            "fallbacks": [{"endpoint": "main"}, {"endpoint": "main", "name": "tiny"}],
+        },
+        greeting="Hello",
+        suggestions=["Where is my booking?"],
+        memory={"historyMessages": 10},
+    )
+    config = compile_(agent, make_tenant(displayName="Acme Travel", models=[make_endpoint(), FULL_ENDPOINT]))
+    golden.check_text("desired/agent-config.json", config.model_dump_json(by_alias=True, indent=2) + "\n")
+
+
+def test_agent_config_gives_the_same_bytes_for_the_same_input() -> None:
+    tenant = make_tenant(models=[FULL_ENDPOINT])
+    assert compile_(make_agent(), tenant).to_json() == compile_(make_agent(), tenant).to_json()
+
+
+@pytest.mark.parametrize(
+    ("model", "models", "message"),
+    [
+        ({"endpoint": "lost"}, [make_endpoint()], "spec.model.endpoint: Tenant 'acme' has no model endpoint 'lost'"),
+        ({"fallbacks": [{"endpoint": "lost"}]}, [make_endpoint()], r"spec.model.fallbacks\[0\].endpoint: "),
+        ({}, [], "Tenant 'acme' has no model endpoint; add one to its spec.models"),
+    ],
+)
+def test_agent_config_when_an_endpoint_is_missing(model: dict[str, Any], models: list[Any], message: str) -> None:
+    with pytest.raises(EndpointMissing, match=message):
+        choose_models(make_agent(model=model), make_tenant(models=models))
