@@ -80,6 +80,9 @@
 {{- end }}
 {{- end }}
 {{- with .Values.operator }}
+{{- if not (and (lt (float64 .lease.retrySeconds) (float64 .lease.renewSeconds)) (lt (float64 .lease.renewSeconds) (float64 .lease.seconds))) }}
+{{- fail "operator.lease: retrySeconds must be less than renewSeconds, and renewSeconds less than seconds" }}
+{{- end }}
 - name: SYNTERA_WORKERS
   value: {{ .workers | toJson | quote }}
 - name: SYNTERA_RECONCILE_TIMEOUT_SECONDS
