@@ -209,6 +209,7 @@ class EndedTurn:
     """A turn of a conversation after its end."""
 
     turn: Turn
+    user_message: Message
     reply: Message
 
 

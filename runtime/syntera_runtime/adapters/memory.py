@@ -138,7 +138,7 @@ class MemoryStore:
         thread = rows.threads[begun.user_message.conversation_id]
         stored = next((message for message in thread.messages if message.id == begun.reply_id), None)
         if stored is not None:
-            return EndedTurn(turn=rows.turns[begun.turn.id].turn, reply=stored)
+            return EndedTurn(rows.turns[begun.turn.id].turn, begun.user_message, stored)
         turn = _end(rows, begun.turn.id, outcome)
         assert turn.ended_at is not None
         reply = Message(
@@ -154,7 +154,7 @@ class MemoryStore:
         thread.messages.append(reply)
         thread.last_event = ending.last_event
         thread.conversation = replace(thread.conversation, updated_at=turn.ended_at)
-        return EndedTurn(turn=turn, reply=reply)
+        return EndedTurn(turn=turn, user_message=begun.user_message, reply=reply)
 
     async def begin_completion(self, tenant_id: TenantId, *, start: TurnStart) -> Turn:
         """See `TurnStore`."""

@@ -1,33 +1,52 @@
 """From a task that goes on by itself to a reader who may leave at any time."""
 
 import asyncio
+from collections import deque
 from typing import Generic, TypeVar
 
 Event = TypeVar("Event")
 
 
 class Feed(Generic[Event]):
-    """Events of one task for one reader, in order. The task never waits; once the reader left, nothing is kept."""
+    """Events of one task for one reader, in order. The task never waits; once the reader left, nothing is kept.
+
+    Cancelling a read loses nothing.
+    """
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._events: deque[Event] = deque()
+        self._news = asyncio.Event()
+        self._has_ended = False
         self._has_reader = True
 
     def publish(self, event: Event) -> None:
         """Hand an event to the reader, if there still is one."""
         if self._has_reader:
-            self._queue.put_nowait(event)
+            self._events.append(event)
+            self._news.set()
 
     def end(self) -> None:
         """Say that no event follows."""
-        self._queue.put_nowait(None)
+        self._has_ended = True
+        self._news.set()
 
     def leave(self) -> None:
         """Stop reading."""
         self._has_reader = False
-        while not self._queue.empty():
-            self._queue.get_nowait()
+        self._events.clear()
+
+    async def peek(self) -> Event | None:
+        """The next event as soon as there is one, which stays the next; None after the last."""
+        while not self._events:
+            if self._has_ended:
+                return None
+            self._news.clear()
+            await self._news.wait()
+        return self._events[0]
 
     async def next(self) -> Event | None:
-        """The next event as soon as there is one; None after the last. Cancelling it loses nothing."""
-        return await self._queue.get()
+        """The next event as soon as there is one; None after the last."""
+        event = await self.peek()
+        if event is not None:
+            self._events.popleft()
+        return event

@@ -1,0 +1,87 @@
+"""How an app of the runtime is put together, and the public one."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import structlog
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from ..errors import InvalidRequest, MethodNotAllowed, RouteNotFound, StoreUnavailable, SynteraError
+from ..services import Services
+from . import agents, conversations, messages
+from .context import services_of
+from .middleware import RequestScope
+from .openai import completions, models
+from .problems import build_faults, error_response
+
+log = structlog.get_logger(__name__)
+
+NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False}
+"""FastAPI's own instruments would put request bodies and the messages of exceptions, so users' text, into traces."""
+
+_DESCRIPTION = "Talk to the agents of a tenant. Errors are problem details (RFC 9457); decide by their `code`."
+
+
+def build_public_app(services: Services) -> FastAPI:
+    """The API for people and programs."""
+    app = FastAPI(
+        title="Syntera",
+        description=_DESCRIPTION,
+        version=version("syntera"),
+        openapi_url="/v1/openapi.json",
+        openapi_tags=[
+            {"name": "agents", "description": "Who there is to talk to."},
+            {"name": "conversations", "description": "Threads that are kept."},
+            {"name": "messages", "description": "What is said in them."},
+            {"name": "openai", "description": "The same agents for clients of OpenAI's protocol."},
+        ],
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry=NO_TELEMETRY,
+    )
+    routers = (agents.router, conversations.router, messages.router, completions.router, models.router)
+    return assemble(app, services, routers, port="public")
+
+
+def assemble(app: FastAPI, services: Services, routers: Sequence[APIRouter], *, port: str) -> FastAPI:
+    """Give an app its routes, its services, and errors and headers as all our answers have them."""
+    app.state.services = services
+    for router in routers:
+        app.include_router(router)
+    app.add_exception_handler(SynteraError, _answer_error)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_middleware(RequestScope, metrics=services.metrics, port=port)
+    return app
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, SynteraError)
+    if isinstance(error, StoreUnavailable):
+        services_of(request).metrics.store_unavailable.labels(error.store).inc()
+    if error.status >= 500:
+        log.warning("request not served", code=error.code, cause=type(error.__cause__ or error).__name__)
+    return error_response(request, error)
+
+
+async def _answer_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    faults = build_faults(error.errors())
+    message = "; ".join(f"{fault.path}: {fault.message}" for fault in faults)
+    return error_response(request, InvalidRequest(f"The request is not valid: {message}", faults=faults))
+
+
+async def _answer_http(request: Request, error: Exception) -> Response:
+    """What the framework refuses by itself: an unknown path, a method that a path does not take."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return error_response(request, RouteNotFound())
+    if error.status_code != 405:
+        raise error
+    answer = error_response(request, MethodNotAllowed())
+    answer.headers.update(error.headers or {})
+    return answer

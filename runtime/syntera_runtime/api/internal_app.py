@@ -1,0 +1,13 @@
+"""The app of the internal port: probes, metrics, and what the operator asks. Only the cluster may reach it."""
+
+from fastapi import FastAPI
+
+from ..services import Services
+from . import health, internal
+from .app import NO_TELEMETRY, assemble
+
+
+def build_internal_app(services: Services) -> FastAPI:
+    """The app of the internal port."""
+    app = FastAPI(openapi_url=None, redirect_slashes=False, telemetry=NO_TELEMETRY)
+    return assemble(app, services, (health.router, internal.router), port="internal")

@@ -1,0 +1,95 @@
+"""Chat completions."""
+
+import asyncio
+from contextlib import suppress
+
+from fastapi import APIRouter, Request, Response
+
+from ...chat.completions import Completion
+from ...chat.events import CompletionEnded, CompletionFailed
+from ...errors import ClientDisconnected
+from ..auth import Talker
+from ..context import ServicesOfRequest
+from ..routing import ApiRoute
+from ..streams import MEDIA_TYPE, EventStream
+from .answers import AnswerMessage, ChatCompletion, Choice, CompletionUsage, Head
+from .errors import openai_responses
+from .requests import ChatCompletionRequest
+from .streaming import ChunkRenderer
+
+router = APIRouter(route_class=ApiRoute, tags=["openai"])
+
+
+@router.post(
+    "/v1/chat/completions",
+    operation_id="createChatCompletion",
+    response_model=ChatCompletion,
+    responses={
+        200: {
+            "description": "The answer: whole, or with `stream` as server-sent events whose data are "
+            "`chat.completion.chunk` objects, ended by `[DONE]`.",
+            "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
+        },
+        **openai_responses(400, 404, 408, 413, 415, 502, 503, 504),
+    },
+)
+async def create_chat_completion(
+    asked: ChatCompletionRequest, request: Request, services: ServicesOfRequest, talker: Talker
+) -> Response | ChatCompletion:
+    """Let the agent that `model` names answer. Nothing of the text is stored, only the turn and its usage.
+
+    A client that leaves before the end stops the answer.
+    """
+    completion = await services.completions.start(talker.tenant_id, agent=asked.model, request=asked.to_model())
+    if not asked.stream:
+        return await _whole_answer(completion, request)
+    await _await_first_event(completion, seconds=services.limits.ping_seconds)
+    renderer = ChunkRenderer(completion.turn, with_usage=asked.wants_usage_chunk)
+    return EventStream(
+        completion.feed,
+        render=renderer.render,
+        ping_seconds=services.limits.ping_seconds,
+        on_close=completion.abandon,
+    )
+
+
+async def _await_first_event(completion: Completion, *, seconds: float) -> None:
+    """Wait a little before the stream is opened: a model that cannot answer then still gets its own status code."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            first = await completion.feed.peek()
+            if isinstance(first, CompletionFailed):
+                raise first.error
+
+
+async def _whole_answer(completion: Completion, request: Request) -> ChatCompletion:
+    answer = asyncio.create_task(_last_event(completion))
+    departure = asyncio.create_task(_await_departure(request))
+    try:
+        await asyncio.wait((answer, departure), return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise ClientDisconnected
+        ended = answer.result()
+    finally:
+        answer.cancel()
+        departure.cancel()
+        completion.abandon()
+    if isinstance(ended, CompletionFailed):
+        raise ended.error
+    return ChatCompletion(
+        **Head.of(ended.turn).model_dump(),
+        choices=[Choice(message=AnswerMessage(content=ended.text), finish_reason=ended.finish_reason)],
+        usage=None if ended.turn.usage is None else CompletionUsage.of(ended.turn.usage),
+    )
+
+
+async def _last_event(completion: Completion) -> CompletionEnded | CompletionFailed:
+    while True:
+        event = await completion.feed.next()
+        if isinstance(event, CompletionEnded | CompletionFailed):
+            return event
+
+
+async def _await_departure(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
