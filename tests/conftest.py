@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.golden import Golden
 
-pytest_plugins = ["tests.support.postgresql", "tests.support.redis_server"]
+pytest_plugins = ["tests.support.apiserver", "tests.support.postgresql", "tests.support.redis_server"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
