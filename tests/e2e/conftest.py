@@ -11,16 +11,19 @@ from syntera_dev.demo.setup import is_up, prepare, tear_down
 from syntera_dev.demo.installation import Installation
 from tests.support.e2e import TenantUnderTest, make_tenant
 
+CLUSTER_NAME = "e2e"
+"""Not the demo's, so that neither disturbs the other."""
+
 
 @pytest.fixture(scope="session")
 def installation() -> Iterator[Installation]:
     """Syntera on a cluster with pods, from this checkout's sources."""
-    was_up = is_up()
-    installed = prepare()
+    was_up = is_up(CLUSTER_NAME)
+    installed = prepare(CLUSTER_NAME)
     installed.install()
     yield installed
     if not was_up:
-        tear_down()
+        tear_down(CLUSTER_NAME)
 
 
 @pytest.fixture

@@ -4,11 +4,9 @@ Each step can be repeated: what is there already is left as it is.
 """
 
 import base64
-import json
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 from syntera_dev.build.binaries import ensure_binaries
 from syntera_dev.commands import run
@@ -30,13 +28,9 @@ CHART = REPOSITORY / "charts" / "syntera"
 class Installation:
     """One installation of Syntera, made from this checkout."""
 
-    kubeconfig: Path
+    kubectl: Kubectl
     images: dict[str, str]
     """Image reference of each part: operator, runtime, models, postgresql, redis."""
-    kubectl: Kubectl = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "kubectl", Kubectl(self.kubeconfig))
 
     def install(self) -> None:
         """Everything but tenants; returns when all of it is ready."""
@@ -73,7 +67,7 @@ class Installation:
     def helm(self, *arguments: str, timeout_seconds: float = 180) -> str:
         """Run the helm that the cache holds."""
         program = ensure_binaries(["helm"])["helm"]
-        return run([program, "--kubeconfig", self.kubeconfig, *arguments], timeout_seconds=timeout_seconds)
+        return run([program, *arguments], timeout_seconds=timeout_seconds, environment=self.kubectl.environment)
 
     def wait_rolled_out(self, namespace: str, workloads: Iterable[str], *, timeout_seconds: int = 180) -> None:
         """Wait until the workloads run as their specs say; on a time-out, say what their pods lack."""
@@ -116,5 +110,7 @@ class Installation:
 
 
 def _set(value: str, reference: str) -> list[str]:
-    repository, _, tag = reference.rpartition(":")
-    return ["--set", f"{value}.repository={json.dumps(repository)[1:-1]}", "--set", f"{value}.tag={tag}"]
+    registry, _, path = reference.partition("/")
+    repository, _, tag = path.rpartition(":")
+    values = {"image.registry": registry, f"{value}.repository": repository, f"{value}.tag": tag}
+    return [word for name, content in values.items() for word in ("--set-string", f"{name}={content}")]

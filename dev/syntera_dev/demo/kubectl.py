@@ -1,30 +1,26 @@
 """kubectl against one cluster: the way users talk to it, so the demo and the end-to-end tests do the same."""
 
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from syntera_dev.commands import run, succeeds
+from syntera_dev.cluster.target import find_kubectl
+from syntera_dev.commands import run
+from syntera_dev.errors import CommandFailed
 
 
 @dataclass(frozen=True, slots=True)
 class Kubectl:
     """kubectl with one kubeconfig."""
 
-    kubeconfig: Path
+    kubeconfig: str
+    """A value for the variable KUBECONFIG."""
 
     @property
-    def program(self) -> Path:
-        """The kubectl of the virtual environment, whose version the lock file pins."""
-        return Path(sys.executable).with_name("kubectl")
-
-    @property
-    def words(self) -> list[str | Path]:
-        """How every call begins."""
-        return [self.program, "--kubeconfig", self.kubeconfig]
+    def environment(self) -> dict[str, str]:
+        """What a program needs in its environment to talk to the same cluster."""
+        return {"KUBECONFIG": self.kubeconfig}
 
     def __call__(self, *arguments: str, stdin: str = "", timeout_seconds: float = 60) -> str:
         """Run kubectl and return what it prints.
@@ -32,11 +28,16 @@ class Kubectl:
         Raises:
             CommandFailed: it ended with an error; the message holds what it said.
         """
-        return run([*self.words, *arguments], stdin=stdin, timeout_seconds=timeout_seconds)
+        words = [find_kubectl(), *arguments]
+        return run(words, stdin=stdin, timeout_seconds=timeout_seconds, environment=self.environment)
 
     def works(self, *arguments: str) -> bool:
         """Whether kubectl ends well, where its failure is an answer and not an error."""
-        return succeeds([*self.words, *arguments])
+        try:
+            self(*arguments)
+        except CommandFailed:
+            return False
+        return True
 
     def get(self, *arguments: str) -> dict[str, Any]:
         """`kubectl get … -o json`."""

@@ -3,13 +3,16 @@
 import base64
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 
+from syntera_dev.cluster.target import find_kubectl
 from syntera_dev.errors import ComponentFailed
 from syntera_dev.paths import REPOSITORY
 from syntera_dev.progress import say, step
@@ -57,17 +60,20 @@ def api_key(kubectl: Kubectl, namespace: str) -> str:
 
 @contextlib.contextmanager
 def port_forward(
-    kubectl: Kubectl, namespace: str, *, service: str = "syntera-runtime", port: int = 80, path: str = ""
+    kubectl: Kubectl, namespace: str, *, service: str = "syntera-runtime", port: int = 80
 ) -> Iterator[str]:
     """Yield a base URL on loopback that leads to a Service, also where the cluster's network is elsewhere."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         local = probe.getsockname()[1]
-    words = [*kubectl.words, "port-forward", "-n", namespace, f"service/{service}", f"{local}:{port}"]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    words = [find_kubectl(), "port-forward", "-n", namespace, f"service/{service}", f"{local}:{port}"]
+    environment = {**os.environ, **kubectl.environment}
+    with subprocess.Popen(
+        words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
         try:
             _wait_listening(process, local)
-            yield f"http://127.0.0.1:{local}{path}"
+            yield f"http://127.0.0.1:{local}"
         finally:
             process.terminate()
 
@@ -86,14 +92,19 @@ def _wait_listening(process: "subprocess.Popen[str]", port: int, *, seconds: flo
 
 def say_what_next(kubectl: Kubectl) -> None:
     """What to type to go on."""
-    program = kubectl.program.relative_to(REPOSITORY) if kubectl.program.is_relative_to(REPOSITORY) else kubectl.program
+    folder = _shown(Path(find_kubectl()).parent)
     say(f"""Syntera is up. The answer came from an offline stand-in for a model: it repeats, it does not think.
 
   export KUBECONFIG={kubectl.kubeconfig}
-  {program.with_name("syntera")} chat {AGENT} -n {NAMESPACE}       chat with the agent
-  {program} get syntera -A             what there is, and whether it is ready
-  {program} edit agent {AGENT} -n {NAMESPACE}      change it; the change is live in a moment
-  {program} explain tenant.spec             what can be said
+  {folder}/syntera chat {AGENT} -n {NAMESPACE}     chat with the agent
+  {folder}/kubectl get syntera -A          what there is, and whether it is ready
+  {folder}/kubectl edit agent {AGENT} -n {NAMESPACE}   change it; the change is live in a moment
+  {folder}/kubectl explain tenant.spec      what can be said
 
-A real model: put your key into manifests/samples/openai/, apply that folder, and name the endpoint `openai` in an Agent.
+A real model: manifests/samples/openai/README.md says how to point the tenant at OpenAI.
 Remove everything: make demo-down""")
+
+
+def _shown(folder: Path) -> Path:
+    """A path as short as it can be typed from the checkout."""
+    return folder.relative_to(REPOSITORY) if folder.is_relative_to(REPOSITORY) else folder
