@@ -1,12 +1,13 @@
 """What the chart makes: golden renderings, hardened pods, settings that the operator accepts."""
 
+import json
 import re
 from typing import Any
 
 import pytest
 import yaml
 
-from syntera_operator.config import Settings, load_settings
+from syntera_operator.config import NetworkSettings, Settings, load_settings
 from tests.support.golden import Golden
 
 from .chart import (
@@ -145,6 +146,7 @@ def test_every_setting_of_the_operator_can_be_set(chart: Chart) -> None:
     variables = operator_environment(chart.manifests(FULL))
 
     assert set(variables) == {f"SYNTERA_{field.upper()}" for field in Settings.model_fields}
+    assert set(json.loads(variables["SYNTERA_NETWORK"])) == set(NetworkSettings.model_fields)
 
 
 def test_defaults_are_the_operators_own(chart: Chart, monkeypatch: pytest.MonkeyPatch) -> None:

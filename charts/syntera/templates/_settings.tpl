@@ -15,6 +15,7 @@
   "dns" (include "syntera.peers" $network.dns | fromJsonArray)
   "stores" (include "syntera.peers" $network.stores | fromJsonArray)
   "store_cidrs" $network.storeCIDRs
+  "model_cidrs" $network.modelCIDRs
   "operator" (list $own)
   "ingress" (include "syntera.peers" $network.ingress | fromJsonArray)
   "prometheus" (include "syntera.peers" $network.prometheus | fromJsonArray)
