@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+import asyncpg
 from uuid_utils.compat import uuid7
 
 from syntera_crds.contract.api_key import ApiKey, KeyKind, Scope
@@ -9,10 +10,7 @@ from syntera_crds.contract.names import ADMIN_SECRET, tenant_login
 
 from .postgresql import Postgresql
 
-_FIND = """
-    SELECT t.id, t.released_at FROM syntera.tenants t
-    WHERE t.name = $1
-"""
+_FIND = "SELECT id, released_at FROM syntera.tenants WHERE name = $1"
 _IS_BEING_ERASED = "SELECT EXISTS (SELECT FROM syntera.erasure_receipts WHERE tenant_id = $1 AND completed_at IS NULL)"
 _REVOKE_ADMIN_KEYS = """
     UPDATE syntera.api_keys SET revoked_at = now()
@@ -49,10 +47,10 @@ class Register:
         async with self._postgresql.maintenance() as connection:
             found = await connection.fetchrow(_FIND, name)
             if found is not None and found["released_at"] is None:
-                return UUID(int=found["id"].int)
+                return _id_of(found)
             if found is not None and not await connection.fetchval(_IS_BEING_ERASED, found["id"]):
                 await connection.execute("UPDATE syntera.tenants SET released_at = NULL WHERE id = $1", found["id"])
-                return UUID(int=found["id"].int)
+                return _id_of(found)
             if found is not None:
                 # No Tenant can be called so: the slash is no part of a name.
                 given_up = f"erasing/{found['id']}"
@@ -106,3 +104,8 @@ class Register:
                 tenant_id, uuid7(), key.kind, key.lookup, key.hash, ADMIN_SECRET, [Scope.ADMIN],
             )  # fmt: skip
             return key
+
+
+def _id_of(row: asyncpg.Record) -> UUID:
+    found: UUID = row["id"]
+    return found

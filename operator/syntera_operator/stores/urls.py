@@ -8,11 +8,16 @@ _CREDENTIALS = frozenset({"user", "username", "password", "passfile"})
 
 def with_credentials(url: str, *, user: str, password: str) -> str:
     """`url` for another login; hosts, database and parameters stay."""
+    scheme, _, rest = without_credentials(url).partition("://")
+    return f"{scheme}://{quote(user, safe='')}:{quote(password, safe='')}@{rest}"
+
+
+def without_credentials(url: str) -> str:
+    """`url` with nobody's login in it."""
     parts = urlsplit(url)
     hosts = parts.netloc.rpartition("@")[2]
     query = urlencode([(name, value) for name, value in parse_qsl(parts.query) if name not in _CREDENTIALS])
-    credentials = f"{quote(user, safe='')}:{quote(password, safe='')}"
-    return urlunsplit((parts.scheme, f"{credentials}@{hosts}", parts.path, query, ""))
+    return urlunsplit((parts.scheme, hosts, parts.path, query, ""))
 
 
 def password_in(url: str) -> str | None:
