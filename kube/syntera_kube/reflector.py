@@ -20,7 +20,7 @@ from .resources import Resource
 from .store import Change, ObjectStore
 
 _FIRST_DELAY_SECONDS = 0.5
-_MAX_DELAY_SECONDS = 15.0
+MAX_DELAY_SECONDS = 15.0
 _QUICK_SECONDS = 1.0
 """A watch that ends sooner, without an event, counts as a failure: else it would be a busy loop."""
 _MISSING_KIND_SECONDS = 60.0
@@ -40,6 +40,7 @@ class Reflector:
         on_change: Callable[[Change], None] | None = None,
         optional: bool = False,
         page_size: int = 500,
+        max_delay_seconds: float = MAX_DELAY_SECONDS,
     ) -> None:
         """Prepare; nothing happens before `run`.
 
@@ -52,6 +53,7 @@ class Reflector:
             on_change: told of every change.
             optional: the API server may not know the kind; then the mirror is empty and looks again now and then.
             page_size: objects per page of a list.
+            max_delay_seconds: longest pause after failures in a row.
         """
         self.resource = resource
         self.selection = selection
@@ -66,6 +68,7 @@ class Reflector:
         self._on_change = on_change
         self._optional = optional
         self._page_size = page_size
+        self._max_delay_seconds = max_delay_seconds
         self._resource_version: str | None = None
         self._failures = 0
 
@@ -138,6 +141,6 @@ class Reflector:
             self._resource_version = None
         self.last_error = error
         self._failures += 1
-        backoff = min(_MAX_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2 ** min(self._failures - 1, 10))
+        backoff = min(self._max_delay_seconds, _FIRST_DELAY_SECONDS * 2 ** min(self._failures - 1, 10))
         jittered = backoff * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
         await asyncio.sleep(max(jittered, error.retry_after or 0.0))

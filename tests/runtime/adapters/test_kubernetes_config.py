@@ -1,0 +1,352 @@
+"""Published agents and their Secrets, as changes arrive."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from syntera_crds.contract import names
+from syntera_crds.contract.agent_config import AgentConfig, HeaderFromSecret, ModelCandidate, SecretKey
+from syntera_runtime.adapters import kubernetes_config, kubernetes_secrets
+from syntera_runtime.adapters.kubernetes_config import KubernetesConfig
+from syntera_runtime.errors import SecretMissing
+from syntera_runtime.ports import AgentCatalogue, LoadedAgents, Secrets
+from tests.runtime.adapters.fake_kube import NAMESPACE, FakeKube
+
+KEY = SecretKey(name="openai", key="api-key")
+
+
+def make_agent(name: str = "travel", *, needs: tuple[SecretKey, ...] = (), **fields: Any) -> AgentConfig:
+    candidates = [
+        ModelCandidate(endpoint="main", base_url="http://x", model="m", timeout_seconds=60, api_key=ref)
+        for ref in needs or (None,)
+    ]
+    return AgentConfig.model_validate(
+        {
+            "name": name,
+            "uid": f"uid-{name}",
+            "revision": 1,
+            "display_name": name,
+            "instructions": "Be brief.",
+            "models": candidates,
+            **fields,
+        }
+    )
+
+
+async def eventually(holds: Callable[[], object]) -> None:
+    """Wait until `holds` gives something true; the test's own limit is what ends it otherwise."""
+    async with asyncio.timeout(5):
+        while not holds():  # noqa: ASYNC110 - anything may make it true, there is no one event
+            await asyncio.sleep(0.005)
+
+
+async def settle() -> None:
+    """Let everything happen that is going to happen without anything new."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture(autouse=True)
+def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kubernetes_config, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(kubernetes_secrets, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(kubernetes_config, "START_SECONDS", 0.2)
+
+
+@pytest.fixture
+def kube() -> FakeKube:
+    return FakeKube()
+
+
+@pytest.fixture
+async def start(kube: FakeKube) -> AsyncIterator[Callable[[], KubernetesConfig]]:
+    tasks = []
+
+    def run() -> KubernetesConfig:
+        config = KubernetesConfig(kube, namespace=NAMESPACE)
+        tasks.append(asyncio.create_task(config.run()))
+        return config
+
+    yield run
+    for task in tasks:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        assert isinstance(outcome, asyncio.CancelledError)
+
+
+@pytest.fixture
+async def config(start: Callable[[], KubernetesConfig]) -> KubernetesConfig:
+    """Loaded, with nothing published yet."""
+    running = start()
+    await eventually(lambda: running.is_loaded)
+    return running
+
+
+def instructions(config: KubernetesConfig, agent: str = "travel") -> str | None:
+    found = config.get(agent)
+    return found.instructions if found else None
+
+
+def test_adapter_fits_its_ports(kube: FakeKube) -> None:
+    adapter = KubernetesConfig(kube, namespace=NAMESPACE)
+    catalogue: AgentCatalogue = adapter
+    loaded: LoadedAgents = adapter
+    secrets: Secrets = adapter.secrets
+    assert (catalogue.is_loaded, loaded.all_loaded(), secrets) == (False, [], adapter.secrets)
+
+
+# ---- agents ----
+
+
+async def test_catalogue_is_loaded_once_everything_was_read(
+    kube: FakeKube, start: Callable[[], KubernetesConfig]
+) -> None:
+    kube.publish(make_agent("travel"))
+    kube.publish(make_agent("food", revision=7), digest="d7")
+    kube.put("ConfigMap", "other", data={})
+    config = start()
+    assert not config.is_loaded
+    await eventually(lambda: config.is_loaded)
+    assert [agent.name for agent in config.all()] == ["food", "travel"]
+    assert [(one.name, one.revision, one.digest) for one in config.all_loaded()] == [
+        ("food", 7, "d7"),
+        ("travel", 1, make_agent("travel").digest()),
+    ]
+
+
+async def test_edit_is_served_when_it_is_published(kube: FakeKube, config: KubernetesConfig) -> None:
+    kube.publish(make_agent())
+    await eventually(lambda: config.get("travel"))
+    kube.publish(make_agent(instructions="Be long.", revision=2))
+    await eventually(lambda: instructions(config) == "Be long.")
+    assert config.get("other") is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {names.AGENT_CONFIG_KEY: "{", names.DIGEST_KEY: "d"},
+        {names.AGENT_CONFIG_KEY: "{}", names.DIGEST_KEY: "d"},
+        {names.AGENT_CONFIG_KEY: make_agent().to_json()},
+        {names.AGENT_CONFIG_KEY: make_agent("other").to_json(), names.DIGEST_KEY: "d"},
+        {names.AGENT_CONFIG_KEY: make_agent(models=[]).to_json(), names.DIGEST_KEY: "d"},
+    ],
+)
+async def test_last_good_one_is_kept_when_a_config_map_is_malformed(
+    kube: FakeKube, config: KubernetesConfig, data: dict[str, str]
+) -> None:
+    kube.publish(make_agent())
+    await eventually(lambda: config.get("travel"))
+    before = config.loaded("travel")
+    kube.publish_data("travel", data)
+    kube.publish_data("broken", data)
+    await settle()
+    assert config.loaded("travel") == before
+    assert [agent.name for agent in config.all()] == ["travel"]
+
+
+async def test_unknown_fields_are_ignored(kube: FakeKube, config: KubernetesConfig) -> None:
+    text = make_agent().to_json().replace('{"name"', '{"fromTheFuture":{"a":1},"name"', 1)
+    kube.publish_data("travel", {names.AGENT_CONFIG_KEY: text, names.DIGEST_KEY: "d"})
+    await eventually(lambda: config.get("travel"))
+
+
+async def test_deleted_agent_is_gone_after_the_grace(kube: FakeKube, config: KubernetesConfig) -> None:
+    kube.publish(make_agent())
+    await eventually(lambda: config.get("travel"))
+    kube.remove("ConfigMap", "agent-travel")
+    await settle()
+    assert config.get("travel")
+    await eventually(lambda: config.get("travel") is None)
+    assert config.loaded("travel") is None
+
+
+async def test_config_map_that_comes_back_in_time_leaves_no_gap(kube: FakeKube, config: KubernetesConfig) -> None:
+    kube.publish(make_agent())
+    await eventually(lambda: config.get("travel"))
+    kube.remove("ConfigMap", "agent-travel")
+    await settle()
+    kube.publish(make_agent(revision=2))
+    deadline = time.monotonic() + 0.3
+    while time.monotonic() < deadline:
+        assert config.get("travel")
+        await asyncio.sleep(0.01)
+
+
+# ---- secrets ----
+
+
+async def test_secret_is_watched_by_name_as_long_as_it_is_referred_to(kube: FakeKube, config: KubernetesConfig) -> None:
+    header = HeaderFromSecret(name="x", secret=SecretKey(name="gateway", key="token"))
+    candidate = ModelCandidate(
+        endpoint="main", base_url="http://x", model="m", timeout_seconds=60, api_key=KEY, headers_from=[header]
+    )
+    kube.put_secret("openai", **{"api-key": "sk-one"})
+    kube.put_secret("gateway", token="t")
+    kube.publish(make_agent(models=[candidate]))
+    secrets = {"metadata.name=openai", "metadata.name=gateway"}
+    await eventually(lambda: secrets <= kube.watching)
+    await eventually(lambda: config.loaded("travel"))
+    assert config.secrets.value(KEY) == "sk-one"
+    kube.publish(make_agent())
+    await eventually(lambda: not secrets & kube.watching)
+    with pytest.raises(SecretMissing):
+        config.secrets.value(KEY)
+
+
+async def test_secret_stays_while_another_agent_needs_it(kube: FakeKube, config: KubernetesConfig) -> None:
+    kube.put_secret("openai", **{"api-key": "sk-one"})
+    kube.publish(make_agent("a", needs=(KEY,)))
+    kube.publish(make_agent("b", needs=(KEY,)))
+    await eventually(lambda: config.loaded("a") and config.loaded("b"))
+    kube.publish(make_agent("a"))
+    await settle()
+    assert config.secrets.value(KEY) == "sk-one"
+
+
+async def test_rotated_value_is_there_at_once(kube: FakeKube, config: KubernetesConfig) -> None:
+    kube.put_secret("openai", **{"api-key": "sk-one"})
+    kube.publish(make_agent(needs=(KEY,)))
+    await eventually(lambda: config.loaded("travel"))
+    kube.put_secret("openai", **{"api-key": "sk-two"})
+    await eventually(lambda: config.secrets.value(KEY) == "sk-two")
+
+
+async def test_secret_that_may_not_be_read_yet_is_read_as_soon_as_it_may(
+    kube: FakeKube, config: KubernetesConfig
+) -> None:
+    kube.put_secret("openai", **{"api-key": "sk-one"})
+    kube.forbidden.add("openai")
+    kube.publish(make_agent(needs=(KEY,)))
+    await eventually(lambda: config.get("travel"))
+    assert config.loaded("travel") is None
+    with pytest.raises(SecretMissing, match="'openai' is not there, or may not be read yet"):
+        config.secrets.value(KEY)
+    kube.forbidden.clear()
+    await eventually(lambda: config.loaded("travel"))
+
+
+async def test_running_agent_goes_on_until_its_next_configuration_can_be_served(
+    kube: FakeKube, config: KubernetesConfig
+) -> None:
+    kube.put_secret("openai", **{"api-key": "sk-one"})
+    kube.publish(make_agent(needs=(KEY,)), digest="old")
+    await eventually(lambda: config.loaded("travel"))
+    kube.publish(make_agent(needs=(SecretKey(name="new", key="k"),), instructions="New.", revision=2), digest="new")
+    await eventually(lambda: "metadata.name=new" in kube.watching)
+    assert instructions(config) == "Be brief."
+    assert config.secrets.value(KEY) == "sk-one"
+    kube.put_secret("new", k="v")
+    await eventually(lambda: instructions(config) == "New.")
+    assert [one.digest for one in config.all_loaded()] == ["new"]
+
+
+async def test_next_configuration_is_served_when_the_running_one_cannot(
+    kube: FakeKube, config: KubernetesConfig
+) -> None:
+    kube.publish(make_agent(needs=(KEY,)))
+    await eventually(lambda: config.get("travel"))
+    kube.publish(make_agent(needs=(SecretKey(name="new", key="k"),), instructions="New.", revision=2))
+    await eventually(lambda: instructions(config) == "New.")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [({"other": "x"}, "no entry 'api-key'"), ({"api-key": b"\xff\xfe"}, "is no text")],
+)
+async def test_unusable_entry_says_why(
+    kube: FakeKube, config: KubernetesConfig, values: dict[str, str | bytes], message: str
+) -> None:
+    kube.put_secret("openai", **values)
+    kube.publish(make_agent(needs=(KEY,)))
+    await eventually(lambda: "metadata.name=openai" in kube.watching)
+    with pytest.raises(SecretMissing, match=message):
+        config.secrets.value(KEY)
+
+
+async def test_deleted_secret_is_gone_after_the_grace(kube: FakeKube, config: KubernetesConfig) -> None:
+    kube.put_secret("openai", **{"api-key": "sk-one"})
+    kube.publish(make_agent(needs=(KEY,)))
+    await eventually(lambda: config.loaded("travel"))
+    kube.remove("Secret", "openai")
+    await settle()
+    assert config.secrets.value(KEY) == "sk-one"
+    await eventually(lambda: config.loaded("travel") is None)
+    assert config.get("travel")
+    with pytest.raises(SecretMissing):
+        config.secrets.value(KEY)
+
+
+async def test_secret_that_is_replaced_in_time_leaves_no_gap(kube: FakeKube, config: KubernetesConfig) -> None:
+    kube.put_secret("openai", **{"api-key": "sk-one"})
+    kube.publish(make_agent(needs=(KEY,)))
+    await eventually(lambda: config.loaded("travel"))
+    kube.remove("Secret", "openai")
+    await settle()
+    kube.put_secret("openai", **{"api-key": "sk-two"})
+    await eventually(lambda: config.secrets.value(KEY) == "sk-two")
+    await asyncio.sleep(0.2)
+    assert config.secrets.value(KEY) == "sk-two"
+
+
+async def test_start_waits_for_secrets_but_not_for_ever(kube: FakeKube, start: Callable[[], KubernetesConfig]) -> None:
+    kube.publish(make_agent("broken", needs=(KEY,)))
+    kube.publish(make_agent("sound"))
+    config = start()
+    await eventually(lambda: config.get("sound"))
+    assert not config.is_loaded
+    await eventually(lambda: config.is_loaded)
+    assert [one.name for one in config.all_loaded()] == ["sound"]
+
+
+# ---- the operator's question ----
+
+
+async def test_wait_ends_when_the_digest_is_loaded(kube: FakeKube, config: KubernetesConfig) -> None:
+    waiting = asyncio.create_task(config.wait_loaded("travel", digest="d2", seconds=5))
+    kube.publish(make_agent(), digest="d1")
+    await eventually(lambda: config.loaded("travel"))
+    assert not waiting.done()
+    kube.publish(make_agent(revision=2), digest="d2")
+    loaded = await waiting
+    assert loaded
+    assert (loaded.revision, loaded.digest) == (2, "d2")
+
+
+async def test_wait_tells_what_is_loaded_when_time_is_up(kube: FakeKube, config: KubernetesConfig) -> None:
+    kube.publish(make_agent(), digest="d1")
+    await eventually(lambda: config.loaded("travel"))
+    loaded = await config.wait_loaded("travel", digest="d2", seconds=0.05)
+    assert loaded
+    assert loaded.digest == "d1"
+    assert await config.wait_loaded("other", digest="d2", seconds=0) is None
+
+
+async def test_wait_ends_at_once_when_the_digest_is_loaded_already(kube: FakeKube, config: KubernetesConfig) -> None:
+    kube.publish(make_agent(), digest="d1")
+    await eventually(lambda: config.loaded("travel"))
+    async with asyncio.timeout(1):
+        assert await config.wait_loaded("travel", digest="d1", seconds=60)
+
+
+async def test_agents_that_arrive_together_are_swapped_in_one_go(
+    kube: FakeKube, start: Callable[[], KubernetesConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(500):
+        kube.publish(make_agent(f"a{number}"))
+    config = start()
+    swaps = 0
+    swap = config._swap
+
+    def counted() -> None:
+        nonlocal swaps
+        swaps += 1
+        swap()
+
+    monkeypatch.setattr(config, "_swap", counted)
+    await eventually(lambda: config.is_loaded)
+    assert (len(config.all()), swaps) == (500, 1)
