@@ -4,7 +4,6 @@ Read once, at the start. What an administrator changes while the process runs (a
 """
 
 import os
-import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,10 +18,6 @@ from .errors import ConfigurationError
 from .models import TenantId
 
 PREFIX = "SYNTERA_"
-
-_SERVICE_LINK = re.compile(r"^SYNTERA_RUNTIME_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)$")
-"""Kubernetes tells pods about the Services of their namespace by such variables, about `syntera-runtime` too, unless
-the pod forbids it (`enableServiceLinks: false`)."""
 
 
 class Settings(BaseSettings):
@@ -103,7 +98,7 @@ def load_settings() -> Settings:
         ConfigurationError: A variable is missing, unknown or not valid; the message names each.
     """
     known = {(PREFIX + name).upper() for name in Settings.model_fields}
-    given = [name for name in os.environ if name.upper().startswith(PREFIX) and not _SERVICE_LINK.match(name)]
+    given = [name for name in os.environ if name.upper().startswith(PREFIX)]
     problems = [_describe_unknown(name, known) for name in sorted(given) if name.upper() not in known]
     try:
         settings = Settings()

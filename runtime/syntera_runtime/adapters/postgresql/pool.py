@@ -8,7 +8,7 @@ fault of ours and passes.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -17,7 +17,7 @@ from ...errors import StoreUnavailable
 
 STORE = "PostgreSQL"
 
-Connection = PoolConnectionProxy[asyncpg.Record]
+Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
 IDLE_SECONDS = 60.0
 """An idle connection is closed after this: a thousand tenants share the server's connections."""
@@ -88,10 +88,10 @@ class Pool:
         async with self.connection() as connection, connection.transaction():
             yield connection
 
-    async def _connect(self, *args: Any, **options: Any) -> Any:
+    async def _connect(self, _no_url: None, **options: Any) -> Any:
         """asyncpg hands over what it would have given its own `connect`."""
-        url = _read_url(self._url_file)
-        return await asyncpg.connect(url, *args, server_settings={"application_name": self._application}, **options)
+        settings = {"application_name": self._application}
+        return await asyncpg.connect(_read_url(self._url_file), server_settings=settings, **options)
 
 
 def _read_url(file: Path) -> str:

@@ -177,7 +177,7 @@ class PostgresqlTurns:
             turn_id=turn_id,
             failure=outcome.failure,
         )
-        return EndedTurn(turn=turn, reply=reply)
+        return EndedTurn(turn=turn, user_message=begun.user_message, reply=reply)
 
     async def begin_completion(self, tenant_id: TenantId, *, start: TurnStart) -> Turn:
         """See `TurnStore`."""
