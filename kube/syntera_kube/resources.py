@@ -56,3 +56,26 @@ ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "Rol
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
+
+BUILT_IN = (
+    NAMESPACES,
+    PODS,
+    CONFIG_MAPS,
+    SECRETS,
+    SERVICES,
+    SERVICE_ACCOUNTS,
+    RESOURCE_QUOTAS,
+    LIMIT_RANGES,
+    DEPLOYMENTS,
+    HORIZONTAL_POD_AUTOSCALERS,
+    POD_DISRUPTION_BUDGETS,
+    INGRESSES,
+    NETWORK_POLICIES,
+    HTTP_ROUTES,
+    ROLES,
+    ROLE_BINDINGS,
+    LEASES,
+    EVENTS,
+    ENDPOINT_SLICES,
+)
+"""All of the above."""

@@ -93,22 +93,26 @@ class ObjectStore:
             return None
         return self._remove(old)
 
+    def has(self, item: Manifest) -> bool:
+        """Whether `item`, of which metadata is enough, is known in that or a newer version, or as deleted."""
+        namespace, name, uid = _identity(item)
+        known = self.get(namespace, name)
+        return uid in self._deleted or (known is not None and _version(item) <= _version(known))
+
     def replace(self, items: Iterable[Manifest], resource_version: str) -> list[Change]:
         """Take over a complete list that was read at `resource_version`."""
-        changes = []
-        listed = set()
-        for item in items:
-            namespace, name, _ = _identity(item)
-            listed.add((namespace, name))
-            if change := self.put(item):
-                changes.append(change)
+        listed = list(items)
+        changes = [change for item in listed if (change := self.put(item))]
+        return changes + self.retain(listed, resource_version)
+
+    def retain(self, items: Iterable[Manifest], resource_version: str) -> list[Change]:
+        """Forget what is not in a complete list, of which metadata is enough, that was read at `resource_version`."""
+        listed = {_identity(item)[:2] for item in items}
         moment = int(resource_version)
-        for known in self:
-            namespace, name, uid = _identity(known)
-            if (namespace, name) not in listed and _version(known) <= moment:
-                self._remember_deleted(uid)
-                changes.append(self._remove(known))
-        return changes
+        gone = [known for known in self if _identity(known)[:2] not in listed and _version(known) <= moment]
+        for known in gone:
+            self._remember_deleted(_identity(known)[2])
+        return [self._remove(known) for known in gone]
 
     def clear(self) -> list[Change]:
         """Forget everything, as if all were deleted; nothing that comes back is refused."""

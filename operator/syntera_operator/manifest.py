@@ -7,13 +7,25 @@ not be changed by whoever reads it.
 from typing import Any
 
 from syntera_crds.contract import names
-from syntera_kube.resources import Resource
+from syntera_kube.resources import BUILT_IN, Resource
 
 Manifest = dict[str, Any]
 """A Kubernetes object as JSON."""
 
 TENANTS = Resource(names.GROUP, names.VERSION, "tenants", "Tenant", namespaced=False)
 AGENTS = Resource(names.GROUP, names.VERSION, "agents", "Agent")
+
+
+_BY_KIND = {(resource.api_version, resource.kind): resource for resource in (*BUILT_IN, TENANTS, AGENTS)}
+
+
+def resource_of(manifest: Manifest) -> Resource:
+    """Which kind the object is of.
+
+    Raises:
+        KeyError: the operator knows no such kind.
+    """
+    return _BY_KIND[manifest["apiVersion"], manifest["kind"]]
 
 
 def name_of(manifest: Manifest) -> str:

@@ -1,16 +1,31 @@
-"""All that the operator asks of Kubernetes.
+"""All that the operator asks of Kubernetes, for `reconcile`, in one place.
 
-Signatures first; the bodies follow in the next commits.
+Views come from memory (`mirrors`), writes change only what differs and only what is ours (`writer`). Nothing here decides
+what should be.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import base64
+import binascii
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from syntera_kube.resources import Resource
+from syntera_crds.contract import names
+from syntera_kube import BeforeWrite, KubeClient, Selection
+from syntera_kube.errors import NotFound
+from syntera_kube.resources import CONFIG_MAPS, ENDPOINT_SLICES, NAMESPACES, SECRETS, Resource
 
-from ..manifest import Manifest
+from ..causes import Wakeup
+from ..errors import NameTaken
+from ..events import Announcer
+from ..manifest import AGENTS, TENANTS, Manifest, labels_of, managers, resource_of
 from ..queue import Key
+from .mirrors import Mirrors
 from .model import ObjectRef, Owner, Reference, SecretView
+from .writer import Writer
+
+_API_SERVER = Selection(namespace="default", label_selector="kubernetes.io/service-name=kubernetes")
+_FIELD_MANAGERS = {TENANTS: names.TENANT_FIELD_MANAGER, AGENTS: names.AGENT_FIELD_MANAGER}
 
 
 class Cluster:
@@ -20,39 +35,98 @@ class Cluster:
     (`manifest.managers`), a Secret's entries hold no value.
     """
 
+    def __init__(
+        self,
+        client: KubeClient,
+        *,
+        before_write: BeforeWrite,
+        enqueue: Callable[[Wakeup], None],
+        instance: str,
+    ) -> None:
+        """Prepare; nothing is watched before `running`.
+
+        Args:
+            client: for everything; whoever made it closes it.
+            before_write: asked before each write, raises when this process does not lead.
+            enqueue: told which objects to look at again.
+            instance: this process, as Events name it.
+        """
+        guarded = client.guarded(before_write)
+        self._client = client
+        self._mirrors = Mirrors(client, enqueue)
+        self._writer = Writer(guarded, self._mirrors)
+        self._announcer = Announcer(guarded, instance=instance)
+
+    # Running -----------------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Watch until the block is left. Should a watch break, which is a bug, the block is cancelled and it raises."""
+        async with self._mirrors.running():
+            yield
+
+    async def load(self) -> None:
+        """Wait until everything that is watched is in memory.
+
+        Raises:
+            CustomResourcesMissing: the API server does not serve Tenants or Agents.
+            KubeError: it refused to list them, or did not answer.
+        """
+        await self._mirrors.load()
+
+    def observe(self, resource: Resource, obj: Manifest, *, deleted: bool) -> None:
+        """Take over what a handler was told of a Tenant or an Agent."""
+        self._mirrors.observe(resource, obj, deleted=deleted)
+
+    async def check(self) -> int:
+        """Compare Tenants and Agents in memory with what the API server has; gives how many changes had been missed.
+
+        Raises:
+            KubeError: the API server did not answer, or refused.
+        """
+        return await self._mirrors.check_own(TENANTS) + await self._mirrors.check_own(AGENTS)
+
+    def keys(self) -> Iterator[Key]:
+        """Every Tenant and Agent."""
+        return self._mirrors.keys()
+
+    def silent_seconds(self) -> float:
+        """For how long the most silent watch, of those that know of no trouble, has told nothing."""
+        return self._mirrors.silent_seconds()
+
     # Views: no I/O, fed by watches. ------------------------------------------------------------------------------
 
     def tenant(self, name: str) -> Manifest | None:
         """The Tenant of that name."""
-        raise NotImplementedError
+        return self._view(TENANTS, None, name)
 
     def tenants(self) -> Iterable[Manifest]:
         """All Tenants."""
-        raise NotImplementedError
+        return self._mirrors.tenants()
 
     def agent(self, namespace: str, name: str) -> Manifest | None:
         """The Agent of that name."""
-        raise NotImplementedError
+        return self._view(AGENTS, namespace, name)
 
     def agents(self, namespace: str) -> list[Manifest]:
         """All Agents of a namespace."""
-        raise NotImplementedError
+        return self._mirrors.agents(namespace)
 
     def namespace(self, name: str) -> Manifest | None:
         """The Namespace, if it carries the label of a tenant; `read_namespace` finds any."""
-        raise NotImplementedError
+        return self._mirrors.namespace(name)
 
     def runtime_pods(self, namespace: str) -> list[Manifest]:
         """The pods of a tenant's runtime: metadata and status only."""
-        raise NotImplementedError
+        return self._mirrors.runtime_pods(namespace)
 
     def published(self, namespace: str, agent: str) -> Manifest | None:
         """The ConfigMap that is published for an Agent, whoever made it."""
-        raise NotImplementedError
+        return self._view(CONFIG_MAPS, namespace, names.published_agent_name(agent))
 
     def child(self, resource: Resource, namespace: str | None, name: str) -> Manifest | None:
         """An object of that name that carries the operator's label, whoever owns it."""
-        raise NotImplementedError
+        return self._view(resource, namespace, name)
 
     # Reads: at most one request. ---------------------------------------------------------------------------------
 
@@ -62,7 +136,10 @@ class Cluster:
         Raises:
             KubeError: the API server did not answer, or refused.
         """
-        raise NotImplementedError
+        try:
+            return await self._client.get(NAMESPACES, name)
+        except NotFound:
+            return None
 
     async def config_map_data(self, namespace: str, name: str) -> dict[str, str] | None:
         """The text entries of a ConfigMap, None if there is none.
@@ -70,7 +147,13 @@ class Cluster:
         Raises:
             KubeError: the API server did not answer, or refused.
         """
-        raise NotImplementedError
+        if not self._mirrors.has_config_map(namespace, name):
+            return None
+        try:
+            found = await self._client.get(CONFIG_MAPS, name, namespace=namespace)
+        except NotFound:
+            return None
+        return dict(found.get("data") or {})
 
     async def usable_secret_keys(self, namespace: str, name: str) -> SecretView | None:
         """Whether a Secret may be referred to and which entries it has, None if there is none. Never reads a value.
@@ -78,7 +161,18 @@ class Cluster:
         Raises:
             KubeError: the API server did not answer, or refused.
         """
-        raise NotImplementedError
+        mirrored = self._mirrors.synced_secrets(namespace)
+        found = mirrored.get(namespace, name) if mirrored is not None else None
+        if found is None:
+            try:
+                # Metadata first: of a Secret that may not be used nobody looks at the entries.
+                found = await self._client.get(SECRETS, name, namespace=namespace, metadata_only=True)
+                if _is_usable(found):
+                    found = await self._client.get(SECRETS, name, namespace=namespace)
+            except NotFound:
+                return None
+        usable = _is_usable(found)
+        return SecretView(usable=usable, keys=frozenset(found.get("data") or ()) if usable else frozenset())
 
     async def own_secret(self, namespace: str, name: str) -> dict[str, str] | None:
         """The decoded entries of a Secret that the operator itself made, None if there is none.
@@ -87,7 +181,14 @@ class Cluster:
             NameTaken: the Secret is somebody else's.
             KubeError: the API server did not answer, or refused.
         """
-        raise NotImplementedError
+        try:
+            found = await self._client.get(SECRETS, name, namespace=namespace)
+        except NotFound:
+            return None
+        is_own = labels_of(found).get(names.USABLE_LABEL) == "false" and names.TENANT_FIELD_MANAGER in managers(found)
+        if not is_own:
+            raise NameTaken(f"Secret {name!r} exists already and belongs to somebody else; rename or delete it")
+        return _decoded(found.get("data") or {})
 
     async def api_server_addresses(self) -> list[tuple[str, int]]:
         """Addresses and ports behind the Service `kubernetes`, for network policies.
@@ -95,13 +196,23 @@ class Cluster:
         Raises:
             KubeError: the API server did not answer, or refused.
         """
-        raise NotImplementedError
+        slices = await self._client.list(ENDPOINT_SLICES, _API_SERVER)
+        return sorted(
+            {
+                (address, port["port"])
+                for one in slices.items
+                for endpoint in one.get("endpoints") or ()
+                for address in endpoint.get("addresses") or ()
+                for port in one.get("ports") or ()
+                if port.get("port")
+            }
+        )
 
     # References ----------------------------------------------------------------------------------------------------
 
     def set_references(self, key: Key, references: set[Reference]) -> None:
         """Remember what an object refers to: a change of one of these re-queues `key`. An empty set forgets."""
-        raise NotImplementedError
+        self._mirrors.references.set(key, references)
 
     # Writes: each asks first whether this process still leads. ----------------------------------------------------
 
@@ -116,7 +227,7 @@ class Cluster:
             KubeError: the API server did not answer, or refused (`Invalid`: the content).
             LeadershipLost: this process may write no more.
         """
-        raise NotImplementedError
+        return await self._writer.apply(desired, owner=owner, manager=manager, adopt=adopt)
 
     async def delete_child(self, resource: Resource, namespace: str | None, name: str, *, owner: Owner) -> bool:
         """Delete a child if it exists and is `owner`'s; True if something was deleted.
@@ -125,7 +236,7 @@ class Cluster:
             KubeError: the API server did not answer, or refused.
             LeadershipLost: this process may write no more.
         """
-        raise NotImplementedError
+        return await self._writer.delete_child(ObjectRef(resource, namespace, name), owner=owner)
 
     async def prune(self, owner: Owner, manager: str, keep: set[ObjectRef]) -> list[ObjectRef]:
         """Delete what this owner and manager made and no longer want; gives what was deleted.
@@ -137,7 +248,7 @@ class Cluster:
             KubeError: the API server did not answer, or refused.
             LeadershipLost: this process may write no more.
         """
-        raise NotImplementedError
+        return await self._writer.prune(owner, manager, keep)
 
     async def patch_status(self, obj: Manifest, status: Mapping[str, Any]) -> bool:
         """Make the status of a Tenant or Agent be `status`; True if something was written.
@@ -148,7 +259,7 @@ class Cluster:
             KubeError: the API server did not answer, or refused.
             LeadershipLost: this process may write no more.
         """
-        raise NotImplementedError
+        return await self._writer.patch_status(obj, status, manager=_FIELD_MANAGERS[resource_of(obj)])
 
     async def set_finalizers(self, obj: Manifest, finalizers: Sequence[str]) -> bool:
         """Make the finalizers of a Tenant be `finalizers`; True if something was written.
@@ -159,7 +270,7 @@ class Cluster:
             KubeError: the API server did not answer, or refused.
             LeadershipLost: this process may write no more.
         """
-        raise NotImplementedError
+        return await self._writer.set_finalizers(obj, finalizers, manager=_FIELD_MANAGERS[resource_of(obj)])
 
     async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str) -> bool:
         """Delete exactly the object with that uid; False if it is gone already.
@@ -168,11 +279,27 @@ class Cluster:
             KubeError: the API server did not answer, or refused.
             LeadershipLost: this process may write no more.
         """
-        raise NotImplementedError
+        return await self._writer.delete(ObjectRef(resource, namespace, name), uid=uid)
 
-    async def event(self, obj: Manifest, *, type: Literal["Normal", "Warning"], reason: str, message: str) -> None:  # noqa: A002 - Kubernetes' own word
+    async def event(self, obj: Manifest, *, type: Literal["Normal", "Warning"], reason: str, message: str) -> None:
         """Tell people of a change of `obj` that they must see. Deduplicated; a failure to tell is only logged.
 
         Each new Event is a write of its own: nothing that happens to every object at every change belongs here.
         """
-        raise NotImplementedError
+        await self._announcer.tell(obj, type=type, reason=reason, message=message)
+
+    def _view(self, resource: Resource, namespace: str | None, name: str) -> Manifest | None:
+        store = self._mirrors.store(resource, namespace)
+        return store.get(namespace, name) if store is not None else None
+
+
+def _is_usable(secret: Manifest) -> bool:
+    return labels_of(secret).get(names.USABLE_LABEL) == "true"
+
+
+def _decoded(data: Mapping[str, str]) -> dict[str, str]:
+    decoded = {}
+    for key, value in data.items():
+        with contextlib.suppress(binascii.Error, UnicodeDecodeError):  # edited by hand: as good as absent
+            decoded[key] = base64.b64decode(value, validate=True).decode()
+    return decoded

@@ -1,0 +1,279 @@
+"""What the operator keeps of the cluster in memory, and who hears of its changes.
+
+Every watch but those of Tenants and Agents, which the handlers feed (`observe`), is a `Reflector` of ours with a selector
+that the server evaluates. All of them go into stores that never go backwards, so that the answer to a write of our own
+(`wrote`) counts at once and its echo is no news.
+
+Secrets are watched namespace by namespace, from when the operator is bound there: it has no right to read all.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
+
+from syntera_crds.contract import names
+from syntera_kube import Change, KubeClient, ObjectStore, Reflector, Resource, Selection
+from syntera_kube.errors import NotFound
+from syntera_kube.resources import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    HORIZONTAL_POD_AUTOSCALERS,
+    HTTP_ROUTES,
+    INGRESSES,
+    LIMIT_RANGES,
+    NAMESPACES,
+    NETWORK_POLICIES,
+    POD_DISRUPTION_BUDGETS,
+    PODS,
+    RESOURCE_QUOTAS,
+    ROLE_BINDINGS,
+    ROLES,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+)
+
+from .. import causes
+from ..causes import Wakeup
+from ..errors import CustomResourcesMissing
+from ..manifest import AGENTS, TENANTS, Manifest, is_being_deleted, name_of, namespace_of
+from ..queue import Key
+from .model import Owner
+from .references import References
+from .slim import slim, slim_pod, slim_reference, slim_secret
+
+CHILD_KINDS = (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    HORIZONTAL_POD_AUTOSCALERS,
+    HTTP_ROUTES,
+    INGRESSES,
+    LIMIT_RANGES,
+    NETWORK_POLICIES,
+    POD_DISRUPTION_BUDGETS,
+    RESOURCE_QUOTAS,
+    ROLE_BINDINGS,
+    ROLES,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+)
+"""What the operator makes in tenants' namespaces, Secrets apart: one watch each for all tenants."""
+_OPTIONAL_KINDS = (HTTP_ROUTES,)
+_MANAGED = Selection(label_selector=f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY}")
+_TENANT_NAMESPACES = Selection(label_selector=names.TENANT_LABEL)
+_RUNTIME_PODS = Selection(
+    label_selector=f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY},{names.COMPONENT_LABEL}={names.RUNTIME_COMPONENT}"
+)
+_METADATA = Selection(metadata_only=True)
+_SECRETS_SYNC_SECONDS = 5.0
+
+
+class Mirrors:
+    """The stores, and the tasks that keep them current."""
+
+    def __init__(self, client: KubeClient, enqueue: Callable[[Wakeup], None]) -> None:
+        self.references = References()
+        self._client = client
+        self._enqueue = enqueue
+        self._own = {TENANTS: ObjectStore(transform=slim), AGENTS: ObjectStore(transform=slim)}
+        self._mirrors = {
+            NAMESPACES: self._mirror(NAMESPACES, _TENANT_NAMESPACES),
+            PODS: self._mirror(PODS, _RUNTIME_PODS, transform=slim_pod),
+            **{kind: self._mirror(kind, _MANAGED, optional=kind in _OPTIONAL_KINDS) for kind in CHILD_KINDS},
+        }
+        self._all_config_maps = Reflector(
+            client, CONFIG_MAPS, _METADATA, transform=slim_reference, on_change=self._reference_changed
+        )
+        self._secrets: dict[str, tuple[Reflector, asyncio.Task[None]]] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Mirror until the block is left. Should a mirror break, which is a bug, the block is cancelled and it raises."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            started = [tasks.create_task(one.run(), name=f"mirror of {one.resource}") for one in self._reflectors()]
+            try:
+                yield
+            finally:
+                self._tasks = None
+                for task in started:
+                    task.cancel()
+                for namespace in list(self._secrets):
+                    self._stop_secrets(namespace)
+
+    async def load(self) -> None:
+        """Wait until everything is mirrored; Tenants and Agents are listed once, since their watch tells no end.
+
+        Raises:
+            CustomResourcesMissing: the API server does not serve Tenants or Agents.
+            KubeError: it refused to list them, or did not answer.
+        """
+        for resource in self._own:
+            await self._list_own(resource)
+        for reflector in self._reflectors():
+            await reflector.synced.wait()
+        # A namespace where we are not bound any more must not hold up all others: what is not mirrored is asked for.
+        waiting = [asyncio.ensure_future(reflector.synced.wait()) for reflector, _ in self._secrets.values()]
+        if waiting:
+            _, late = await asyncio.wait(waiting, timeout=_SECRETS_SYNC_SECONDS)
+            for wait in late:
+                wait.cancel()
+
+    async def check_own(self, resource: Resource) -> int:
+        """Compare what was delivered of Tenants or Agents with what the API server has; gives how many were missed.
+
+        Raises:
+            KubeError: the API server refused, or did not answer.
+        """
+        store = self._own[resource]
+        listed = await self._client.list(resource, _METADATA)
+        missed = [item for item in listed.items if not store.has(item)]
+        changes = store.retain(listed.items, listed.resource_version)
+        for item in missed:
+            try:
+                found = await self._client.get(resource, name_of(item), namespace=namespace_of(item))
+            except NotFound:
+                continue
+            if change := store.put(found):
+                changes.append(change)
+        for change in changes:
+            self._changed(resource, change)
+        return len(changes)
+
+    def observe(self, resource: Resource, item: Manifest, *, deleted: bool) -> None:
+        """Take over what a handler was told of a Tenant or Agent."""
+        store = self._own[resource]
+        if change := store.discard(item) if deleted else store.put(item):
+            self._changed(resource, change)
+
+    def wrote(self, resource: Resource, answer: Manifest, *, writer: Key | None) -> None:
+        """Take over the API server's answer to a write; everybody but the writer hears of the change."""
+        store = self.store(resource, namespace_of(answer))
+        if store is not None and (change := store.put(answer)):
+            self._changed(resource, change, writer=writer)
+
+    def store(self, resource: Resource, namespace: str | None) -> ObjectStore | None:
+        """Where objects of a kind are kept, None if they are not."""
+        if resource == SECRETS:
+            return self._secrets[namespace][0].store if namespace in self._secrets else None
+        if resource in self._own:
+            return self._own[resource]
+        return self._mirrors[resource].store if resource in self._mirrors else None
+
+    def synced_secrets(self, namespace: str) -> ObjectStore | None:
+        """The Secrets of a namespace that carry the label `usable`, None while they are not mirrored."""
+        found = self._secrets.get(namespace)
+        return found[0].store if found is not None and found[0].synced.is_set() else None
+
+    def children_of(self, owner: Owner) -> Iterator[tuple[Resource, Manifest]]:
+        """Everything mirrored that names `owner` among its owners."""
+        for kind in CHILD_KINDS:
+            yield from ((kind, item) for item in self._mirrors[kind].store.owned_by(owner.uid))
+        tenant = self._own[TENANTS].get(None, owner.name) if owner.kind == TENANTS.kind else None
+        if tenant is not None and (secrets := self.store(SECRETS, causes.namespace_of_tenant(tenant))):
+            yield from ((SECRETS, item) for item in secrets.owned_by(owner.uid))
+
+    def has_config_map(self, namespace: str, name: str) -> bool:
+        """Whether there is a ConfigMap of that name, whoever made it."""
+        return self._all_config_maps.store.get(namespace, name) is not None
+
+    def tenants(self) -> Iterator[Manifest]:
+        """All Tenants."""
+        return iter(self._own[TENANTS])
+
+    def runtime_pods(self, namespace: str) -> list[Manifest]:
+        """The runtime's pods of a namespace."""
+        return self._mirrors[PODS].store.in_namespace(namespace)
+
+    def agents(self, namespace: str) -> list[Manifest]:
+        """All Agents of a namespace."""
+        return self._own[AGENTS].in_namespace(namespace)
+
+    def namespace(self, name: str) -> Manifest | None:
+        """The Namespace, if it carries the label of a tenant."""
+        return self._mirrors[NAMESPACES].store.get(None, name)
+
+    def keys(self) -> Iterator[Key]:
+        """Every Tenant and Agent."""
+        for store in self._own.values():
+            yield from (causes.key_of(item) for item in store)
+
+    def silent_seconds(self) -> float:
+        """For how long the most silent watch, of those that know of no trouble, has told nothing."""
+        now = time.monotonic()
+        return max((now - one.last_event for one in self._reflectors() if one.last_error is None), default=0.0)
+
+    async def _list_own(self, resource: Resource) -> None:
+        try:
+            listed = await self._client.list(resource)
+        except NotFound as exc:
+            raise CustomResourcesMissing(f"the API server does not serve {resource}: install the CRDs") from exc
+        for change in self._own[resource].replace(listed.items, listed.resource_version):
+            self._changed(resource, change)
+
+    def _reflectors(self) -> list[Reflector]:
+        return [*self._mirrors.values(), self._all_config_maps]
+
+    def _mirror(
+        self,
+        resource: Resource,
+        selection: Selection,
+        *,
+        transform: Callable[[Manifest], Manifest] = slim,
+        optional: bool = False,
+    ) -> Reflector:
+        def on_change(change: Change) -> None:
+            self._changed(resource, change)
+
+        return Reflector(self._client, resource, selection, transform=transform, on_change=on_change, optional=optional)
+
+    def _changed(self, resource: Resource, change: Change, *, writer: Key | None = None) -> None:
+        for wakeup in self._wakeups(resource, change):
+            if wakeup.key != writer:
+                self._enqueue(wakeup)
+        if resource == NAMESPACES:
+            self._start_or_stop_secrets(name_of(change.object))
+        elif resource == ROLE_BINDINGS and name_of(change.object) == names.OPERATOR_BINDING:
+            self._start_or_stop_secrets(namespace_of(change.object) or "")
+        elif resource in self._own and change.new is None:
+            self.references.set(causes.key_of(change.object), ())
+
+    def _wakeups(self, resource: Resource, change: Change) -> Iterable[Wakeup]:
+        if resource == TENANTS:
+            return causes.of_tenant(change, self)
+        if resource == AGENTS:
+            return causes.of_agent(change, self)
+        if resource == NAMESPACES:
+            return causes.of_namespace(change, self)
+        if resource == PODS:
+            return causes.of_runtime_pod(change, self)
+        if resource == SECRETS:
+            return [*causes.of_child(change), *self.references.wakeups("Secret", change)]
+        return causes.of_child(change)
+
+    def _reference_changed(self, change: Change) -> None:
+        for wakeup in self.references.wakeups("ConfigMap", change):
+            self._enqueue(wakeup)
+
+    def _start_or_stop_secrets(self, namespace: str) -> None:
+        found = self.namespace(namespace)
+        is_bound = self._mirrors[ROLE_BINDINGS].store.get(namespace, names.OPERATOR_BINDING) is not None
+        is_wanted = found is not None and not is_being_deleted(found) and is_bound
+        if is_wanted and namespace not in self._secrets:
+            self._start_secrets(namespace)
+        elif not is_wanted and namespace in self._secrets:
+            self._stop_secrets(namespace)
+
+    def _start_secrets(self, namespace: str) -> None:
+        if self._tasks is None:
+            return
+        selection = Selection(namespace=namespace, label_selector=names.USABLE_LABEL)
+        reflector = self._mirror(SECRETS, selection, transform=slim_secret)
+        task = self._tasks.create_task(reflector.run(), name=f"mirror of secrets in {namespace}")
+        self._secrets[namespace] = (reflector, task)
+
+    def _stop_secrets(self, namespace: str) -> None:
+        _, task = self._secrets.pop(namespace)
+        task.cancel()

@@ -1,0 +1,197 @@
+"""Writes to the cluster that change only what differs, and touch only what is ours.
+
+Nothing is sent when the mirrored object carries the hash of what is desired and holds every desired value. Where the API
+server keeps a value in another spelling than it was sent, the object would differ for ever; so what it made of our last
+write is remembered, and is as good as what was desired until one of the two changes.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import structlog
+
+from syntera_crds.contract import names
+from syntera_kube import KubeClient
+from syntera_kube.errors import Conflict, NotFound
+from syntera_kube.resources import CONFIG_MAPS, SECRETS, Resource
+
+from ..causes import agent_key, key_of, tenant_key
+from ..errors import NameTaken
+from ..manifest import (
+    TENANTS,
+    Manifest,
+    is_being_deleted,
+    labels_of,
+    managers,
+    name_of,
+    namespace_of,
+    owner_uids,
+    resource_of,
+    uid_of,
+)
+from ..queue import Key
+from .compare import applied_hash, complete, digest, is_subset, merge_patch, project
+from .mirrors import Mirrors
+from .model import ObjectRef, Owner
+from .slim import digest_values
+
+log = structlog.get_logger(__name__)
+
+
+class _Settled(NamedTuple):
+    """What the API server made of a desired object."""
+
+    desired_hash: str | None
+    projection: str
+
+
+class Writer:
+    """Apply, prune, patch. The client must be guarded by leadership."""
+
+    def __init__(self, client: KubeClient, mirrors: Mirrors) -> None:
+        self._client = client
+        self._mirrors = mirrors
+        self._settled: dict[ObjectRef, _Settled] = {}
+
+    async def apply(self, desired: Manifest, *, owner: Owner | None, manager: str, adopt: bool) -> bool:
+        """See `Cluster.apply`."""
+        resource = resource_of(desired)
+        ref = ObjectRef(resource, namespace_of(desired), name_of(desired))
+        wanted = complete(desired, owner)
+        live = self._mirrored(ref)
+        if live is None:
+            live = await self._look(ref)
+        if live is not None:
+            if not adopt and not _is_ours(live, owner, manager):
+                raise NameTaken(
+                    f"{resource.kind} {ref.name!r} exists already and belongs to somebody else; rename or delete it"
+                )
+            if is_being_deleted(live) or self._is_as_desired(ref, wanted, live):
+                return False
+        answer = await self._client.apply(resource, wanted, field_manager=manager)
+        self._remember(ref, wanted, answer)
+        self._mirrors.wrote(resource, answer, writer=_writer_of(wanted, owner))
+        changed = live is None or live["metadata"]["resourceVersion"] != answer["metadata"]["resourceVersion"]
+        if changed:
+            log.info("object applied", resource=str(resource), object_namespace=ref.namespace, object_name=ref.name)
+        return changed
+
+    async def delete_child(self, ref: ObjectRef, *, owner: Owner) -> bool:
+        """See `Cluster.delete_child`."""
+        live = self._mirrored(ref)
+        if live is None:
+            live = await self._look(ref)
+        if live is None or owner.uid not in owner_uids(live) or is_being_deleted(live):
+            return False
+        return await self.delete(ref, uid=uid_of(live))
+
+    async def prune(self, owner: Owner, manager: str, keep: set[ObjectRef]) -> list[ObjectRef]:
+        """See `Cluster.prune`."""
+        unwanted = []
+        for resource, live in list(self._mirrors.children_of(owner)):
+            ref = ObjectRef(resource, namespace_of(live), name_of(live))
+            if ref not in keep and manager in managers(live) and not is_being_deleted(live):
+                unwanted.append((ref, uid_of(live)))
+        return [ref for ref, uid in unwanted if await self.delete(ref, uid=uid)]
+
+    async def delete(self, ref: ObjectRef, *, uid: str) -> bool:
+        """See `Cluster.delete`."""
+        self._settled.pop(ref, None)
+        try:
+            await self._client.delete(ref.resource, ref.name, namespace=ref.namespace, uid=uid)
+        except NotFound:
+            return False
+        except Conflict:
+            return False  # the object of that name is another one by now
+        log.info("object deleted", resource=str(ref.resource), object_namespace=ref.namespace, object_name=ref.name)
+        return True
+
+    async def patch_status(self, item: Manifest, status: Mapping[str, Any], *, manager: str) -> bool:
+        """See `Cluster.patch_status`."""
+        resource = resource_of(item)
+        known = self._mirrored(ObjectRef(resource, namespace_of(item), name_of(item)))
+        if known is None or uid_of(known) != uid_of(item):
+            known = item
+        patch = merge_patch(known.get("status"), dict(status))
+        if not patch:
+            return False
+        await self._patch(resource, item, {"status": patch}, subresource="status", manager=manager)
+        return True
+
+    async def set_finalizers(self, item: Manifest, finalizers: Sequence[str], *, manager: str) -> bool:
+        """See `Cluster.set_finalizers`."""
+        known = item["metadata"].get("finalizers") or []
+        if list(known) == list(finalizers):
+            return False
+        resource = resource_of(item)
+        newest = self._mirrored(ObjectRef(resource, namespace_of(item), name_of(item)))
+        # A status that was written meanwhile is no reason to refuse; another finalizer is.
+        is_newer = newest is not None and (newest["metadata"].get("finalizers") or []) == known
+        version = (newest if newest is not None and is_newer else item)["metadata"]["resourceVersion"]
+        change = {"finalizers": list(finalizers), "resourceVersion": version}
+        await self._patch(resource, item, {"metadata": change}, subresource=None, manager=manager)
+        return True
+
+    async def _patch(
+        self, resource: Resource, item: Manifest, patch: Manifest, *, subresource: str | None, manager: str
+    ) -> None:
+        identity = {key: item["metadata"][key] for key in ("name", "namespace", "uid") if key in item["metadata"]}
+        body = {
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            **patch,
+            "metadata": {**identity, **patch.get("metadata", {})},
+        }
+        answer = await self._client.merge_patch(resource, body, subresource=subresource, field_manager=manager)
+        self._mirrors.wrote(resource, answer, writer=key_of(item))
+
+    def _mirrored(self, ref: ObjectRef) -> Manifest | None:
+        store = self._mirrors.store(ref.resource, ref.namespace)
+        return store.get(ref.namespace, ref.name) if store is not None else None
+
+    async def _look(self, ref: ObjectRef) -> Manifest | None:
+        """Whether there is an object of that name that the mirrors, which select by label, do not show."""
+        if ref.resource == CONFIG_MAPS and not self._mirrors.has_config_map(ref.namespace or "", ref.name):
+            return None  # of ConfigMaps all are known
+        try:
+            return await self._client.get(ref.resource, ref.name, namespace=ref.namespace, metadata_only=True)
+        except NotFound:
+            return None
+
+    def _is_as_desired(self, ref: ObjectRef, wanted: Manifest, live: Manifest) -> bool:
+        if applied_hash(live) != applied_hash(wanted):
+            return False
+        comparable = _comparable(wanted)
+        if is_subset(comparable, live):
+            return True
+        settled = self._settled.get(ref)
+        return settled == _Settled(applied_hash(wanted), digest(project(comparable, live)))
+
+    def _remember(self, ref: ObjectRef, wanted: Manifest, answer: Manifest) -> None:
+        if is_subset(wanted, answer):
+            self._settled.pop(ref, None)
+        else:
+            projection = digest(project(_comparable(wanted), _comparable(answer)))
+            self._settled[ref] = _Settled(applied_hash(wanted), projection)
+            log.debug("values were normalised", resource=str(ref.resource), object_name=ref.name)
+
+
+def _comparable(manifest: Manifest) -> Manifest:
+    """Mirrors keep digests of the values of the operator's Secrets."""
+    if resource_of(manifest) != SECRETS:
+        return manifest
+    return {**manifest, "data": digest_values(manifest.get("data") or {})}
+
+
+def _is_ours(live: Manifest, owner: Owner | None, manager: str) -> bool:
+    return manager in managers(live) or (owner is not None and owner.uid in owner_uids(live))
+
+
+def _writer_of(wanted: Manifest, owner: Owner | None) -> Key | None:
+    """Whose reconcile writes this: the owner's, or for a namespace, which has none, its Tenant's."""
+    if owner is None:
+        tenant = labels_of(wanted).get(names.TENANT_LABEL)
+        return tenant_key(tenant) if tenant else None
+    if owner.kind == TENANTS.kind:
+        return tenant_key(owner.name)
+    return agent_key(namespace_of(wanted) or "", owner.name)
