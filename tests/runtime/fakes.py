@@ -2,11 +2,25 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
 from syntera_crds.contract.agent_config import AgentConfig, ModelCandidate
 from syntera_crds.contract.internal_api import LoadedAgent
+from syntera_runtime.adapters.memory import MemoryStore
 from syntera_runtime.errors import TokenRefused
-from syntera_runtime.models import FinishReason, ModelEvent, ModelFinished, ModelRequest, ModelStarted, TextDelta, Usage
+from syntera_runtime.models import (
+    BegunTurn,
+    EndedTurn,
+    FinishReason,
+    ModelEvent,
+    ModelFinished,
+    ModelRequest,
+    ModelStarted,
+    StoredApiKey,
+    TextDelta,
+    Turn,
+    Usage,
+)
 
 
 class FakeChatModels:
@@ -90,3 +104,70 @@ class FakeOperatorTokens:
         """See `OperatorTokens`."""
         if token != "operator":
             raise TokenRefused
+
+
+class FakeUnfinishedModels(FakeChatModels):
+    """Ends its answers without saying so, as a proxy that cuts a connection does."""
+
+    async def stream(
+        self, candidates: Sequence[ModelCandidate], request: ModelRequest
+    ) -> AsyncGenerator[ModelEvent, None]:
+        """See `ChatModels`."""
+        async for event in super().stream(candidates, request):
+            if not isinstance(event, ModelFinished):
+                yield event
+
+
+class FakeFailingStore(MemoryStore):
+    """A store in memory whose calls fail for as long as a test says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failures: dict[str, list[Exception]] = {}
+        """By the method's name: what its next calls raise."""
+        self._calls: asyncio.Queue[str] = asyncio.Queue()
+
+    def fail(self, method: str, *errors: Exception) -> None:
+        """Let the next calls of a method raise these."""
+        self.failures.setdefault(method, []).extend(errors)
+
+    async def wait_for_call(self, method: str) -> None:
+        """Return when a method is called, or was called and not waited for yet; calls of others are skipped."""
+        async with asyncio.timeout(5):
+            while await self._calls.get() != method:
+                pass
+
+    async def begin_turn(self, *args: Any, **options: Any) -> BegunTurn:
+        """See `TurnStore`."""
+        self._maybe_fail("begin_turn")
+        return await super().begin_turn(*args, **options)
+
+    async def begin_completion(self, *args: Any, **options: Any) -> Turn:
+        """See `TurnStore`."""
+        self._maybe_fail("begin_completion")
+        return await super().begin_completion(*args, **options)
+
+    async def end_turn(self, *args: Any, **options: Any) -> EndedTurn:
+        """See `TurnStore`."""
+        self._maybe_fail("end_turn")
+        return await super().end_turn(*args, **options)
+
+    async def end_completion(self, *args: Any, **options: Any) -> Turn:
+        """See `TurnStore`."""
+        self._maybe_fail("end_completion")
+        return await super().end_completion(*args, **options)
+
+    async def renew_lease(self, *args: Any, **options: Any) -> None:
+        """See `TurnStore`."""
+        self._maybe_fail("renew_lease")
+        await super().renew_lease(*args, **options)
+
+    async def find_api_key(self, *args: Any, **options: Any) -> StoredApiKey | None:
+        """See `ApiKeyStore`."""
+        self._maybe_fail("find_api_key")
+        return await super().find_api_key(*args, **options)
+
+    def _maybe_fail(self, method: str) -> None:
+        self._calls.put_nowait(method)
+        if waiting := self.failures.get(method):
+            raise waiting.pop(0)

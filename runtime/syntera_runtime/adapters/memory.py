@@ -61,6 +61,19 @@ class MemoryStore:
         """Store a key, in place of one with the same lookup part."""
         self._rows(tenant_id).api_keys[key.lookup] = key
 
+    def find_turn(self, tenant_id: TenantId, turn_id: TurnId) -> Turn:
+        """A turn as it is stored.
+
+        Raises:
+            KeyError: There is none with that id.
+        """
+        return self._rows(tenant_id).turns[turn_id].turn
+
+    def expire_turns(self, tenant_id: TenantId) -> None:
+        """Let the leases of the tenant's turns end now, as if their processes had died."""
+        for lease in self._rows(tenant_id).turns.values():
+            lease.ends_at = datetime.min.replace(tzinfo=UTC)
+
     async def find_api_key(self, tenant_id: TenantId, lookup: str) -> StoredApiKey | None:
         """See `ApiKeyStore`."""
         return self._rows(tenant_id).api_keys.get(lookup)

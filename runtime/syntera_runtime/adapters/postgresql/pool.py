@@ -88,7 +88,7 @@ class Pool:
         async with self.connection() as connection, connection.transaction():
             yield connection
 
-    async def _connect(self, _no_url: None, **options: Any) -> Any:
+    async def _connect(self, *_no_url: Any, **options: Any) -> Any:
         """asyncpg hands over what it would have given its own `connect`."""
         settings = {"application_name": self._application}
         return await asyncpg.connect(_read_url(self._url_file), server_settings=settings, **options)
