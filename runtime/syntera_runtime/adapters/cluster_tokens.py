@@ -143,5 +143,7 @@ class ClusterTokens:
             self._has_failed = True
 
     async def _get(self, path: str) -> dict[str, Any]:
-        answer: dict[str, Any] = await self._transport.send(Request("GET", path), timeout_seconds=FETCH_SECONDS)
+        # The API server gives its keys in their own media type only.
+        request = Request("GET", path, accept="application/jwk-set+json, application/json")
+        answer: dict[str, Any] = await self._transport.send(request, timeout_seconds=FETCH_SECONDS)
         return answer
