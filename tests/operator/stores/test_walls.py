@@ -1,0 +1,328 @@
+"""PostgreSQL's walls, tried with tenant A's real login against tenant B, whose ids and names A knows."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+from uuid import UUID
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from asyncpg import (
+    FeatureNotSupportedError,
+    ForeignKeyViolationError,
+    InsufficientPrivilegeError,
+    InvalidAuthorizationSpecificationError,
+)
+
+from syntera_crds.contract.names import tenant_login
+from tests.support.postgresql import DEDICATED_SERVER_SQL, Database, TenantLogin
+
+from .conftest import add_conversation, connected
+
+TENANT_TABLES = ("api_keys", "conversations", "turns", "messages")
+
+
+class Two(NamedTuple):
+    """Two tenants with a conversation and an API key each; A attacks, B's ids are known to it."""
+
+    a: TenantLogin
+    b: TenantLogin
+    conversation: UUID
+    """B's."""
+    turn: UUID
+    """B's."""
+
+    def fill(self, statement: str) -> str:
+        """The statement with what A knows of B in it."""
+        return statement.format(
+            a=self.a.tenant_id,
+            b=self.b.tenant_id,
+            role_a=tenant_login(self.a.tenant_id),
+            role_b=tenant_login(self.b.tenant_id),
+            conversation=self.conversation,
+            turn=self.turn,
+        )
+
+
+@pytest.fixture(scope="session")
+def two(database: Database) -> Two:
+    """The tenants, shared by all attacks on one version."""
+    return asyncio.run(_make_two(database))
+
+
+@pytest_asyncio.fixture
+async def attacker(two: Two) -> AsyncIterator[asyncpg.Connection]:
+    """A's own connection, in a transaction that is never committed."""
+    async with connected(two.a.dsn) as connection:
+        attempt = connection.transaction()
+        await attempt.start()
+        yield connection
+        await attempt.rollback()
+
+
+async def _make_two(database: Database) -> Two:
+    tenants = [await database.make_tenant(), await database.make_tenant()]
+    for tenant in tenants:
+        async with connected(tenant.dsn) as own:
+            await add_conversation(own, tenant, messages=3)
+    async with connected(database.superuser_dsn) as superuser:
+        await superuser.executemany(
+            "INSERT INTO syntera.api_keys (tenant_id, id, kind, lookup, hash, name, made_by, scopes)"
+            " VALUES ($1, gen_random_uuid(), 'sk', 'samelook', sha256('x'), 'key', 'operator', '{admin}')",
+            [(tenant.tenant_id,) for tenant in tenants],
+        )
+        turn = await superuser.fetchrow("SELECT * FROM syntera.turns WHERE tenant_id = $1", tenants[1].tenant_id)
+    assert turn is not None
+    return Two(tenants[0], tenants[1], turn["conversation_id"], turn["id"])
+
+
+@pytest.mark.parametrize("table", TENANT_TABLES)
+async def test_tenant_reads_its_own_rows_and_none_of_others(two: Two, attacker: asyncpg.Connection, table: str) -> None:
+    rows = await attacker.fetch(f"SELECT tenant_id FROM syntera.{table}")
+
+    assert {row["tenant_id"] for row in rows} == {two.a.tenant_id}
+    assert await attacker.fetchval(f"SELECT count(*) FROM syntera.{table} WHERE tenant_id = $1", two.b.tenant_id) == 0
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE syntera.conversations SET last_event = 9 WHERE tenant_id = '{b}'",
+        "UPDATE syntera.turns SET state = 'failed' WHERE id = '{turn}'",
+        "SELECT id FROM syntera.conversations WHERE id = '{conversation}' FOR UPDATE",
+        "SELECT count(*) FROM pg_stats WHERE schemaname = 'syntera' HAVING count(*) > 0",
+    ],
+)
+async def test_foreign_rows_are_not_there_when_they_are_named(
+    two: Two, attacker: asyncpg.Connection, statement: str
+) -> None:
+    assert (await attacker.execute(two.fill(statement))).split()[-1] == "0"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        # Foreign rows.
+        "INSERT INTO syntera.conversations (tenant_id, id, agent) VALUES ('{b}', gen_random_uuid(), 'x')",
+        "INSERT INTO syntera.messages (tenant_id, id, conversation_id, role, state, content)"
+        " VALUES ('{b}', gen_random_uuid(), '{conversation}', 'user', 'complete', 'x')",
+        # The same answer whether B's row exists or not: no oracle in the unique key.
+        "INSERT INTO syntera.conversations (tenant_id, id, agent) VALUES ('{b}', '{conversation}', 'x')",
+        "INSERT INTO syntera.conversations (tenant_id, id, agent) VALUES ('{b}', '{conversation}', 'x')"
+        " ON CONFLICT (tenant_id, id) DO NOTHING",
+        # Handing rows over.
+        "UPDATE syntera.conversations SET tenant_id = '{b}'",
+        "UPDATE syntera.conversations SET id = gen_random_uuid()",
+        # What tenants do not do at all.
+        "DELETE FROM syntera.messages",
+        "DELETE FROM syntera.conversations",
+        "UPDATE syntera.messages SET content = 'x'",
+        "INSERT INTO syntera.api_keys (tenant_id, id, kind, lookup, hash, name, made_by, scopes)"
+        " VALUES ('{a}', gen_random_uuid(), 'sk', 'mylookup', sha256('y'), 'mine', 'tenant', '{{admin}}')",
+        "UPDATE syntera.api_keys SET revoked_at = NULL",
+        "TRUNCATE syntera.messages",
+        # Platform tables.
+        "SELECT * FROM syntera.tenants",
+        "SELECT * FROM syntera.erasure_receipts",
+        "SELECT * FROM syntera.alembic_version",
+        "UPDATE syntera.tenants SET login_role = '{role_a}' WHERE id = '{b}'",
+        # Another role.
+        "SET ROLE {role_b}",
+        "SET ROLE syntera_tenant",
+        "SET ROLE syntera_owner",
+        "SET ROLE syntera_maintenance",
+        "SET ROLE syntera_operator",
+        "SET ROLE postgres",
+        "SET SESSION AUTHORIZATION {role_b}",
+        "SET SESSION AUTHORIZATION syntera_operator",
+        "ALTER ROLE {role_b} PASSWORD 'stolen'",
+        "ALTER ROLE {role_b} SET search_path = x",
+        "ALTER ROLE {role_a} CONNECTION LIMIT 1000",
+        "ALTER ROLE {role_a} BYPASSRLS",
+        "CREATE ROLE accomplice",
+        "GRANT syntera_tenant TO {role_b}",
+        "GRANT {role_b} TO {role_a}",
+        "GRANT SELECT ON syntera.tenants TO {role_a}",
+        "SELECT rolpassword FROM pg_authid",
+        # Lifting the walls.
+        "ALTER TABLE syntera.messages NO FORCE ROW LEVEL SECURITY",
+        "ALTER TABLE syntera.messages DISABLE ROW LEVEL SECURITY",
+        "CREATE POLICY all_of_it ON syntera.messages USING (true)",
+        "CREATE OR REPLACE FUNCTION syntera.current_tenant() RETURNS uuid LANGUAGE sql RETURN '{b}'::uuid",
+        # A place of one's own, to shadow names in or to fill.
+        "CREATE TABLE public.mine (id int)",
+        "CREATE TABLE syntera.mine (id int)",
+        "CREATE TABLE extensions.mine (id int)",
+        "CREATE TEMPORARY TABLE tenants (id uuid, login_role name, released_at timestamptz)",
+        "SELECT * INTO TEMPORARY copied FROM syntera.messages",
+        "CREATE SCHEMA mine",
+        "CREATE FUNCTION public.mine() RETURNS int LANGUAGE sql RETURN 1",
+        "CREATE FUNCTION pg_temp.mine() RETURNS int LANGUAGE sql RETURN 1",
+        "ALTER EXTENSION vector UPDATE",
+        "DROP EXTENSION vector",
+        "DO $$ BEGIN PERFORM 1; END $$",
+        "SELECT lo_create(0)",
+        "SELECT lo_from_bytea(0, 'x')",
+        "SELECT pg_logical_emit_message(false, 'x', 'x')",
+        # Stopping others.
+        "LOCK TABLE syntera.conversations IN ACCESS EXCLUSIVE MODE",
+        "LOCK TABLE syntera.turns IN SHARE MODE",
+        "LOCK TABLE syntera.messages IN SHARE UPDATE EXCLUSIVE MODE",
+        "SELECT pg_advisory_lock(1)",
+        "SELECT pg_try_advisory_lock(1, 1)",
+        "SELECT pg_advisory_xact_lock_shared(1)",
+        "SELECT pg_terminate_backend(pid) FROM generate_series(1, 100000) AS pid",
+        # Looking at others.
+        "SELECT * FROM pg_stat_activity",
+        "SELECT * FROM pg_stat_user_tables",
+        "SELECT * FROM pg_stat_all_indexes",
+        "SELECT * FROM pg_stat_database",
+        "SELECT * FROM pg_locks",
+        "SELECT pg_stat_get_live_tuples('syntera.messages'::regclass)",
+        "SELECT pg_total_relation_size('syntera.messages')",
+        "SELECT pg_database_size(current_database())",
+        "SELECT * FROM pg_statistic",
+        # Files and programs.
+        "COPY syntera.messages TO '/tmp/stolen'",
+        "COPY (SELECT 1) TO PROGRAM 'true'",
+        "SELECT pg_read_file('PG_VERSION')",
+    ],
+)
+async def test_tenant_is_refused(two: Two, attacker: asyncpg.Connection, statement: str) -> None:
+    with pytest.raises((InsufficientPrivilegeError, InvalidAuthorizationSpecificationError)):
+        await attacker.execute(two.fill(statement))
+
+
+async def test_copy_from_is_refused_because_it_knows_no_policies(two: Two, attacker: asyncpg.Connection) -> None:
+    with pytest.raises(FeatureNotSupportedError):
+        await attacker.copy_records_to_table(
+            "conversations", schema_name="syntera", columns=["tenant_id", "id", "agent"], records=[]
+        )
+
+
+@pytest.mark.parametrize("known", ["{conversation}", "00000000-0000-0000-0000-000000000000"])
+async def test_foreign_key_answers_the_same_whether_the_foreign_row_exists_or_not(
+    two: Two, attacker: asyncpg.Connection, known: str
+) -> None:
+    with pytest.raises(ForeignKeyViolationError):
+        await attacker.execute(
+            two.fill(
+                "INSERT INTO syntera.messages (tenant_id, id, conversation_id, role, state, content)"
+                f" VALUES ('{{a}}', gen_random_uuid(), '{known}', 'user', 'complete', 'x')"
+            )
+        )
+
+
+async def test_same_id_and_lookup_as_a_foreign_row_are_free(two: Two, attacker: asyncpg.Connection) -> None:
+    await attacker.execute(
+        "INSERT INTO syntera.conversations (tenant_id, id, agent) VALUES ($1, $2, 'x')",
+        two.a.tenant_id,
+        two.conversation,
+    )
+
+
+@pytest.mark.parametrize(
+    "statement", ["RESET ROLE", "RESET SESSION AUTHORIZATION", "SET ROLE {role_a}", "SET row_security = off"]
+)
+async def test_identity_stays_when_a_harmless_setting_is_tried(
+    two: Two, attacker: asyncpg.Connection, statement: str
+) -> None:
+    await attacker.execute(two.fill(statement))
+
+    assert await attacker.fetchval("SELECT syntera.current_tenant()") == two.a.tenant_id
+
+
+async def test_row_security_off_is_an_error_and_no_way_round(two: Two, attacker: asyncpg.Connection) -> None:
+    await attacker.execute("SET row_security = off")
+
+    with pytest.raises(InsufficientPrivilegeError):
+        await attacker.fetch("SELECT * FROM syntera.messages")
+
+
+async def test_search_path_cannot_slip_another_table_under_the_function(two: Two, attacker: asyncpg.Connection) -> None:
+    await attacker.execute("SET search_path = pg_temp, public, syntera")
+
+    assert await attacker.fetchval("SELECT current_tenant()") == two.a.tenant_id
+
+
+async def test_leaking_function_in_a_condition_sees_no_foreign_row(two: Two, attacker: asyncpg.Connection) -> None:
+    # A division by zero for each foreign row that the condition would meet.
+    await attacker.fetch(two.fill("SELECT 1 FROM syntera.messages WHERE 1 / (tenant_id <> '{b}')::int = 1"))
+
+
+async def test_notifications_are_the_only_channel_between_tenants(two: Two) -> None:
+    # PostgreSQL has no privilege for LISTEN; hence nothing of ours may ever be sent by NOTIFY.
+    heard: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def hear(*received: object) -> None:
+        heard.set_result(str(received[-1]))
+
+    async with connected(two.a.dsn) as listening, connected(two.b.dsn) as other:
+        await listening.add_listener("anything", hear)
+        await other.execute("NOTIFY anything, 'whatever'")
+
+        assert await asyncio.wait_for(heard, timeout=5) == "whatever"
+        await listening.remove_listener("anything", hear)
+
+
+async def test_login_that_is_mapped_to_no_tenant_sees_nothing(database: Database, two: Two) -> None:
+    async with connected(database.superuser_dsn) as superuser:
+        await superuser.execute("CREATE ROLE unmapped LOGIN PASSWORD 'unmapped' IN ROLE syntera_tenant")
+        try:
+            async with connected(database.dsn("unmapped", "unmapped")) as connection:
+                assert await connection.fetchval("SELECT syntera.current_tenant()") is None
+                for table in TENANT_TABLES:
+                    assert await connection.fetch(f"SELECT * FROM syntera.{table}") == []
+                with pytest.raises(InsufficientPrivilegeError):
+                    await connection.execute(two.fill("INSERT INTO syntera.conversations VALUES ('{b}', '{b}', 'x')"))
+        finally:
+            await superuser.execute("DROP ROLE unmapped")
+
+
+async def test_operator_sees_rows_as_maintenance_alone(database: Database, two: Two) -> None:
+    async with connected(database.operator_dsn) as operator:
+        with pytest.raises(InsufficientPrivilegeError):
+            await operator.fetch("SELECT * FROM syntera.messages")
+        await operator.execute("SET ROLE syntera_owner")
+        assert await operator.fetch("SELECT * FROM syntera.messages") == []
+        await operator.execute("SET ROLE syntera_maintenance")
+        seen = await operator.fetch("SELECT DISTINCT tenant_id FROM syntera.messages")
+        assert {two.a.tenant_id, two.b.tenant_id} <= {row["tenant_id"] for row in seen}
+
+
+@pytest.mark.parametrize("other", ["postgres", "template1"])
+async def test_no_other_database_lets_tenants_in_when_the_server_is_dedicated(
+    database: Database, two: Two, other: str
+) -> None:
+    async with connected(database.superuser_dsn) as superuser:
+        await superuser.execute(DEDICATED_SERVER_SQL.read_text())
+
+    with pytest.raises(InsufficientPrivilegeError):
+        await asyncpg.connect(two.a.dsn, database=other)
+
+
+async def test_connection_limit_holds(database: Database) -> None:
+    tenant = await database.make_tenant()
+    async with connected(database.superuser_dsn) as superuser:
+        await superuser.execute(f"ALTER ROLE {tenant_login(tenant.tenant_id)} CONNECTION LIMIT 1")
+
+    async with connected(tenant.dsn):
+        with pytest.raises(asyncpg.TooManyConnectionsError):
+            await asyncpg.connect(tenant.dsn)
+
+
+async def test_policy_runs_once_a_statement(attacker: asyncpg.Connection) -> None:
+    rows = await attacker.fetch("EXPLAIN (VERBOSE, COSTS OFF) SELECT * FROM syntera.messages")
+    plan = "\n".join(row[0] for row in rows)
+
+    assert plan.count("Output: syntera.current_tenant()") == 1
+    assert "Index Cond: (messages.tenant_id = " in plan
+
+
+async def test_asyncpg_pool_of_a_tenant_can_be_reset(two: Two) -> None:
+    # Pools end what a session holds when a connection comes back: that has to stay allowed.
+    async with asyncpg.create_pool(two.a.dsn, min_size=1, max_size=1) as pool:
+        for _ in range(2):
+            async with pool.acquire() as connection:
+                await connection.execute("SELECT 1")
