@@ -1,0 +1,295 @@
+"""For every constraint of the CRDs, objects that just keep it and objects that just break it.
+
+Cases of bounds follow from the bound's value. What a rule takes and refuses is written here by hand, by the rule's message:
+a rule that stands in many places is tried in each.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .constraints import RULES, Constraint, Json
+from .manifests import get_at, make_manifest, manifest_with, path_of, replace_at
+
+
+@dataclass(frozen=True)
+class Case:
+    """One object for one constraint."""
+
+    constraint: Constraint
+    manifest: Json
+    is_sound: bool
+    path: str
+    """The field that the error must name."""
+    label: str
+
+    @property
+    def name(self) -> str:
+        """For test ids."""
+        return f"{self.constraint.name}:{'takes' if self.is_sound else 'refuses'}:{self.label}"
+
+    @property
+    def is_status(self) -> bool:
+        """Whether it is about what the operator writes."""
+        return self.constraint.steps[:1] == ("status",)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Values for the place where a rule stands."""
+
+    takes: tuple[Any, ...]
+    refuses: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """For a rule that compares with the object before: a spec, and specs that it may and may not become."""
+
+    kind: str
+    before: Json
+    takes: tuple[Json, ...]
+    refuses: tuple[Json, ...]
+
+
+_REF = {"name": "some-object", "key": "some.key"}
+_LABELS = Examples(takes=("a", "a-1", "0a"), refuses=("A", "a.b", "-a", "a-", "a_b", "ä", "a\n"))
+_REQUESTS = {
+    name: Examples(
+        takes=(
+            {},
+            {"requests": {name: "2"}},
+            {"limits": {name: "1"}},
+            {"requests": {}, "limits": {name: "1"}},
+            {"requests": {name: "1000m"}, "limits": {name: 1}},
+            {"requests": {name: "1023Mi"}, "limits": {name: "1Gi"}},
+        ),
+        refuses=(
+            {"requests": {name: "1001m"}, "limits": {name: 1}},
+            {"requests": {name: "1025Mi"}, "limits": {name: "1Gi"}},
+            {"requests": {name: "1Gi"}, "limits": {name: "1G"}},
+        ),
+    )
+    for name in ("cpu", "memory")
+}
+RESERVED_PARAMETERS: Json = {
+    "functions": [{}],
+    "max_completion_tokens": 1,
+    "max_tokens": 1,
+    "messages": [{"role": "user"}],
+    "model": "m",
+    "n": 1,
+    "stream": False,
+    "stream_options": {"include_usage": True},
+    "temperature": 0.5,
+    "tools": [{"type": "function"}],
+    "top_p": 1,
+}
+
+EXAMPLES: dict[str, Examples] = {
+    "must be lower-case letters, digits and '-', and begin and end with a letter or digit": _LABELS,
+    "must be lower-case letters, digits, '-' and '.', and each part begin and end with a letter or digit": Examples(
+        takes=("a", "a.b", "a-1.b-2"), refuses=("A", "a..b", ".a", "a.", "a.-b", "a_b", "a\n")
+    ),
+    "must be letters, digits, '-', '_' and '.'": Examples(
+        takes=("a", "A_b-c.d", ".hidden"), refuses=("a b", "a/b", "ä", "a\n")
+    ),
+    "must be a URL such as https://models.example/v1: http or https, a host, and at most a port and a path": Examples(
+        takes=(
+            "http://a",
+            "https://models.example/v1",
+            "http://10.0.0.1:8000/",
+            "http://a_b.c:65535/x%20y/~z/@(1)",
+            "https://A.example:1/v1;x=1,2!$&*+=:",
+        ),
+        refuses=(
+            "models.example/v1",
+            "ftp://models.example",
+            "https://",
+            "https:///v1",
+            "https://user@models.example",
+            "https://user:password@models.example",
+            "https://models.example?api-version=1",
+            "https://models.example/#top",
+            "https://models.example/a b",
+            "https://models.example:0",
+            "https://models.example:65536",
+            "https://models.example:",
+            "https://a..b",
+            "https://-a",
+            "https://[::1]",
+            "https://models.example/\u00e4",
+            "https://models.example/v1\n",
+        ),
+    ),
+    "must be an amount such as 2, 500m, 1.5 or 512Mi, not negative": Examples(
+        takes=(0, 2, 10**15, "0", "1.5", "100m", "512Mi", "999999999999.999Ei", "3E"),
+        refuses=(-1, 10**15 + 1, "", "-1", "+1", "1.", ".5", "1e3", "1mi", "1 Gi", "1.2345", "Mi", "1\n"),
+    ),
+    "must be letters, digits, '-' and '_', and begin with a letter or digit": Examples(
+        takes=("A", "X-Team_1"), refuses=("-a", "a b", "a:", "ä", "a\n")
+    ),
+    "must be printable ASCII characters without a space at either end": Examples(
+        takes=("a", "a b", "!~"), refuses=(" a", "a ", "a\tb", "a\nb", "ä", "a\n")
+    ),
+    "set exactly one of value and secretKeyRef": Examples(
+        takes=({"name": "a", "value": "b"}, {"name": "a", "secretKeyRef": _REF}),
+        refuses=({"name": "a"}, {"name": "a", "value": "b", "secretKeyRef": _REF}),
+    ),
+    "must not exceed max": Examples(
+        takes=({"min": 2, "max": 2}, {"min": 1, "max": 2}), refuses=({"min": 3, "max": 2},)
+    ),
+    "must not exceed limits.cpu": _REQUESTS["cpu"],
+    "must not exceed limits.memory": _REQUESTS["memory"],
+    "cannot stand beside autoscaling, which owns the number of pods; remove one of the two": Examples(
+        takes=({}, {"replicas": 1}, {"autoscaling": {"min": 1, "max": 2}}),
+        refuses=({"replicas": 1, "autoscaling": {"min": 1, "max": 2}},),
+    ),
+    "stands alone: ingressClassName and tlsSecretName belong to an Ingress; remove them or this": Examples(
+        takes=(
+            {"host": "a"},
+            {"host": "a", "ingressClassName": "b", "tlsSecretName": "c"},
+            {"host": "a", "gatewayRef": {"name": "b", "namespace": "c"}},
+        ),
+        refuses=(
+            {"host": "a", "ingressClassName": "b", "gatewayRef": {"name": "b", "namespace": "c"}},
+            {"host": "a", "tlsSecretName": "b", "gatewayRef": {"name": "b", "namespace": "c"}},
+        ),
+    ),
+    "must not be 'default' or begin with 'kube-'; choose a namespace of the tenant's own": Examples(
+        takes=("acme", "default-1", "kube"), refuses=("default", "kube-system", "kube-x")
+    ),
+    "each key must be the name of a resource, such as pods or requests.cpu": Examples(
+        takes=({"requests.cpu": 1}, {"count/deployments.apps": 1}, {"a" * 253: 1}),
+        refuses=({"": 1}, {"pods": 1, "-a": 1}, {"a b": 1}, {"a" * 254: 1}, {"a\n": 1}),
+    ),
+    "is needed where the Tenant's name has more than 55 characters, because the default 'syntera-<name>' would be too long": (
+        Examples(
+            takes=(
+                make_manifest("Tenant", {}, name="a" * 55),
+                make_manifest("Tenant", {"namespace": "acme"}, name="a" * 56),
+            ),
+            refuses=(make_manifest("Tenant", {}, name="a" * 56),),
+        )
+    ),
+    "set exactly one of instructions and instructionsFrom": Examples(
+        takes=({"instructions": "a"}, {"instructionsFrom": {"configMapKeyRef": _REF}}),
+        refuses=({}, {"instructions": "a", "instructionsFrom": {"configMapKeyRef": _REF}}),
+    ),
+    "must not hold functions, max_completion_tokens, max_tokens, messages, model, n, stream, stream_options, temperature,"
+    " tools, top_p: Syntera sets these itself; name, temperature, topP and maxOutputTokens have fields of their own"
+    " beside parameters": Examples(
+        takes=({}, {"reasoning_effort": "low", "a": None, "b": [1, {"c": None}], "Model": 1}),
+        refuses=tuple({"seed": 1, name: value} for name, value in RESERVED_PARAMETERS.items()),
+    ),
+}
+"""By message. The values go where the rule stands; a rule on a whole object gets whole objects."""
+
+CHANGES: dict[str, Change] = {
+    "cannot change once the Tenant exists; delete the Tenant with deletionPolicy Retain and make another one": Change(
+        "Tenant",
+        before={"namespace": "acme"},
+        takes=({"namespace": "acme"}, {"namespace": "acme", "suspended": True}),
+        refuses=({"namespace": "other"}, {}),
+    ),
+}
+"""The same for rules that compare with the object before. What such a rule refuses must also be refused in two steps."""
+
+_TEXTS = {"baseURL": "https://{}", "proxyURL": "http://{}"}
+_WRONG_TYPES: dict[str, Any] = {"array": "x", "boolean": "x", "integer": "x", "number": "x", "object": "x", "string": 7}
+_WRONG_FORMATS = {"date-time": "yesterday", "int64": 1.5}
+
+
+def build_cases(constraint: Constraint) -> list[Case]:
+    """At least one sound and one broken object for a constraint that looks at one object alone.
+
+    Raises:
+        LookupError: there is no example, or no complete object has the place; add it.
+    """
+    if constraint.keyword == RULES:
+        return [*_rule_cases(constraint)]
+    manifest = manifest_with(constraint.kind, constraint.steps)
+    path = path_of(manifest, constraint.steps)
+    made = []
+    for is_sound, value, suffix in _bound_values(constraint, get_at(manifest, constraint.steps)):
+        changed = replace_at(manifest, constraint.steps, value)
+        made.append(Case(constraint, changed, is_sound, f"{path}{suffix}".lstrip("."), _short(value)))
+    return made
+
+
+def _rule_cases(constraint: Constraint) -> Iterator[Case]:
+    rule = constraint.value
+    manifest = manifest_with(constraint.kind, constraint.steps)
+    path = f"{path_of(manifest, constraint.steps)}{rule.get('fieldPath', '')}".lstrip(".")
+    examples = EXAMPLES[rule["message"]]
+    for is_sound, values in ((True, examples.takes), (False, examples.refuses)):
+        for value in values:
+            yield Case(constraint, replace_at(manifest, constraint.steps, value), is_sound, path, _short(value))
+
+
+def _bound_values(constraint: Constraint, value: Any) -> Iterator[tuple[bool, Any, str]]:  # noqa: PLR0912 - one table
+    """Whether the value is sound, the value, and where below the place the error is."""
+    bound, name = constraint.value, constraint.steps[-1] if constraint.steps else ""
+    match constraint.keyword:
+        case "minLength":
+            yield True, _text(constraint, bound, name), ""
+            yield False, "a" * (bound - 1), ""
+        case "maxLength":
+            yield True, _text(constraint, bound, name), ""
+            yield False, _text(constraint, bound + 1, name), ""
+        case "minimum" | "maximum":
+            yield True, bound, ""
+            yield False, bound + (1 if constraint.keyword == "maximum" else -1), ""
+        case "maxItems":
+            yield True, _entries(constraint.schema, value, bound), ""
+            yield False, _entries(constraint.schema, value, bound + 1), ""
+        case "minProperties":
+            yield True, _map(value, bound), ""
+            yield False, _map(value, bound - 1), ""
+        case "maxProperties":
+            yield True, _map(value, bound), ""
+            yield False, _map(value, bound + 1), ""
+        case "enum":
+            yield from ((True, member, "") for member in bound)
+            yield False, f"{bound[0]}x", ""
+        case "required":
+            yield True, value, ""
+            yield False, {key: below for key, below in value.items() if key != bound}, f".{bound}"
+        case "x-kubernetes-list-map-keys":
+            yield True, _entries(constraint.schema, value, 2), ""
+            yield False, [value[0], value[0]], "[1]"
+        case "type":
+            yield True, value, ""
+            yield False, _WRONG_TYPES[bound], ""
+        case "format":
+            yield True, value, ""
+            yield False, _WRONG_FORMATS[bound], ""
+        case "x-kubernetes-int-or-string":
+            yield from ((True, 1, ""), (True, "1", ""), (False, True, ""), (False, 1.5, ""))
+        case _:
+            raise LookupError(f"no cases are known for {constraint.keyword!r}")
+
+
+def _text(constraint: Constraint, length: int, name: str) -> str:
+    """A text of that length that keeps the rules of its place."""
+    if "x-kubernetes-int-or-string" in constraint.schema:
+        return "123456789012.123Ki".rjust(length, "1")
+    frame = _TEXTS.get(name, "{}")
+    return frame.format("a" * (length - len(frame) + 2)) if length >= len(frame) else frame.format("a")
+
+
+def _entries(schema: Json, value: list[Any], count: int) -> list[Any]:
+    """As many entries as wanted, like the first, told apart where they must be."""
+    keys = schema.get("x-kubernetes-list-map-keys", [])
+    return [{**value[0], **dict.fromkeys(keys, f"e{index}")} if keys else value[0] for index in range(count)]
+
+
+def _map(value: Json, count: int) -> Json:
+    """As many entries as wanted, like the first."""
+    first = next(iter(value.values()))
+    return {f"k{index}": first for index in range(count)}
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:20]}({len(text)})"
