@@ -19,8 +19,8 @@ from .postgresql import Postgresql, Session
 from .urls import password_in, with_credentials
 
 _READ = """
-    SELECT r.rolcanlogin AND NOT r.rolinherit AND NOT r.rolcreaterole AND NOT r.rolcreatedb AS attributes_right,
-      r.rolsuper OR r.rolbypassrls OR r.rolreplication AS passes_walls,
+    SELECT r.rolcanlogin AND NOT r.rolinherit AND NOT r.rolcreaterole AS attributes_right,
+      r.rolsuper OR r.rolbypassrls OR r.rolreplication OR r.rolcreatedb AS passes_walls,
       r.rolcanlogin AS can_log_in,
       r.rolconnlimit AS connection_limit,
       EXISTS (
@@ -136,7 +136,7 @@ async def _read(connection: Session, login: str) -> _Role | None:
     role = _Role(**row)
     if role.passes_walls:
         raise StoreRefused(
-            f"login {login!r} is SUPERUSER, BYPASSRLS or REPLICATION, so no wall holds it; take that away from it",
+            f"login {login!r} is SUPERUSER, BYPASSRLS, REPLICATION or CREATEDB, so no wall holds it; take that away from it",
             store=POSTGRESQL,
         )
     return role
@@ -144,7 +144,7 @@ async def _read(connection: Session, login: str) -> _Role | None:
 
 def _repairs(login: str, role: _Role | None, *, connection_limit: int) -> list[str]:
     """The statements that make the login what it should be; none if it is."""
-    attributes = f"LOGIN NOINHERIT NOCREATEROLE NOCREATEDB CONNECTION LIMIT {connection_limit}"
+    attributes = f"LOGIN NOINHERIT NOCREATEROLE CONNECTION LIMIT {connection_limit}"
     statements = []
     if role is None:
         statements.append(f'CREATE ROLE "{login}" {attributes}')
