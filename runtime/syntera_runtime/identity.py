@@ -57,6 +57,11 @@ class Authenticator:
             raise KeyExpired
         return Principal(tenant_id=self._tenant_id, key_id=stored.id, kind=stored.kind, scopes=stored.scopes)
 
+    @property
+    def remembered(self) -> int:
+        """How many keys are remembered now."""
+        return len(self._remembered)
+
     async def _find(self, lookup: str) -> StoredApiKey | None:
         asked_at = self._monotonic()
         remembered_at, stored = self._remembered.get(lookup, (None, None))
