@@ -20,7 +20,7 @@ _COUNT_DELAY_SECONDS = 2.0
 _OWN_API = f"{names.GROUP}/"
 # What an Agent's reconcile reads of its Tenant's status, beside the spec.
 _CONDITIONS_FOR_AGENTS = (ConditionType.ACCEPTED, ConditionType.NAMESPACE_READY)
-_STATUS_FOR_AGENTS = ("tenantId", "namespace", "endpoint")
+_STATUS_FOR_AGENTS = ("tenantID", "namespace", "endpoint")
 
 
 class Wakeup(NamedTuple):

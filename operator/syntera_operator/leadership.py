@@ -130,17 +130,28 @@ class Leadership:
         held, self._held = self._held, None
         if held is None:
             return
+        try:
+            await self._give_back(held)
+        except (KubeError, LeadershipLost) as exc:
+            log.warning("lease could not be given back; a standby takes over when it runs out", error=str(exc))
+        else:
+            log.info("leadership given back", identity=self._identity)
+
+    async def _give_back(self, held: Manifest) -> None:
+        try:
+            await self._put_released(held)
+        except Conflict:  # a renewal was cut off after it had arrived
+            found = await self._client.get(LEASES, names.LEASE_NAME, namespace=self._namespace)
+            self._check_holder(found)
+            await self._put_released(found)
+
+    async def _put_released(self, held: Manifest) -> None:
         spec = held["spec"] | {
             "holderIdentity": "",
             "leaseDurationSeconds": _RELEASED_DURATION_SECONDS,
             "renewTime": _timestamp(),
         }
-        try:
-            await self._client.update(LEASES, held | {"spec": spec}, timeout_seconds=_RELEASE_TIMEOUT_SECONDS)
-        except KubeError as exc:
-            log.warning("lease could not be given back; a standby takes over when it runs out", error=str(exc))
-        else:
-            log.info("leadership given back", identity=self._identity)
+        await self._client.update(LEASES, held | {"spec": spec}, timeout_seconds=_RELEASE_TIMEOUT_SECONDS)
 
     async def _try_to_acquire(self) -> bool:
         try:

@@ -15,6 +15,7 @@ It knows nothing of Kubernetes, and all its times are the event loop's.
 """
 
 import asyncio
+import contextlib
 import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -134,6 +135,10 @@ class ReconcileQueue:
         self._again: set[Key] = set()
         self._failures: dict[Key, int] = {}
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._is_open = False
+        self._is_stopping = False
 
     @property
     def depth(self) -> int:
@@ -155,8 +160,17 @@ class ReconcileQueue:
         since = self._healthy.oldest()
         return 0.0 if since is None else _now() - since
 
+    def open(self) -> None:
+        """Take keys from now on."""
+        self._is_open = True
+
     def add(self, key: Key, *, after_seconds: float = 0.0) -> None:
-        """Have `key` reconciled, now or after some time; of several times the earliest holds."""
+        """Have `key` reconciled, now or after some time; of several times the earliest holds.
+
+        Does nothing before `open`: a standby lets wake-ups pass, since it looks at everything when it takes over.
+        """
+        if not self._is_open:
+            return
         if after_seconds <= 0:
             self._cancel_delay(key)
             self._make_ready(key)
@@ -171,17 +185,25 @@ class ReconcileQueue:
             async with asyncio.TaskGroup() as tasks:
                 while True:
                     for lane, limit in limits:
-                        while lane.active < limit and len(lane) > 0:
+                        while lane.active < limit and len(lane) > 0 and not self._is_stopping:
                             key, since = lane.pop()
                             tasks.create_task(self._work(key, since, lane, reconcile))
                             # Before the task runs: the next turn of this loop must see it.
                             lane.active += 1
                             self._active[key] = _now()
+                            self._idle.clear()
                     self._wake.clear()
                     await self._wake.wait()
         finally:
             for key in list(self._delayed):
                 self._cancel_delay(key)
+
+    async def stop(self, *, grace_seconds: float) -> None:
+        """Begin nothing more, and wait a while for what is under way."""
+        self._is_stopping = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds):
+                await self._idle.wait()
 
     async def _work(self, key: Key, since: float, lane: _Lane, reconcile: Reconcile) -> None:
         started = self._active[key]
@@ -198,6 +220,8 @@ class ReconcileQueue:
         finally:
             lane.active -= 1
             del self._active[key]
+            if not self._active:
+                self._idle.set()
             if self._observer:
                 self._observer.finished(key, result=result, seconds=_now() - started)
         if key in self._again:

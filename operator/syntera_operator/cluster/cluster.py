@@ -86,9 +86,9 @@ class Cluster:
         """
         return await self._mirrors.check_own(TENANTS) + await self._mirrors.check_own(AGENTS)
 
-    def keys(self) -> Iterator[Key]:
+    def all_keys(self) -> Iterator[Key]:
         """Every Tenant and Agent."""
-        return self._mirrors.keys()
+        return self._mirrors.all_keys()
 
     def silent_seconds(self) -> float:
         """For how long the most silent watch, of those that know of no trouble, has told nothing."""

@@ -195,7 +195,7 @@ class Mirrors:
         """The Namespace, if it carries the label of a tenant."""
         return self._mirrors[NAMESPACES].store.get(None, name)
 
-    def keys(self) -> Iterator[Key]:
+    def all_keys(self) -> Iterator[Key]:
         """Every Tenant and Agent."""
         for store in self._own.values():
             yield from (causes.key_of(item) for item in store)
