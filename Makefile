@@ -48,7 +48,7 @@ generate: $(SETUP) ## write everything that is generated from the models: CRDs, 
 lint: $(SETUP) ## ruff, mypy, import directions, generated files
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/lint-imports | tail -n +10
 	@$(BIN)/mypy
 	@$(BIN)/python -m syntera_crds.generate --check
 
