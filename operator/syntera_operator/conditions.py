@@ -11,7 +11,7 @@ A reconcile hands over one `Check` per aspect that it looked at: `Good`, or a `P
 An aspect that was not looked at keeps its last condition, which tells the generation that it speaks of.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
@@ -64,6 +64,17 @@ class Problem:
 
 
 Check = Good | Problem
+
+
+def join_problems(problems: Iterable[Problem], *, good: Good) -> Check:
+    """One check for several findings: the first problem's reason and everybody's message, or `good`."""
+    found = list(problems)
+    if not found:
+        return good
+    outlooks = {problem.outlook for problem in found}
+    outlook = next(outlook for outlook in (Outlook.STALLED, Outlook.PASSING, Outlook.WANTED) if outlook in outlooks)
+    message = " ".join(dict.fromkeys(problem.message for problem in found))
+    return Problem(found[0].reason, message, outlook)
 
 
 def build_conditions(

@@ -1,4 +1,4 @@
-"""Where a URL of a Tenant leads, in the only terms that a NetworkPolicy knows: a namespace, an address, or anywhere public.
+"""Where a URL leads, in the only terms that a NetworkPolicy knows: a namespace, an address, or anywhere public; and ports.
 
 What must not be reached by *name* is not decided here: a policy sees addresses only.
 """
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from syntera_crds.v1alpha1.tenant import ModelEndpoint
 
 _MAX_LABEL_LENGTH = 63
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+_DEFAULT_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "postgres": 5432, "redis": 6379, "rediss": 6379}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -62,6 +62,20 @@ def destination_of(url: str, *, own_namespace: str) -> Destination:
         return _destination_of_name(host, port, own_namespace=own_namespace)
     _refuse_special(address)
     return AtAddress(str(address), port)
+
+
+def ports_of_store(url: str) -> set[int]:
+    """The ports in a store's URL, which may name several hosts.
+
+    Raises:
+        ValueError: it is no URL of a store.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in _DEFAULT_PORTS:
+        raise ValueError(f"{parts.scheme!r} is no protocol of a store")
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    ports = [host.rpartition("]")[2].rpartition(":")[2] for host in hosts if ":" in host.rpartition("]")[2]]
+    return {int(port) for port in ports} or {_DEFAULT_PORTS[parts.scheme]}
 
 
 def _destination_of_name(host: str, port: int, *, own_namespace: str) -> Destination:

@@ -36,6 +36,11 @@ def build_published(scope: Scope, config: AgentConfig, *, digest: str) -> Manife
     return published
 
 
+def size_of_published(published: Manifest) -> int:
+    """How many bytes the API server will count."""
+    return sum(len(key) + len(value.encode()) for key, value in published["data"].items())
+
+
 def read_publication(config_map: Manifest | None) -> Publication | None:
     """What a ConfigMap says is published; None where nothing can be made of it, because it was edited by hand."""
     data = (config_map or {}).get("data") or {}

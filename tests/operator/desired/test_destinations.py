@@ -10,6 +10,7 @@ from syntera_operator.desired.destinations import (
     InPublic,
     destination_of,
     destination_of_endpoint,
+    ports_of_store,
 )
 from tests.support.make import make_endpoint
 
@@ -46,3 +47,22 @@ def test_destination_of_an_endpoint_with_a_proxy_is_the_proxy() -> None:
 def test_destination_that_no_endpoint_can_have_is_refused(host: str) -> None:
     with pytest.raises(ValueError, match=r"refused|63 characters"):
         destination_of(f"http://{host}/v1", own_namespace="acme")
+
+
+@pytest.mark.parametrize(
+    ("url", "ports"),
+    [
+        ("postgresql://postgresql.syntera-stores.svc/syntera", {5432}),
+        ("postgresql://t:p%40:w@db:6432/syntera?sslmode=require", {6432}),
+        ("postgres://a:5433,b:5434/syntera", {5433, 5434}),
+        ("redis://[2001:db8::1]:6380/0", {6380}),
+        ("rediss://cache/0", {6379}),
+    ],
+)
+def test_ports_of_store(url: str, ports: set[int]) -> None:
+    assert ports_of_store(url) == ports
+
+
+def test_ports_of_what_is_no_store_are_refused() -> None:
+    with pytest.raises(ValueError, match="no protocol of a store"):
+        ports_of_store("unix:///run/redis.sock")

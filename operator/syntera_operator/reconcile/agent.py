@@ -1,0 +1,183 @@
+"""Makes the cluster serve an Agent as it says: gather, compile, publish, ask the pods, report.
+
+An Agent that cannot be compiled changes nothing but its own conditions: what was published last goes on being served.
+"""
+
+from dataclasses import dataclass, replace
+
+from syntera_crds.contract import names
+from syntera_crds.v1alpha1.agent import AgentStatus
+from syntera_crds.v1alpha1.common import ConditionType, Reason
+from syntera_kube.errors import BadRequest, Invalid
+
+from ..causes import agent_key
+from ..cluster import Owner
+from ..conditions import AGENT_ASPECTS, Check, Good, Outlook, Problem, build_conditions
+from ..desired.exposure import build_endpoint
+from ..desired.published import (
+    MAX_BYTES,
+    Publication,
+    build_published,
+    next_revision,
+    read_publication,
+    size_of_published,
+)
+from ..errors import NameTaken, RuntimeUnreachable
+from ..manifest import Manifest, is_being_deleted
+from ..queue import Outcome
+from .children import describe_name_taken
+from .compiling import Checks, Compiled, Refused, compile_agent
+from .context import Context
+from .loading import ask_pods
+from .readiness import list_ready_pods
+from .report import generation_of, list_news, read_status, write_status
+
+_LOAD_SECONDS = 4.0
+"""How long the pods are given to load what was just published; they usually need a fraction of a second."""
+_ASK_AGAIN_SECONDS = 2.0
+_LOOK_AGAIN_SECONDS = 15.0
+"""Where something that nobody watches stands in the way."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """What is published now."""
+
+    publication: Publication
+    was_written: bool
+    """Whether this very reconcile wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """Whether what is published is served."""
+
+    check: Check
+    error: RuntimeUnreachable | None = None
+    """What to raise so that the pods are asked again."""
+    again_seconds: float | None = None
+
+
+async def reconcile_agent(namespace: str, name: str, context: Context) -> Outcome:
+    """Bring one Agent to what its spec says, as far as it goes now.
+
+    Raises:
+        KubeError: the API server did not answer, or refused.
+        RuntimeUnreachable: a runtime pod does not answer; the Agent's conditions say so.
+        LeadershipLost: this process may write no more.
+    """
+    manifest = context.cluster.agent(namespace, name)
+    if manifest is None or is_being_deleted(manifest):
+        context.cluster.set_references(agent_key(namespace, name), set())
+        return Outcome()
+    try:
+        compiled = await compile_agent(manifest, context)
+        published = await _publish(manifest, compiled, context)
+    except Refused as refused:
+        await _report_refused(manifest, refused, context)
+        return Outcome(refused.again_seconds)
+    answer = await _ask(compiled, published, context)
+    await _report_published(manifest, compiled, published.publication, answer.check, context)
+    if answer.error is not None:
+        raise answer.error
+    return Outcome(answer.again_seconds)
+
+
+async def _publish(manifest: Manifest, compiled: Compiled, context: Context) -> _Published:
+    """Write the configuration under its revision.
+
+    Raises:
+        Refused: it does not fit, or cannot be written.
+    """
+    config = compiled.config
+    before = read_status(AgentStatus, manifest)
+    digest = config.digest()
+    revision = next_revision(
+        digest,
+        recorded=Publication(before.revision, before.digest) if before.revision and before.digest else None,
+        published=read_publication(context.cluster.published(compiled.host.scope.namespace, config.name)),
+    )
+    desired = build_published(compiled.host.scope, config.model_copy(update={"revision": revision}), digest=digest)
+    if (size := size_of_published(desired)) > MAX_BYTES:
+        message = (
+            f"The compiled configuration has {size} bytes, but a ConfigMap takes {MAX_BYTES}; shorten the instructions."
+        )
+        raise Refused(compiled.checks | {ConditionType.ACCEPTED: Problem(Reason.TOO_LARGE, message, Outlook.STALLED)})
+    try:
+        was_written = await context.cluster.apply(desired, owner=Owner.of(manifest), manager=names.AGENT_FIELD_MANAGER)
+    except NameTaken as error:
+        raise Refused(compiled.checks, ready=describe_name_taken(error), again_seconds=_LOOK_AGAIN_SECONDS) from None
+    except (Invalid, BadRequest) as error:
+        message = f"The API server refuses the compiled configuration: {error.message}"
+        raise Refused(compiled.checks, ready=Problem(Reason.REJECTED, message, Outlook.STALLED)) from None
+    return _Published(Publication(revision, digest), was_written)
+
+
+async def _ask(compiled: Compiled, published: _Published, context: Context) -> _Answer:
+    """Ask every ready pod of the runtime, if there is any."""
+    host, revision = compiled.host, published.publication.revision
+    name = host.tenant.metadata.name
+    if host.tenant.spec.suspended:
+        message = f"Tenant {name!r} is suspended. Revision {revision} is published and will be served when it goes on."
+        return _Answer(Problem(Reason.SUSPENDED, message, Outlook.WANTED))
+    pods = list_ready_pods(context.cluster.runtime_pods(host.scope.namespace))
+    if not pods or host.tenant_id is None:
+        message = f"Revision {revision} is published, but Tenant {name!r} has no ready runtime pod yet."
+        return _Answer(Problem(Reason.PODS_NOT_READY, message))
+    loaded = await ask_pods(
+        pods,
+        tenant_id=host.tenant_id,
+        agent=compiled.config.name,
+        digest=published.publication.digest,
+        wait_seconds=_LOAD_SECONDS if published.was_written else 0.0,
+        runtimes=context.runtimes,
+    )
+    if loaded.serving == loaded.asked:
+        return _Answer(Good(Reason.SERVING, f"Revision {revision} is served by every ready runtime pod."))
+    message = f"Revision {revision} is served by {loaded.serving} of {loaded.asked} ready runtime pods."
+    return _Answer(Problem(Reason.NOT_LOADED, message), loaded.error, _ASK_AGAIN_SECONDS)
+
+
+async def _report_published(
+    manifest: Manifest, compiled: Compiled, publication: Publication, ready: Check, context: Context
+) -> None:
+    """Write what is published and whether it is served; a revision that is served for the first time is news."""
+    before = read_status(AgentStatus, manifest)
+    host = compiled.host
+    endpoint = build_endpoint(host.scope, host.tenant.spec.exposure)
+    status = _build_status(manifest, before, compiled.checks, ready, context).model_copy(
+        update={
+            "revision": publication.revision,
+            "digest": publication.digest,
+            "url": f"{endpoint}/v1/agents/{manifest['metadata']['name']}",
+        }
+    )
+    news = list_news(before, status, serves_news=publication.revision != before.revision)
+    await write_status(manifest, status, cluster=context.cluster, news=news)
+
+
+async def _report_refused(manifest: Manifest, refused: Refused, context: Context) -> None:
+    """Write why nothing new is published, and what is served meanwhile."""
+    before = read_status(AgentStatus, manifest)
+    metadata = manifest["metadata"]
+    kept = read_publication(context.cluster.published(metadata["namespace"], metadata["name"]))
+    note = f" Revision {kept.revision} goes on being served." if kept else ""
+    checks = {type_: _annotate(check, note) for type_, check in refused.checks.items()}
+    status = _build_status(manifest, before, checks, refused.ready, context)
+    await write_status(manifest, status, cluster=context.cluster, news=list_news(before, status))
+
+
+def _build_status(
+    manifest: Manifest, before: AgentStatus, checks: Checks, ready: Check, context: Context
+) -> AgentStatus:
+    generation = generation_of(manifest)
+    conditions = build_conditions(
+        AGENT_ASPECTS, checks, ready=ready, current=before.conditions, generation=generation, now=context.now()
+    )
+    return before.model_copy(update={"observed_generation": generation, "conditions": conditions})
+
+
+def _annotate(check: Check, note: str) -> Check:
+    if isinstance(check, Good) or check.reason is Reason.TENANT_NOT_FOUND:
+        return check
+    return replace(check, message=check.message + note)

@@ -1,0 +1,152 @@
+"""What model endpoints refer to: whether it exists and may be used. Values of Secrets are never read."""
+
+import ssl
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from syntera_crds.contract import names
+from syntera_crds.v1alpha1.common import ConfigMapKeyRef, Reason, SecretKeyRef
+from syntera_crds.v1alpha1.tenant import ModelEndpoint
+
+from ..cluster import Cluster, Reference, SecretView
+from ..conditions import Check, Good, Outlook, Problem, join_problems
+from ..desired.credentials import OWN_SECRETS
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What became of the references."""
+
+    problems: tuple[Problem, ...]
+    usable_secrets: frozenset[str]
+    """Names of the Secrets that the runtime may read."""
+    texts: Mapping[ConfigMapKeyRef, str]
+    """Entries of ConfigMaps that were found."""
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """References with the fields that they stand in; the first of several fields is the one that is told."""
+
+    secrets: Mapping[SecretKeyRef, str]
+    bundles: Mapping[ConfigMapKeyRef, str]
+    """CA certificates."""
+    config_maps: Mapping[ConfigMapKeyRef, str]
+    """Texts of any kind."""
+
+    def causes(self, namespace: str) -> set[Reference]:
+        """What to look at again when it changes."""
+        secrets = {Reference("Secret", namespace, ref.name) for ref in self.secrets}
+        return secrets | {Reference("ConfigMap", namespace, ref.name) for ref in (*self.bundles, *self.config_maps)}
+
+
+def list_references(
+    endpoints: Iterable[tuple[str, ModelEndpoint]], *, config_maps: Mapping[ConfigMapKeyRef, str] | None = None
+) -> References:
+    """All references of model endpoints and those of `config_maps`; each comes with what to put before its field's name."""
+    secrets: dict[SecretKeyRef, str] = {}
+    bundles: dict[ConfigMapKeyRef, str] = {}
+    for field, endpoint in endpoints:
+        if endpoint.api_key_secret_ref is not None:
+            secrets.setdefault(endpoint.api_key_secret_ref, f"{field}apiKeySecretRef")
+        for index, header in enumerate(endpoint.headers):
+            if header.secret_key_ref is not None:
+                secrets.setdefault(header.secret_key_ref, f"{field}headers[{index}].secretKeyRef")
+        if endpoint.ca_bundle_config_map_ref is not None:
+            bundles.setdefault(endpoint.ca_bundle_config_map_ref, f"{field}caBundleConfigMapRef")
+    return References(secrets, bundles, config_maps or {})
+
+
+async def resolve(references: References, *, namespace: str, cluster: Cluster) -> Resolution:
+    """Look all of them up.
+
+    Raises:
+        KubeError: the API server did not answer, or refused.
+    """
+    views: dict[str, SecretView | None] = {}
+    for ref in references.secrets:
+        if ref.name not in views and ref.name not in OWN_SECRETS:
+            views[ref.name] = await cluster.usable_secret_keys(namespace, ref.name)
+    data: dict[str, dict[str, str] | None] = {}
+    for config_map in (*references.bundles, *references.config_maps):
+        if config_map.name not in data:
+            data[config_map.name] = await cluster.config_map_data(namespace, config_map.name)
+    problems = [
+        *(_check_secret(ref, field, views.get(ref.name), namespace) for ref, field in references.secrets.items()),
+        *(
+            _check_entry(config_map, field, data[config_map.name], namespace)
+            for config_map, field in (*references.bundles.items(), *references.config_maps.items())
+        ),
+    ]
+    texts = {
+        config_map: text
+        for config_map in (*references.bundles, *references.config_maps)
+        if (text := (data[config_map.name] or {}).get(config_map.key)) is not None
+    }
+    problems += [_check_bundle(ref, field, texts[ref]) for ref, field in references.bundles.items() if ref in texts]
+    return Resolution(
+        problems=tuple(problem for problem in problems if problem is not None),
+        usable_secrets=frozenset(name for name, view in views.items() if view is not None and view.usable),
+        texts=texts,
+    )
+
+
+def check_of(problems: Iterable[Problem]) -> Check:
+    """One check for all references."""
+    return join_problems(
+        problems, good=Good(Reason.RESOLVED, "Everything that the spec refers to exists and may be used.")
+    )
+
+
+def _check_secret(ref: SecretKeyRef, field: str, view: SecretView | None, namespace: str) -> Problem | None:
+    label = f"kubectl -n {namespace} label secret {ref.name} {names.USABLE_LABEL}=true"
+    if ref.name in OWN_SECRETS:
+        return Problem(
+            Reason.SECRET_NOT_USABLE,
+            f"{field}: Secret {ref.name!r} is the operator's own and cannot be referred to; name another one.",
+            Outlook.STALLED,
+        )
+    if view is None:
+        return Problem(
+            Reason.SECRET_NOT_FOUND,
+            f"{field}: namespace {namespace!r} has no Secret {ref.name!r}; create it, and release it for use: {label}",
+        )
+    if not view.usable:
+        return Problem(
+            Reason.SECRET_NOT_USABLE,
+            f"{field}: Secret {ref.name!r} may not be used; if you own it, release it: {label}",
+            Outlook.STALLED,
+        )
+    if ref.key not in view.keys:
+        return Problem(
+            Reason.SECRET_KEY_NOT_FOUND,
+            f"{field}: Secret {ref.name!r} has no entry {ref.key!r}; add it, or name another one.",
+        )
+    return None
+
+
+def _check_entry(ref: ConfigMapKeyRef, field: str, data: Mapping[str, str] | None, namespace: str) -> Problem | None:
+    if data is None:
+        return Problem(
+            Reason.CONFIG_MAP_NOT_FOUND,
+            f"{field}: namespace {namespace!r} has no ConfigMap {ref.name!r}; create it, or name another one.",
+        )
+    if ref.key not in data:
+        return Problem(
+            Reason.CONFIG_MAP_KEY_NOT_FOUND,
+            f"{field}: ConfigMap {ref.name!r} has no text entry {ref.key!r}; add it, or name another one.",
+        )
+    return None
+
+
+def _check_bundle(ref: ConfigMapKeyRef, field: str, text: str) -> Problem | None:
+    """A bundle that cannot be read would break the runtime's connections, so it is tried here."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except (ssl.SSLError, ValueError):
+        return Problem(
+            Reason.INVALID,
+            f"{field}: entry {ref.key!r} of ConfigMap {ref.name!r} holds no readable PEM certificates; mend it.",
+            Outlook.STALLED,
+        )
+    return None
