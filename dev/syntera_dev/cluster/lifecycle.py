@@ -25,7 +25,7 @@ from .control_plane import STOP_ORDER, ControlPlane, plan_new_control_plane
 from .host_network import HostNetwork, choose_slot
 from .namespaces import NodeNamespaces
 from .node import Node
-from .plan import Plan, plan_node
+from .plan import Network, Plan, plan_node, recorded_slot
 
 DEFAULT_NAME = "syntera"
 
@@ -164,7 +164,7 @@ def _prepare_machine() -> None:
 
 def _claim_slot(name: str, folder: Path) -> Plan:
     """Choose addresses and take them at once by laying the cable, so that two runs do not choose the same."""
-    with exclusive(state_folder() / "locks" / "slots", "choosing addresses"):
+    with exclusive(state_folder() / "locks" / "slots", "choosing addresses"), step("make the node"):
         plan = plan_node(name, choose_slot())
         plan.save(folder)
         Node(plan, folder).connect()
@@ -173,10 +173,10 @@ def _claim_slot(name: str, folder: Path) -> Plan:
 
 def _clear(name: str, folder: Path) -> None:
     """Remove what is there of a cluster, in whatever state it is."""
-    plan = Plan.load(folder)
-    if plan is not None and plan.network is not None:
+    slot = recorded_slot(folder)
+    if slot is not None:
         NodeNamespaces(folder, name).stop()
-        HostNetwork(plan.network).disconnect()
+        HostNetwork(Network(slot)).disconnect()
     stop_all(ComponentRunner(folder), STOP_ORDER)
     if folder.exists():
         shutil.rmtree(folder)

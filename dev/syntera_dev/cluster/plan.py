@@ -94,6 +94,15 @@ class Plan:
             return None
 
 
+def recorded_slot(folder: Path) -> int | None:
+    """Return the slot that a folder's plan names, even where another version of this program has written the plan."""
+    try:
+        slot = json.loads((folder / _FILE).read_text())["slot"]
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None
+    return slot if isinstance(slot, int) else None
+
+
 def plan_node(name: str, slot: int) -> Plan:
     """Return the plan of a whole cluster: the usual ports, on addresses of its own."""
     return Plan(
