@@ -44,7 +44,9 @@ def postgresql_faults() -> Iterator[None]:
     except POSTGRESQL_UNAVAILABLE as exc:
         raise StoreUnavailable(f"PostgreSQL is not available: {exc}", store=POSTGRESQL) from exc
     except _NOT_MIGRATED as exc:
-        raise StoreUnavailable(f"PostgreSQL lacks the schema of this release yet: {exc}", store=POSTGRESQL) from exc
+        raise StoreUnavailable(
+            f"PostgreSQL lacks the schema of this release yet, see the migrations' log: {exc}", store=POSTGRESQL
+        ) from exc
     except asyncpg.PostgresError as exc:
         raise StoreRefused(
             f"PostgreSQL refused: {exc}; check that bootstrap.sql was run in this database", store=POSTGRESQL

@@ -1,0 +1,129 @@
+"""The operator's pool: deadlines, and errors in our words."""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from syntera_operator.errors import StoreRefused, StoreUnavailable
+from syntera_operator.stores.postgresql import Postgresql, PostgresqlSettings
+from tests.support.postgresql import Database, PostgresqlServer
+
+from .conftest import connected
+
+DEADLINE_SECONDS = 0.5
+
+
+@pytest.fixture
+def black_hole() -> Iterator[int]:
+    """A port that lets everybody connect and never answers."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield listening.getsockname()[1]
+
+
+async def ask(url: str, *, password_file: Path | None = None) -> None:
+    """One question, with a short deadline."""
+    settings = PostgresqlSettings(url=url, password_file=password_file, deadline_seconds=DEADLINE_SECONDS)
+    postgresql = Postgresql(settings)
+    try:
+        async with postgresql.maintenance() as connection:
+            await connection.fetch("SELECT * FROM syntera.tenants")
+    finally:
+        await postgresql.aclose()
+
+
+async def test_unavailable_when_nobody_listens() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(StoreUnavailable, match="PostgreSQL is not available") as caught:
+            await ask(f"postgresql://x:y@127.0.0.1:{port}/syntera")
+
+    assert caught.value.retryable
+    assert caught.value.store == "PostgreSQL"
+
+
+async def test_unavailable_within_the_deadline_when_the_server_never_answers(black_hole: int) -> None:
+    started = time.monotonic()
+
+    with pytest.raises(StoreUnavailable, match="in time"):
+        await ask(f"postgresql://x:y@127.0.0.1:{black_hole}/syntera")
+
+    assert time.monotonic() - started < 2 * DEADLINE_SECONDS + 0.5
+
+
+async def test_unavailable_and_back_again_when_a_session_hangs(database: Database) -> None:
+    postgresql = Postgresql(PostgresqlSettings(url=database.operator_dsn, deadline_seconds=DEADLINE_SECONDS))
+    async with postgresql.session() as connection:
+        backend = connection.get_server_pid()
+    os.kill(backend, signal.SIGSTOP)
+    started = time.monotonic()
+    try:
+        with pytest.raises(StoreUnavailable, match="in time"):
+            async with postgresql.session() as connection:
+                await connection.fetchval("SELECT 1")
+        assert time.monotonic() - started < 3 * DEADLINE_SECONDS + 0.5
+    finally:
+        os.kill(backend, signal.SIGCONT)
+
+    async with postgresql.session() as connection:
+        assert await connection.fetchval("SELECT 1") == 1
+    await postgresql.aclose()
+
+
+async def test_work_goes_on_when_the_server_ended_idle_sessions(database: Database, postgresql: Postgresql) -> None:
+    async with postgresql.session() as connection:
+        backend = connection.get_server_pid()
+    async with connected(database.superuser_dsn) as superuser:
+        await superuser.execute("SELECT pg_terminate_backend($1, 5000)", backend)
+
+    async with postgresql.session() as connection:
+        assert connection.get_server_pid() != backend
+
+
+@pytest.mark.parametrize("user", ["syntera_operator", "nobody_we_know"])
+async def test_refused_when_the_operator_may_not_log_in(database: Database, user: str) -> None:
+    with pytest.raises(StoreRefused, match="password authentication failed") as caught:
+        await ask(database.dsn(user, "wrong"))
+
+    assert not caught.value.retryable
+
+
+async def test_refused_when_the_login_may_not_become_maintenance(database: Database) -> None:
+    tenant = await database.make_tenant()
+
+    with pytest.raises(StoreRefused, match=r"permission denied to set role.*bootstrap\.sql"):
+        await ask(tenant.dsn)
+
+
+async def test_unavailable_when_the_schema_is_not_there_yet(server: PostgresqlServer) -> None:
+    bootstrapped = await server.create_database()
+    await bootstrapped.bootstrap()
+
+    with pytest.raises(StoreUnavailable, match="schema of this release"):
+        await ask(bootstrapped.operator_dsn)
+
+
+async def test_password_is_read_from_the_file_and_overrules_the_url(database: Database, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text(database.operator_dsn.split(":")[2].partition("@")[0])
+
+    await ask(database.dsn("syntera_operator", "wrong"), password_file=file)
+
+
+async def test_pool_opens_no_more_than_a_few_connections(database: Database, postgresql: Postgresql) -> None:
+    async def count() -> int:
+        async with postgresql.session() as connection:
+            counted: int = await connection.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE usename = 'syntera_operator' AND datname = current_database()"
+            )
+            return counted
+
+    assert max(await asyncio.gather(*(count() for _ in range(50)))) <= 4
