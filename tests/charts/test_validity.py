@@ -1,6 +1,7 @@
 """Whether Kubernetes takes what the chart renders: kubeconform against an API server's own schemas, and the API server itself."""
 
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import yaml
 
 from syntera_dev.build import ensure_binary
-from syntera_dev.demo.kubectl import Kubectl
+from syntera_kube.resources import NAMESPACES
 from tests.support.apiserver import RunningApiServer
 
 from .chart import FULL, NAMESPACE, Chart, Values
@@ -68,18 +69,20 @@ def test_schemas_are_strict(change: tuple[str, str], chart: Chart, schemas: Path
 
 
 def test_api_server_takes_the_full_rendering(chart: Chart, api_server: RunningApiServer) -> None:
-    kubectl = Kubectl(str(api_server.kubeconfig))
-    kubectl.ensure_namespace(NAMESPACE)
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+    api_server.apply(NAMESPACES.path(name=NAMESPACE), namespace)
     manifests = chart.manifests({**FULL, "crds": {"enabled": False}})
     # The test's pod is made when its ServiceAccount is there.
     known = [manifest for manifest in manifests if manifest["kind"] not in ("ServiceMonitor", "Pod")]
 
-    said = kubectl(
+    words: list[str | Path] = [
+        Path(sys.executable).with_name("kubectl"), "--kubeconfig", api_server.kubeconfig,
         "apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-",
-        stdin=yaml.safe_dump_all(known),
-    )  # fmt: skip
+    ]  # fmt: skip
+    ended = subprocess.run(words, input=yaml.safe_dump_all(known), capture_output=True, text=True, check=False)
 
-    assert len(said.splitlines()) == len(known)
+    assert ended.returncode == 0, ended.stderr
+    assert len(ended.stdout.splitlines()) == len(known)
 
 
 def test_expressions_of_the_policies_are_typed(installed: Installed) -> None:
