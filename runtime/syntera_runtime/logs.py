@@ -16,7 +16,7 @@ from .errors import SynteraError
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
-_QUIET = ("asyncio", "httpcore", "httpx", "openai", "uvicorn", "urllib3")
+_QUIET = ("asyncio", "httpcore", "httpcore2", "httpx", "httpx2", "openai", "uvicorn", "urllib3")
 """They log addresses, headers or bodies below WARNING."""
 
 

@@ -31,6 +31,10 @@ class FakeChatModels:
         self.finish_reason: FinishReason = "stop"
         self.asked: list[tuple[Sequence[ModelCandidate], ModelRequest]] = []
         self.closed = 0
+        self.begun = asyncio.Event()
+        """Set when a request arrives."""
+        self.ended = asyncio.Event()
+        """Set when an answer has ended, however it did."""
 
     @property
     def last_request(self) -> ModelRequest:
@@ -42,6 +46,7 @@ class FakeChatModels:
     ) -> AsyncGenerator[ModelEvent, None]:
         """See `ChatModels`."""
         self.asked.append((candidates, request))
+        self.begun.set()
         script = self.scripts.pop(0) if self.scripts else ["Hello", " world", Usage(7, 2)]
         usage: Usage | None = None
         has_started = False
@@ -62,6 +67,7 @@ class FakeChatModels:
             yield ModelFinished(self.finish_reason, usage)
         finally:
             self.closed += 1
+            self.ended.set()
 
 
 class FakeCatalogue:

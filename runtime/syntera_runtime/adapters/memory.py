@@ -69,6 +69,10 @@ class MemoryStore:
         """
         return self._rows(tenant_id).turns[turn_id].turn
 
+    def turn_ids(self, tenant_id: TenantId) -> Sequence[TurnId]:
+        """The tenant's turns, oldest first."""
+        return list(self._rows(tenant_id).turns)
+
     def expire_turns(self, tenant_id: TenantId) -> None:
         """Let the leases of the tenant's turns end now, as if their processes had died."""
         for lease in self._rows(tenant_id).turns.values():

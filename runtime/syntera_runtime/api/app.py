@@ -13,6 +13,7 @@ from ..errors import InvalidRequest, MethodNotAllowed, RouteNotFound, StoreUnava
 from ..services import Services
 from . import agents, conversations, messages
 from .context import services_of
+from .description import DescribedApp
 from .middleware import RequestScope
 from .openai import completions, models
 from .problems import build_faults, error_response
@@ -27,7 +28,7 @@ _DESCRIPTION = "Talk to the agents of a tenant. Errors are problem details (RFC 
 
 def build_public_app(services: Services) -> FastAPI:
     """The API for people and programs."""
-    app = FastAPI(
+    app = DescribedApp(
         title="Syntera",
         description=_DESCRIPTION,
         version=version("syntera"),

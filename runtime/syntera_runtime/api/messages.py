@@ -23,7 +23,8 @@ router = APIRouter(route_class=ApiRoute, tags=["messages"])
 _STREAMED: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The reply: whole, or with `Accept: text/event-stream` as server-sent events `message.started`, "
-        "`message.delta`, and at the end `message.completed` or `message.failed`.",
+        "`message.delta`, and at the end `message.completed` or `message.failed`, whose data are the schemas "
+        "`MessageStarted`, `MessageDelta`, `MessageCompleted` and `MessageFailed`.",
         "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
     }
 }

@@ -69,9 +69,8 @@ class Problem(BaseModel):
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error answers of a path operation, for the OpenAPI description."""
-    answer = {"model": Problem, "content": {PROBLEM_MEDIA_TYPE: {}}}
-    listed: dict[int | str, dict[str, Any]] = dict.fromkeys(sorted({*statuses, 401, 403}), answer)
-    return {**listed, "default": {**answer, "description": "Another problem."}}
+    listed: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in sorted({*statuses, 401, 403})}
+    return {**listed, "default": {"model": Problem, "description": "Another problem."}}
 
 
 def error_response(request: Request, error: SynteraError, **members: str | None) -> Response:

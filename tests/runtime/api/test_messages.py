@@ -120,8 +120,7 @@ async def test_second_message_is_refused_while_the_first_is_answered(
     go_on = asyncio.Event()
     models.scripts = [["Hel", go_on, "lo"]]
     first = asyncio.create_task(client.post(messages, json={"content": "one"}))
-    while not models.asked:  # noqa: ASYNC110  # the fake announces nothing
-        await asyncio.sleep(0)
+    await models.begun.wait()
     for headers in ({}, STREAM):
         refused = await client.post(messages, json={"content": "two"}, headers=headers)
         assert (refused.status_code, refused.json()["code"]) == (409, "conversation-busy")

@@ -4,6 +4,7 @@ import asyncio
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from syntera_runtime.chat.events import ReplyCompleted, ReplyDelta, ReplyFailed, ReplyStarted, TurnEvent
 from syntera_runtime.chat.feed import Feed
@@ -205,7 +206,9 @@ async def test_reader_is_told_when_something_breaks_that_nobody_foresaw(
 ) -> None:
     conversation_id = await start(services)
     store.fail("end_turn", ValueError("secret words"))
-    failed = (await send(services, conversation_id))[-1]
+    with capture_logs() as logs:
+        failed = (await send(services, conversation_id))[-1]
+    assert "turn broke" in [entry["event"] for entry in logs]
     assert isinstance(failed, ReplyFailed)
     assert failed.error.code == "internal-error"
     assert "secret" not in failed.error.message

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from syntera_runtime.chat.generation import Generation
 from syntera_runtime.errors import ModelRefused, ModelUnavailable, ShuttingDown
@@ -49,7 +50,9 @@ async def test_text_is_kept_when_the_model_breaks_off() -> None:
 
 async def test_foreign_exception_says_nothing_of_its_message() -> None:
     generation = make_generation(ValueError("what the user wrote"))
-    await run(generation)
+    with capture_logs() as logs:
+        await run(generation)
+    assert [entry["event"] for entry in logs] == ["generation broke"]
     assert generation.outcome.failure is not None
     assert generation.outcome.failure.code == "internal-error"
     assert "user wrote" not in generation.outcome.failure.detail

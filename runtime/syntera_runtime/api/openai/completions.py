@@ -27,7 +27,7 @@ router = APIRouter(route_class=ApiRoute, tags=["openai"])
     responses={
         200: {
             "description": "The answer: whole, or with `stream` as server-sent events whose data are "
-            "`chat.completion.chunk` objects, ended by `[DONE]`.",
+            "of the schema `Chunk`, ended by `[DONE]`, or by an `ErrorChunk` where it fails.",
             "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
         },
         **openai_responses(400, 404, 408, 413, 415, 502, 503, 504),

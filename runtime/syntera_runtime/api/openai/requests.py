@@ -4,9 +4,18 @@ What cannot be done is refused by name. Fields that nobody knows here are ignore
 are never passed on.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from ...models import ModelMessage, ModelRequest
@@ -115,11 +124,12 @@ class ChatCompletionRequest(_Asked):
     modalities: Annotated[Any, _refuse("only text is supported", ["text"])] = None
     web_search_options: Annotated[Any, _refuse("searching the web is not supported")] = None
 
-    @model_validator(mode="after")
-    def _streams_if_it_says_how(self) -> Self:
-        if self.stream_options is not None and not self.stream:
-            raise PydanticCustomError("value_error", "stream_options may be set only together with stream")
-        return self
+    @field_validator("stream_options")
+    @classmethod
+    def _streams_if_it_says_how(cls, options: StreamOptions | None, info: ValidationInfo) -> StreamOptions | None:
+        if options is not None and not info.data.get("stream"):
+            raise PydanticCustomError("value_error", "may be set only together with stream")
+        return options
 
     @property
     def wants_usage_chunk(self) -> bool:

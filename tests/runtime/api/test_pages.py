@@ -1,0 +1,29 @@
+"""Cursors."""
+
+import base64
+from contextlib import suppress
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syntera_runtime.api.pages import make_cursor, read_cursor
+from syntera_runtime.errors import InvalidCursor
+
+
+@given(st.uuids())
+def test_cursor_reads_back_as_it_was_made(last: UUID) -> None:
+    assert read_cursor(make_cursor(last)) == last
+
+
+@given(st.text(max_size=60))
+def test_text_that_is_no_cursor_is_refused_and_never_breaks(text: str) -> None:
+    with suppress(InvalidCursor):
+        assert make_cursor(read_cursor(text)) == text
+
+
+@pytest.mark.parametrize("raw", [b"", b"\x01", b"\x02" + b"a" * 16, b"\x01" + b"a" * 17])
+def test_cursor_of_another_form_is_refused(raw: bytes) -> None:
+    with pytest.raises(InvalidCursor):
+        read_cursor(base64.urlsafe_b64encode(raw).rstrip(b"=").decode())
