@@ -142,11 +142,11 @@ def free_ports(count: int) -> list[int]:
             each.close()
 
 
-def stop_all(runner: ComponentRunner, first: Sequence[str] = ()) -> None:
+def stop_all(runner: ComponentRunner, first: Sequence[str] = (), *, grace_seconds: float = 10) -> None:
     """End every recorded component, those named in `first` before the others."""
     recorded = runner.recorded()
     for name in [*(name for name in first if name in recorded), *(name for name in recorded if name not in first)]:
-        runner.stop(name)
+        runner.stop(name, grace_seconds=grace_seconds)
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -1,12 +1,13 @@
 """Ends a test run's control plane when the run itself was killed and could not.
 
 A pipe connects the run to a small process of its own session: when the run ends, however it ends, the pipe closes and the guard
-ends whatever is still recorded in the folder. A signal on the parent's death would not do: the kernel sends it when the
+ends whatever is still recorded in the folder, and removes it. A signal on the parent's death would not do: the kernel sends it when the
 *thread* that started the program ends, and tests start programs from short-lived threads.
 """
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -33,10 +34,11 @@ def guarded(folder: Path) -> Iterator[None]:
 
 
 def main() -> None:
-    """Wait until standard input closes, then end the components."""
+    """Wait until standard input closes, then end the components and remove their folder."""
     folder = Path(sys.argv[1])
     sys.stdin.buffer.read()
-    stop_all(ComponentRunner(folder))
+    stop_all(ComponentRunner(folder), grace_seconds=0)  # the data go with the folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ The machine's side is a handful of empty folders to mount over and one control g
 
 import contextlib
 import os
-import re
 import sys
 import time
 from dataclasses import dataclass
@@ -14,11 +13,11 @@ from pathlib import Path
 from syntera_dev.errors import ComponentFailed
 
 from .components import find_program
+from .control_groups import make_control_group, remove_control_group
 from .node_init import PRIVATE_FOLDERS, READY_FILE
 from .processes import ProcessRecord, only_child, plain_environment, spawn
 
 _MARKER = ".made-by-syntera-dev"
-_CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class NodeNamespaces:
     @property
     def control_group(self) -> str:
         """The control group below which the kubelet makes those of the pods."""
-        return f"/syntera-dev-{self.name}"
+        return f"syntera-dev-{self.name}"
 
     def start(self) -> None:
         """Make the namespaces unless they exist.
@@ -60,8 +59,7 @@ class NodeNamespaces:
         if self.init is not None:
             return
         _make_mount_points()
-        for hierarchy in _control_group_hierarchies():
-            (hierarchy / self.control_group[1:]).mkdir(exist_ok=True)
+        make_control_group(self.control_group)
         (self.folder / READY_FILE).unlink(missing_ok=True)
         self._start_init()
 
@@ -72,8 +70,7 @@ class NodeNamespaces:
             # The kernel ends all processes of a process namespace before it reports the end of the first.
             init.end(grace_seconds=0)
         self._record.unlink(missing_ok=True)
-        for hierarchy in _control_group_hierarchies():
-            _remove_control_group(hierarchy / self.control_group[1:])
+        remove_control_group(self.control_group)
         _remove_mount_points()
 
     @property
@@ -134,31 +131,3 @@ def _mount_points_of_all_processes() -> set[str]:
                 seen.add(namespace)
                 points |= {line.split(" ")[4] for line in (process / "mountinfo").read_text().splitlines()}
     return points
-
-
-def _control_group_hierarchies() -> list[Path]:
-    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    points = [Path(line.split(" ")[4]) for line in mounts if re.search(r" - cgroup2? ", line)]
-    return [point for point in points if point.is_relative_to(_CONTROL_GROUPS)]
-
-
-def _remove_control_group(group: Path) -> None:
-    if not group.exists():
-        return
-    for path, _, _ in os.walk(group, topdown=False):
-        _remove_one_control_group(Path(path))
-
-
-def _remove_one_control_group(group: Path) -> None:
-    """Remove a group; its ended processes leave it a moment after their end is reported."""
-    deadline = time.monotonic() + 5
-    while True:
-        try:
-            group.rmdir()
-            return
-        except FileNotFoundError:
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)

@@ -145,7 +145,9 @@ class Node:
         contents = {
             "containerd.toml": config.render_containerd(files, pause_image=pause_image, cni_folder=cni_folder),
             "cni/10-syntera.conflist": config.render_cni(self.network),
-            "kubelet.json": config.render_kubelet(files, self.network, control_group=self.namespaces.control_group),
+            "kubelet.json": config.render_kubelet(
+                files, self.network, control_group=f"/{self.namespaces.control_group}"
+            ),
             "kube-proxy.json": config.render_kube_proxy(files, self.network, node_name=self.plan.name),
             "Corefile": config.render_corefile(files, self.network, upstreams=upstreams),
             "resolv.conf": "".join(f"nameserver {upstream}\n" for upstream in upstreams),

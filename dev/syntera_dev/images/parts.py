@@ -61,10 +61,13 @@ class Part:
 
     def write_context(self, folder: Path, root: Path = REPOSITORY) -> None:
         """Copy the context into a folder, with the Containerfile at its root."""
-        for path, content in self.context_files(root).items():
-            target = folder / path
+        for name, content in self.context_files(root).items():
+            target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
+        # Whatever the caller's umask: the image's user, who is not the owner, must be able to read.
+        for path in folder.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
         shutil.copyfile(root / self.containerfile, folder / "Containerfile")
 
 
