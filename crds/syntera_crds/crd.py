@@ -12,17 +12,15 @@ _TYPE_META: dict[str, Schema] = {
     "apiVersion": {"type": "string", "description": "Version of the schema: `syntera.io/v1alpha1`."},
     "kind": {"type": "string", "description": "Name of the kind."},
 }
-_UNSEEN: dict[str, Any] = {
-    "conditions": [
-        {
-            "type": str(ConditionType.READY),
-            "status": str(ConditionStatus.UNKNOWN),
-            "reason": str(Reason.NOT_OBSERVED),
-            "message": "The operator has not looked at this object yet. If this stays, see whether it runs.",
-            "lastTransitionTime": "1970-01-01T00:00:00Z",
-        }
-    ]
-}
+_UNSEEN = [
+    {
+        "type": str(ConditionType.READY),
+        "status": str(ConditionStatus.UNKNOWN),
+        "reason": str(Reason.NOT_OBSERVED),
+        "message": "The operator has not looked at this object yet. If this stays, see whether it runs.",
+        "lastTransitionTime": "1970-01-01T00:00:00Z",
+    }
+]
 """The one default of the schemas: without it, kstatus and the tools that follow it call an unseen object current."""
 
 
@@ -67,7 +65,10 @@ def build_object_schema(kind: type[Resource]) -> Schema:
     fields = schema["properties"]
     # Of the metadata, which the API server knows itself, a schema may bound the name and nothing else.
     metadata = {"type": "object", "properties": {"name": fields["metadata"]["properties"]["name"]}}
-    status = {**fields["status"], "default": _UNSEEN}
+    status = fields["status"]
+    conditions = {**status["properties"]["conditions"], "default": _UNSEEN}
+    # A status that is not there gets no defaults below it, hence the empty one.
+    status = {**status, "default": {}, "properties": {**status["properties"], "conditions": conditions}}
     return {
         **schema,
         "properties": {**_TYPE_META, "metadata": metadata, "spec": fields["spec"], "status": status},
