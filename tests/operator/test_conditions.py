@@ -65,7 +65,7 @@ def as_object(conditions: dict[str, Condition], *, generation: int = 1, observed
     ],
 )
 def test_summary(
-    accepted: Check, resolved: Check, ready: Check, told: str, reconciling: str, stalled: str, state: Kstatus
+    *, accepted: Check, resolved: Check, ready: Check, told: str, reconciling: str, stalled: str, state: Kstatus
 ) -> None:
     made = build({ACCEPTED: accepted, RESOLVED: resolved}, ready=ready)
     assert made["Ready"].status == ("True" if told == "Serving" else "False")

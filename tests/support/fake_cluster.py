@@ -66,6 +66,7 @@ class FakeCluster(Cluster):
         """What to raise instead of writing, by verb and kind."""
         self.api_server: list[tuple[str, int]] = [("10.0.0.10", 6443)]
         self._objects: dict[ObjectRef, Manifest] = {}
+        self._shared: dict[ObjectRef, Manifest] = {}
         self._versions = itertools.count(100)
         for item in objects:
             self.put(item)
@@ -212,6 +213,13 @@ class FakeCluster(Cluster):
         self.writes.append(Write("apply", ref.resource.kind, ref.name))
         return True
 
+    async def share(self, partial: Manifest, *, manager: str) -> None:
+        live = self._objects[_ref_of(partial)]
+        live["spec"] |= partial["spec"]
+        live["metadata"]["managedFields"].append({"manager": manager})
+        self._shared.setdefault(_ref_of(partial), {}).update(partial["spec"])
+        self._wrote("apply", live)
+
     async def delete_child(self, resource: Resource, namespace: str | None, name: str, *, owner: Owner) -> bool:
         live = self._objects.get(ObjectRef(resource, namespace, name))
         if live is None or owner.uid not in owner_uids(live):
@@ -299,7 +307,10 @@ class FakeCluster(Cluster):
             known,
         ]
         kept = {"status": before["status"]} if "status" in before else {}
-        return copy.deepcopy({**kept, **wanted, "metadata": metadata})
+        merged = {**kept, **wanted, "metadata": metadata}
+        if shared := self._shared.get(_ref_of(wanted)):
+            merged["spec"] = {**shared, **wanted["spec"]}
+        return copy.deepcopy(merged)
 
 
 def _ref_of(manifest: Manifest) -> ObjectRef:

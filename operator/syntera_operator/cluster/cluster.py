@@ -229,6 +229,18 @@ class Cluster:
         """
         return await self._writer.apply(desired, owner=owner, manager=manager, adopt=adopt)
 
+    async def share(self, partial: Manifest, *, manager: str) -> None:
+        """Hold the fields of `partial` under the name of another manager too.
+
+        A field that nobody applies any more falls back to its default at once. One that is to be left to somebody else is
+        shared first, so that it keeps its value until that one changes it.
+
+        Raises:
+            KubeError: the API server did not answer, or refused.
+            LeadershipLost: this process may write no more.
+        """
+        await self._writer.share(partial, manager=manager)
+
     async def delete_child(self, resource: Resource, namespace: str | None, name: str, *, owner: Owner) -> bool:
         """Delete a child if it exists and is `owner`'s; True if something was deleted.
 

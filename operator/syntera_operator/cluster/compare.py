@@ -66,14 +66,3 @@ def project(desired: Any, live: Any) -> Any:
     if isinstance(desired, list) and isinstance(live, list) and len(desired) == len(live):
         return [project(one, other) for one, other in zip(desired, live, strict=True)]
     return live
-
-
-def merge_patch(current: Any, wanted: dict[str, Any]) -> dict[str, Any]:
-    """The JSON merge patch that turns `current` into `wanted`; empty if they are alike."""
-    known = current if isinstance(current, dict) else {}
-    patch: dict[str, Any] = {key: None for key in known if wanted.get(key) is None and known[key] is not None}
-    for key, value in wanted.items():
-        if value is None or (key in known and known[key] == value):
-            continue
-        patch[key] = merge_patch(known.get(key), value) if isinstance(value, dict) else value
-    return patch

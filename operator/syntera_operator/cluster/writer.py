@@ -13,7 +13,7 @@ import structlog
 from syntera_crds.contract import names
 from syntera_kube import KubeClient
 from syntera_kube.errors import Conflict, NotFound
-from syntera_kube.resources import CONFIG_MAPS, SECRETS, Resource
+from syntera_kube.resources import CONFIG_MAPS, SECRETS
 
 from ..causes import agent_key, key_of, tenant_key
 from ..errors import NameTaken
@@ -30,7 +30,7 @@ from ..manifest import (
     uid_of,
 )
 from ..queue import Key
-from .compare import applied_hash, complete, digest, is_subset, merge_patch, project
+from .compare import applied_hash, complete, digest, is_subset, project
 from .mirrors import Mirrors
 from .model import ObjectRef, Owner
 from .slim import digest_values
@@ -76,6 +76,12 @@ class Writer:
             log.info("object applied", resource=str(resource), object_namespace=ref.namespace, object_name=ref.name)
         return changed
 
+    async def share(self, partial: Manifest, *, manager: str) -> None:
+        """See `Cluster.share`."""
+        resource = resource_of(partial)
+        answer = await self._client.apply(resource, partial, field_manager=manager)
+        self._mirrors.wrote(resource, answer, writer=None)
+
     async def delete_child(self, ref: ObjectRef, *, owner: Owner) -> bool:
         """See `Cluster.delete_child`."""
         live = self._mirrored(ref)
@@ -112,10 +118,12 @@ class Writer:
         known = self._mirrored(ObjectRef(resource, namespace_of(item), name_of(item)))
         if known is None or uid_of(known) != uid_of(item):
             known = item
-        patch = merge_patch(known.get("status"), dict(status))
-        if not patch:
+        if (known.get("status") or {}) == dict(status):
             return False
-        await self._patch(resource, item, {"status": patch}, subresource="status", manager=manager)
+        answer = await self._client.patch_status(
+            resource, {"metadata": item["metadata"], "status": dict(status)}, field_manager=manager
+        )
+        self._mirrors.wrote(resource, answer, writer=key_of(item))
         return True
 
     async def set_finalizers(self, item: Manifest, finalizers: Sequence[str], *, manager: str) -> bool:
@@ -128,22 +136,14 @@ class Writer:
         # A status that was written meanwhile is no reason to refuse; another finalizer is.
         is_newer = newest is not None and (newest["metadata"].get("finalizers") or []) == known
         version = (newest if newest is not None and is_newer else item)["metadata"]["resourceVersion"]
-        change = {"finalizers": list(finalizers), "resourceVersion": version}
-        await self._patch(resource, item, {"metadata": change}, subresource=None, manager=manager)
-        return True
-
-    async def _patch(
-        self, resource: Resource, item: Manifest, patch: Manifest, *, subresource: str | None, manager: str
-    ) -> None:
-        identity = {key: item["metadata"][key] for key in ("name", "namespace", "uid") if key in item["metadata"]}
-        body = {
+        patch = {
             "apiVersion": resource.api_version,
             "kind": resource.kind,
-            **patch,
-            "metadata": {**identity, **patch.get("metadata", {})},
+            "metadata": {"name": name_of(item), "resourceVersion": version, "finalizers": list(finalizers)},
         }
-        answer = await self._client.merge_patch(resource, body, subresource=subresource, field_manager=manager)
+        answer = await self._client.merge_patch(resource, patch, field_manager=manager)
         self._mirrors.wrote(resource, answer, writer=key_of(item))
+        return True
 
     def _mirrored(self, ref: ObjectRef) -> Manifest | None:
         store = self._mirrors.store(ref.resource, ref.namespace)

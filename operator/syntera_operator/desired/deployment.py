@@ -76,6 +76,16 @@ def build_deployment(scope: Scope, pods: RuntimePods) -> Manifest:
     )
 
 
+def build_replicas(scope: Scope, count: int) -> Manifest:
+    """The part of the Deployment that an autoscaler is about to own."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": names.RUNTIME, "namespace": scope.namespace},
+        "spec": {"replicas": count},
+    }
+
+
 def _build_pod(scope: Scope, pods: RuntimePods) -> dict[str, Any]:
     pull_secrets = [{"name": name} for name in pods.image.pull_secrets]
     return {

@@ -5,6 +5,8 @@ An Agent that cannot be compiled changes nothing but its own conditions: what wa
 
 from dataclasses import dataclass, replace
 
+import structlog
+
 from syntera_crds.contract import names
 from syntera_crds.v1alpha1.agent import AgentStatus
 from syntera_crds.v1alpha1.common import ConditionType, Reason
@@ -31,6 +33,8 @@ from .context import Context
 from .loading import ask_pods
 from .readiness import list_ready_pods
 from .report import generation_of, list_news, read_status, write_status
+
+log = structlog.get_logger(__name__)
 
 _LOAD_SECONDS = 4.0
 """How long the pods are given to load what was just published; they usually need a fraction of a second."""
@@ -110,6 +114,8 @@ async def _publish(manifest: Manifest, compiled: Compiled, context: Context) -> 
     except (Invalid, BadRequest) as error:
         message = f"The API server refuses the compiled configuration: {error.message}"
         raise Refused(compiled.checks, ready=Problem(Reason.REJECTED, message, Outlook.STALLED)) from None
+    if was_written:
+        log.info("agent published", revision=revision, digest=digest)
     return _Published(Publication(revision, digest), was_written)
 
 

@@ -18,7 +18,7 @@ from ..conditions import Outlook, Problem
 from ..config import Peer, Settings
 from ..desired.access import build_operator_binding, build_runtime_binding, build_runtime_role, build_service_account
 from ..desired.autoscaler import build_autoscaler
-from ..desired.deployment import Image, RuntimePods, build_deployment
+from ..desired.deployment import Image, RuntimePods, build_deployment, build_replicas
 from ..desired.destinations import destination_of_endpoint, ports_of_store
 from ..desired.exposure import build_exposure
 from ..desired.metadata import Scope
@@ -27,6 +27,9 @@ from ..desired.quota import build_limit_range, build_quota
 from ..desired.service import build_disruption_budget, build_service
 from ..errors import NameTaken
 from ..manifest import Manifest, name_of, namespace_of, resource_of
+
+_SCALE_FIELD_MANAGER = f"{names.TENANT_FIELD_MANAGER}-scale"
+"""Holds the number of pods while it passes to an autoscaler."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +135,28 @@ async def apply_children(scope: Scope, children: Children, *, owner: Owner, clus
     for manifest in children.secrets:
         await _apply(manifest, applied.runtime_problems, applied, owner=owner, cluster=cluster)
     has_secrets = not applied.runtime_problems
-    for manifest in children.front:
-        await _apply(manifest, applied.runtime_problems, applied, owner=owner, cluster=cluster)
     if children.pods is not None and has_walls and has_secrets:
         applied.touched_pods = True
+        await _hand_over_replicas(scope, children, cluster=cluster)
         await _apply(children.pods, applied.runtime_problems, applied, owner=owner, cluster=cluster)
+    for manifest in children.front:
+        await _apply(manifest, applied.runtime_problems, applied, owner=owner, cluster=cluster)
     await cluster.prune(owner, names.TENANT_FIELD_MANAGER, _list_kept(scope, children))
     return applied
+
+
+async def _hand_over_replicas(scope: Scope, children: Children, *, cluster: Cluster) -> None:
+    """Let the number of pods stand while it passes from the operator to an autoscaler that is yet to be made.
+
+    Else the API server would set it to one for a moment, and stop all the others.
+    """
+    autoscaler = next((one for one in children.front if one["kind"] == kube.HORIZONTAL_POD_AUTOSCALERS.kind), None)
+    live = cluster.child(kube.DEPLOYMENTS, scope.namespace, names.RUNTIME)
+    known = cluster.child(kube.HORIZONTAL_POD_AUTOSCALERS, scope.namespace, names.RUNTIME)
+    if autoscaler is None or live is None or known is not None:
+        return
+    count = max(live["spec"].get("replicas", 1), autoscaler["spec"]["minReplicas"])
+    await cluster.share(build_replicas(scope, count), manager=_SCALE_FIELD_MANAGER)
 
 
 def describe_name_taken(error: NameTaken) -> Problem:

@@ -3,12 +3,15 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, TypeVar
 
+import structlog
 from pydantic import ValidationError
 
 from syntera_crds.v1alpha1.common import Condition, ConditionStatus, ConditionType, Reason, Status
 
 from ..cluster import Cluster
 from ..manifest import Manifest
+
+log = structlog.get_logger(__name__)
 
 StatusT = TypeVar("StatusT", bound=Status)
 
@@ -53,7 +56,9 @@ async def write_status(manifest: Manifest, status: Status, *, cluster: Cluster, 
         LeadershipLost: this process may write no more.
     """
     dumped: dict[str, Any] = status.model_dump(mode="json", by_alias=True, exclude_none=True)
-    await cluster.patch_status(manifest, dumped)
+    if await cluster.patch_status(manifest, dumped):
+        ready = find_condition(status, ConditionType.READY)
+        log.info("status written", ready=ready and ready.status, reason=ready and ready.reason)
     for type_, reason, message in news:
         await cluster.event(manifest, type=type_, reason=reason, message=message)
     return {**manifest, "status": dumped}

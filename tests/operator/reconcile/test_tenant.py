@@ -305,7 +305,7 @@ def secret_rules(world: World) -> list[list[str]]:
     ],
 )
 async def test_secret_that_cannot_be_used_is_told_and_the_runtime_started_all_the_same(
-    world: World, acme: Any, usable: str | None, keys: tuple[str, ...] | None, reason: str, hint: str, state: Kstatus
+    world: World, acme: Any, *, usable: str | None, keys: tuple[str, ...] | None, reason: str, hint: str, state: Kstatus
 ) -> None:
     tenant = acme(models=[KEYED])
     if keys is not None:
@@ -459,6 +459,17 @@ async def test_tenant_when_suspended_has_no_pods_and_no_autoscaler_and_resumes(w
     world.edit(tenant, suspended=None)
     await world.tenant()
     assert world.cluster.list_names(kube.HORIZONTAL_POD_AUTOSCALERS, "acme") == [names.RUNTIME]
+
+
+async def test_tenant_whose_pods_pass_to_an_autoscaler_keeps_their_number_meanwhile(world: World, acme: Any) -> None:
+    tenant = acme(runtime={"replicas": 4})
+    await world.settle()
+    world.edit(tenant, runtime={"autoscaling": {"min": 2, "max": 9}})
+    await world.tenant()
+    assert world.cluster.get(kube.DEPLOYMENTS, "acme", names.RUNTIME)["spec"]["replicas"] == 4
+    world.cluster.forget_writes()
+    await world.tenant()
+    assert [write.kind for write in world.cluster.writes if write.kind == "Deployment"] == []
 
 
 async def test_tenant_while_a_change_of_its_pods_rolls_out_is_not_ready(world: World, acme: Any) -> None:
