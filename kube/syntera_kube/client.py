@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Self
 import orjson
 
 from .config import ClusterConfig
-from .errors import Gone, ServerError, error_from_status
+from .errors import Conflict, Gone, Invalid, ServerError, error_from_status
 from .resources import SERVICE_ACCOUNTS, Resource
 from .transport import DEFAULT_TIMEOUT_SECONDS, BeforeWrite, Request, RequestObserver, Transport
 
@@ -253,10 +253,10 @@ class KubeClient:
     ) -> Manifest:
         """Merge `manifest` into the object that its metadata names; null removes a field, lists are replaced whole.
 
-        With `metadata.uid` or `metadata.resourceVersion` only if they are still the object's.
+        With `metadata.resourceVersion` only if it is still that version.
 
         Raises:
-            Conflict: the object is another one or changed meanwhile.
+            Conflict: the object changed meanwhile.
             KubeError: any other failure.
         """
         return await self._write(
@@ -272,8 +272,33 @@ class KubeClient:
     async def patch_status(
         self, resource: Resource, manifest: Manifest, *, field_manager: str | None = None
     ) -> Manifest:
-        """As `merge_patch`, on the object's status."""
-        return await self.merge_patch(resource, manifest, subresource="status", field_manager=field_manager)
+        """Make the status of exactly the object that `manifest` names, by its uid too, be `manifest`'s.
+
+        Raises:
+            Conflict: the object of that name has another uid.
+            KubeError: any other failure.
+        """
+        metadata = manifest["metadata"]
+        # Of a merge patch on a status the API server ignores the uid.
+        operations = [
+            {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
+            {"op": "add", "path": "/status", "value": manifest["status"]},
+        ]
+        try:
+            return await self._write(
+                "PATCH",
+                resource,
+                manifest,
+                body=operations,
+                subresource="status",
+                params=_manager(field_manager),
+                content_type=_JSON_PATCH,
+            )
+        except Invalid as exc:  # which of the two operations failed, it does not say
+            found = await self.get(resource, metadata["name"], namespace=metadata.get("namespace"), metadata_only=True)
+            if found["metadata"]["uid"] == metadata["uid"]:
+                raise
+            raise Conflict(f"{resource.kind} {metadata['name']!r} was made anew", reason=exc.reason) from exc
 
     async def json_patch(
         self,

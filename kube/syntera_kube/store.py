@@ -6,7 +6,8 @@ write of our own. The rules that keep them in order:
 * An object is replaced only by a newer one: a resourceVersion that is not greater changes nothing. So the echo of our own
   write is dropped, and an older event that arrives after it does no harm.
 * A list removes only what it could have seen: an object newer than the list stays.
-* A uid that was deleted never comes back; a list or an answer that was on its way meanwhile cannot revive it.
+* What was deleted, or left the selection, comes back only in a version that is newer than that: a list or an answer that
+  was on its way meanwhile cannot revive it.
 
 ResourceVersions are compared as numbers, which Kubernetes guarantees within one kind.
 """
@@ -49,7 +50,7 @@ class ObjectStore:
         self._clock = clock
         self._objects: dict[str | None, dict[str, Manifest]] = {}
         self._owned: dict[str, dict[tuple[str | None, str], None]] = {}
-        self._deleted: dict[str, float] = {}
+        self._deleted: dict[str, tuple[int, float]] = {}
 
     def get(self, namespace: str | None, name: str) -> Manifest | None:
         """The object of that name, None if none is known."""
@@ -74,7 +75,7 @@ class ObjectStore:
         """Take over `item` if it is news."""
         namespace, name, uid = _identity(item)
         old = self.get(namespace, name)
-        if uid in self._deleted or (old is not None and _version(item) <= _version(old)):
+        if self._was_deleted(uid, _version(item)) or (old is not None and _version(item) <= _version(old)):
             return None
         new = self._transform(item) if self._transform else item
         if old is not None:
@@ -85,9 +86,9 @@ class ObjectStore:
         return Change("MODIFIED" if old is not None else "ADDED", old, new)
 
     def discard(self, item: Manifest) -> Change | None:
-        """Forget an object whose deletion was seen."""
+        """Forget an object that was seen to be deleted, or to have left the selection, at the version of `item`."""
         namespace, name, uid = _identity(item)
-        self._remember_deleted(uid)
+        self._remember_deleted(uid, _version(item))
         old = self.get(namespace, name)
         if old is None or (_identity(old)[2] != uid and _version(item) < _version(old)):
             return None
@@ -97,7 +98,7 @@ class ObjectStore:
         """Whether `item`, of which metadata is enough, is known in that or a newer version, or as deleted."""
         namespace, name, uid = _identity(item)
         known = self.get(namespace, name)
-        return uid in self._deleted or (known is not None and _version(item) <= _version(known))
+        return self._was_deleted(uid, _version(item)) or (known is not None and _version(item) <= _version(known))
 
     def replace(self, items: Iterable[Manifest], resource_version: str) -> list[Change]:
         """Take over a complete list that was read at `resource_version`."""
@@ -111,7 +112,7 @@ class ObjectStore:
         moment = int(resource_version)
         gone = [known for known in self if _identity(known)[:2] not in listed and _version(known) <= moment]
         for known in gone:
-            self._remember_deleted(_identity(known)[2])
+            self._remember_deleted(_identity(known)[2], moment)
         return [self._remove(known) for known in gone]
 
     def clear(self) -> list[Change]:
@@ -135,14 +136,17 @@ class ObjectStore:
             if not owned:
                 self._owned.pop(owner, None)
 
-    def _remember_deleted(self, uid: str) -> None:
+    def _was_deleted(self, uid: str, version: int) -> bool:
+        return uid in self._deleted and version <= self._deleted[uid][0]
+
+    def _remember_deleted(self, uid: str, version: int) -> None:
         now = self._clock()
-        self._deleted.pop(uid, None)
-        self._deleted[uid] = now
-        for known, since in list(self._deleted.items()):
+        known, _ = self._deleted.pop(uid, (0, now))
+        self._deleted[uid] = (max(known, version), now)
+        for oldest, (_, since) in list(self._deleted.items()):
             if now - since < _REMEMBER_DELETED_SECONDS:
                 break
-            del self._deleted[known]
+            del self._deleted[oldest]
 
 
 def _identity(item: Manifest) -> tuple[str | None, str, str]:

@@ -8,6 +8,7 @@ from syntera_kube import Resource
 
 from ..manifest import Manifest
 
+
 class Observe(Protocol):
     """Takes a kind and an object of it as the API server sent it."""
 
