@@ -97,9 +97,9 @@ def load_settings() -> Settings:
     Raises:
         ConfigurationError: A variable is missing, unknown or not valid; the message names each.
     """
-    known = {(PREFIX + name).upper() for name in Settings.model_fields}
-    given = [name for name in os.environ if name.upper().startswith(PREFIX)]
-    problems = [_describe_unknown(name, known) for name in sorted(given) if name.upper() not in known]
+    given = {name.upper().removeprefix(PREFIX): name for name in os.environ if name.upper().startswith(PREFIX)}
+    known = {name.upper() for name in Settings.model_fields}
+    problems = [_describe_unknown(given[name], name, known) for name in sorted(given.keys() - known)]
     try:
         settings = Settings()
     except ValidationError as error:
@@ -109,9 +109,9 @@ def load_settings() -> Settings:
     return settings
 
 
-def _describe_unknown(name: str, known: set[str]) -> str:
-    close = get_close_matches(name.upper(), known, n=1)
-    return f"{name} is no setting" + (f", perhaps {close[0]}" if close else "")
+def _describe_unknown(variable: str, name: str, known: set[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f"{variable} is no setting" + (f", perhaps {PREFIX}{close[0]}" if close else "")
 
 
 def _describe_fault(field: int | str, message: str) -> str:

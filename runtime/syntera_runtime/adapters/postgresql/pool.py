@@ -96,11 +96,14 @@ class Pool:
 
 def _read_url(file: Path) -> str:
     try:
-        return file.read_text().strip()
+        url = file.read_text().strip()
     except OSError as error:
         raise StoreUnavailable(
-            f"the file with PostgreSQL's URL, {str(file)!r}, is not readable", store=STORE
+            f"The file with PostgreSQL's URL, {str(file)!r}, is not readable.", store=STORE
         ) from error
+    if not url:
+        raise StoreUnavailable(f"The file with PostgreSQL's URL, {str(file)!r}, is empty.", store=STORE)
+    return url
 
 
 async def _keep_session(_connection: object) -> None:
