@@ -20,8 +20,9 @@ _USUAL_SIZE = 4
 # Half a pair is no character, and JSON cannot carry it.
 _CHARACTERS = st.characters(exclude_categories=["Cs"])
 _KEYS = st.from_regex(r"[a-z]([a-z_]{0,20}[a-z])?", fullmatch=True)
-# More digits than a double holds come back rounded: JSON numbers are doubles to most who read them.
-_NUMBERS = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
+# Beyond this a double is no exact integer: the server writes one as digits that Python reads as another number.
+_EXACT = 2**53
+_NUMBERS = st.integers(-_EXACT, _EXACT) | st.floats(-_EXACT, _EXACT, allow_nan=False)
 _ANYTHING = st.recursive(
     st.none() | st.booleans() | _NUMBERS | st.text(_CHARACTERS, max_size=20),
     lambda below: st.lists(below, max_size=3) | st.dictionaries(_KEYS, below, max_size=3),
