@@ -17,7 +17,6 @@ from syntera_crds.contract.api_key import ApiKey
 
 from .chat import Chat
 from .client import Piece, TenantClient
-from .cluster import Cluster
 from .connections import FixedUrl, ForwardedPort
 from .errors import AgentUnavailable, CliError, ClusterUnusable, RuntimeUnreachable
 
@@ -95,6 +94,8 @@ def _open(
         with TenantClient(FixedUrl(url), key) as client:
             yield client
         return
+    from .cluster import Cluster  # noqa: PLC0415  # the official client takes longer to import than all the rest
+
     cluster = Cluster(context)
     namespace = namespace or cluster.find_namespace(agent, tenant=tenant)
     state = cluster.agent_state(namespace, agent)
@@ -115,10 +116,15 @@ def _open(
 
 def _print_answer(client: TenantClient, agent: str, content: str) -> None:
     conversation = client.start(client.agent(agent).name)
-    for told in client.send(conversation.id, content):
-        if isinstance(told, Piece):
-            print(told.text, end="", flush=True)
-    print()
+    has_spoken = False
+    try:
+        for told in client.send(conversation.id, content):
+            if isinstance(told, Piece):
+                print(told.text, end="", flush=True)
+                has_spoken = True
+    finally:
+        if has_spoken:
+            print()
 
 
 def _given_key(file: Path | None) -> str | None:

@@ -39,7 +39,7 @@ _Text = Annotated[str, AfterValidator(printable)]
 
 
 class _Answer(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, extra="ignore", frozen=True)
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
 
 
 class AgentInfo(_Answer):

@@ -8,6 +8,7 @@ from typing import Any
 
 import kubernetes
 import urllib3
+from yaml import YAMLError
 
 from syntera_crds.contract import names
 from syntera_crds.v1alpha1 import Agent, Tenant
@@ -49,10 +50,9 @@ class Cluster:
                 config_file=file, context=context, client_configuration=configuration
             )
             contexts, current = kubernetes.config.list_kube_config_contexts(file)  # type: ignore[no-untyped-call]
-        except (kubernetes.config.ConfigException, OSError, ValueError, KeyError, TypeError) as exc:
+        except (kubernetes.config.ConfigException, OSError, ValueError, KeyError, TypeError, YAMLError) as exc:
             raise ClusterUnusable(
-                f"There is no usable kubeconfig ({printable(str(exc)).rstrip('.')}). Set KUBECONFIG, or name a tenant's"
-                " API with --url."
+                f"There is no usable kubeconfig ({_one_line(exc)}). Set KUBECONFIG, or name a tenant's API with --url."
             ) from None
         chosen = next((entry for entry in contexts if entry["name"] == context), current)
         self._namespace: str | None = chosen["context"].get("namespace")
@@ -182,6 +182,10 @@ def _read_state(status: AgentStatus) -> AgentState:
 
 def _no_such_agent(agent: str, place: str, there: list[str]) -> AgentUnavailable:
     return AgentUnavailable(f"There is no agent {agent!r} {place}. Agents: {_join(there)}.")
+
+
+def _one_line(exc: Exception) -> str:
+    return printable(" ".join(str(exc).split())).rstrip(".")
 
 
 def _join(words: list[str]) -> str:

@@ -1,9 +1,12 @@
 """A tenant's API as the command line meets it: the real app on a store in memory, its agents answered by the stand-in."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
+import structlog
+from fastapi import FastAPI
 
 from syntera_runtime.adapters.memory import MemoryStore
 from syntera_runtime.adapters.openai_models import OpenAIChatModels
@@ -27,7 +30,15 @@ class RunningTenant:
 
 
 @pytest.fixture(scope="session")
-def running_tenant() -> Iterator[RunningTenant]:
+def quiet_logs() -> Iterator[None]:
+    """The API runs in this very process: its log must not get into what commands print."""
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def running_tenant(quiet_logs: None) -> Iterator[RunningTenant]:
     store = MemoryStore()
     with running_stand_in() as stand_in:
         candidate = make_candidate(base_url=stand_in.base_url, timeout_seconds=20)
@@ -39,8 +50,18 @@ def running_tenant() -> Iterator[RunningTenant]:
         )
         quiet = make_agent(name="quiet", display_name="Quiet one", description="", models=[candidate])
         agents = FakeCatalogue(travel, quiet)
-        services = make_services(store, models=OpenAIChatModels(FixedSecrets()), agents=agents)
-        with serving(build_public_app(services)) as url:
+        models = OpenAIChatModels(FixedSecrets())
+        services = make_services(store, models=models, agents=agents)
+        app = build_public_app(services)
+
+        @asynccontextmanager
+        async def closing_at_the_end(_: FastAPI) -> AsyncIterator[None]:
+            yield
+            await services.runner.aclose()
+            await models.aclose()
+
+        app.router.lifespan_context = closing_at_the_end
+        with serving(app, lifespan=True) as url:
             yield RunningTenant(url, put_key(store), stand_in)
 
 

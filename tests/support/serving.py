@@ -12,10 +12,19 @@ import uvicorn
 
 @contextlib.contextmanager
 def serving(app: Any, *, lifespan: bool = False) -> Iterator[str]:
-    """Serve `app` on a loopback port until the block ends, and yield its URL without a slash at the end."""
+    """Serve `app` on a loopback port until the block ends, and yield its URL without a slash at the end.
+
+    With `lifespan` the app's own startup and shutdown run, on the server's event loop.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        app, log_config=None, lifespan="on" if lifespan else "off", timeout_graceful_shutdown=1, access_log=False
+        app,
+        # uvloop complains of transports that a client left open; the standard loop closes them with itself.
+        loop="asyncio",
+        log_config=None,
+        access_log=False,
+        lifespan="on" if lifespan else "off",
+        timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), name="test server", daemon=True)
