@@ -12,7 +12,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ import asyncpg
 import pytest
 
 from syntera_operator.stores.logins import Logins
+from syntera_operator.stores.migrate import MigrationSettings, migrate
 from syntera_operator.stores.postgresql import Postgresql, PostgresqlSettings
 from syntera_operator.stores.register import Register
 
@@ -75,16 +75,9 @@ class Database:
         finally:
             await connection.close()
 
-    def migrate(self) -> "subprocess.CompletedProcess[str]":
-        """Run the migrations as the operator does, in a process of their own."""
-        return subprocess.run(
-            [sys.executable, "-m", "syntera_operator.stores.migrate"],
-            env={**os.environ, "SYNTERA_POSTGRESQL_URL": self.operator_dsn},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+    async def migrate(self) -> None:
+        """Run the migrations as the operator's login."""
+        await migrate(MigrationSettings(postgresql_url=self.operator_dsn))
 
     async def make_tenant(self, name: str | None = None) -> TenantLogin:
         """A new tenant with a login of its own, made by the operator's own code."""
@@ -184,8 +177,7 @@ class PostgresqlServer:
         """A new database, bootstrapped and migrated."""
         database = await self.create_database()
         await database.bootstrap()
-        migration = await asyncio.to_thread(database.migrate)
-        assert migration.returncode == 0, migration.stderr
+        await database.migrate()
         return database
 
     def _wait_until_ready(self) -> None:

@@ -32,7 +32,7 @@ def redis_binaries() -> dict[str, Path]:
 
 @dataclass(slots=True)
 class RedisServer:
-    """One server; `restart` and `stop` may be called at any time."""
+    """One server, which a test may stop and start again: with an ACL file it keeps its users, without it forgets them."""
 
     binary: Path
     with_acl_file: bool = True
@@ -46,6 +46,11 @@ class RedisServer:
         self.port = _free_port()
         users = f"user default off\nuser syntera_operator on >{self.password} ~* &* +@all\n"
         (self.folder / "users.acl").write_text(users)
+
+    @staticmethod
+    def default_binary() -> Path:
+        """The server that every development environment has."""
+        return redis_binaries()["valkey"]
 
     @property
     def url(self) -> str:
@@ -76,16 +81,6 @@ class RedisServer:
             self._process.wait(timeout=10)
             self._process = None
 
-    def restart(self, *, keep_users: bool) -> None:
-        """Kill the server and start it anew, with the users it had saved or with the operator's alone."""
-        self.stop()
-        if not keep_users:
-            file = self.folder / "users.acl"
-            file.write_text(
-                "".join(line for line in file.read_text().splitlines(True) if not line.startswith("user t_"))
-            )
-        self.start()
-
     def remove(self) -> None:
         """Stop the server and remove its files."""
         self.stop()
@@ -104,7 +99,7 @@ class RedisServer:
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """A running server with an ACL file, shared by the session: use keys of your own, and leave it running."""
-    server = RedisServer(get_binary_path())
+    server = RedisServer(RedisServer.default_binary())
     server.start()
     yield server
     server.remove()

@@ -22,6 +22,10 @@ POSTGRESQL_UNAVAILABLE = (
     asyncpg.LockNotAvailableError,
     asyncpg.TransactionRollbackError,
     asyncpg.ReadOnlySQLTransactionError,
+    # Lost a race against another writer, who is the next leader most likely.
+    asyncpg.UniqueViolationError,
+    asyncpg.DuplicateObjectError,
+    asyncpg.InternalServerError,
 )
 """Connection lost or not made, time is up (`TimeoutError` is an `OSError`), server starting, stopping, full or demoted to
 a standby, lost a race. The next try may meet a better moment."""
@@ -41,6 +45,8 @@ def postgresql_faults() -> Iterator[None]:
         yield
     except TimeoutError as exc:
         raise StoreUnavailable("PostgreSQL does not answer in time", store=POSTGRESQL) from exc
+    except asyncpg.ClientConfigurationError as exc:
+        raise StoreRefused(f"PostgreSQL's URL cannot be used: {exc}", store=POSTGRESQL) from exc
     except POSTGRESQL_UNAVAILABLE as exc:
         raise StoreUnavailable(f"PostgreSQL is not available: {exc}", store=POSTGRESQL) from exc
     except _NOT_MIGRATED as exc:

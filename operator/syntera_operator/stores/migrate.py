@@ -72,18 +72,18 @@ async def migrate(settings: MigrationSettings) -> None:
     engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: _connect(settings), poolclass=NullPool)
     try:
         async with engine.connect() as connection:
-            await connection.execution_options(isolation_level="READ COMMITTED")
             await connection.run_sync(_upgrade)
     finally:
         await engine.dispose()
 
 
 def exit_code(error: BaseException) -> int:
-    """How the process ends after `error`."""
-    cause = error.orig.__cause__ if isinstance(error, DBAPIError) and error.orig is not None else error
-    if isinstance(cause, POSTGRESQL_UNAVAILABLE):
+    """How the process ends after an error of asyncpg's or the operating system's."""
+    if isinstance(error, asyncpg.ClientConfigurationError):
+        return os.EX_CONFIG
+    if isinstance(error, POSTGRESQL_UNAVAILABLE):
         return os.EX_UNAVAILABLE
-    if isinstance(cause, _REFUSED):
+    if isinstance(error, _REFUSED):
         return os.EX_NOPERM
     return os.EX_SOFTWARE
 
@@ -95,10 +95,14 @@ async def _connect(settings: MigrationSettings) -> asyncpg.Connection:
         timeout=_CONNECT_TIMEOUT_SECONDS,
         server_settings={"application_name": "syntera-migrate"},
     )
-    await connection.execute(f"SET lock_timeout = '{_TURN_TIMEOUT_SECONDS}s'")
-    await connection.execute(f"SELECT pg_advisory_lock({_ADVISORY_LOCK})")
-    await connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT_SECONDS}s'")
-    await connection.execute("SET ROLE syntera_owner")
+    try:
+        await connection.execute(f"SET lock_timeout = '{_TURN_TIMEOUT_SECONDS}s'")
+        await connection.execute(f"SELECT pg_advisory_lock({_ADVISORY_LOCK})")
+        await connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT_SECONDS}s'")
+        await connection.execute("SET ROLE syntera_owner")
+    except BaseException:
+        connection.terminate()
+        raise
     return connection
 
 
@@ -128,8 +132,10 @@ def main() -> int:
     try:
         asyncio.run(migrate(settings))
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, DBAPIError) as exc:
-        code = exit_code(exc)
-        _LOG.error("%s", exc, exc_info=code == os.EX_SOFTWARE)
+        # SQLAlchemy wraps the driver's errors twice.
+        error = exc.orig.__cause__ or exc if isinstance(exc, DBAPIError) and exc.orig is not None else exc
+        code = exit_code(error)
+        _LOG.error("%s: %s", type(error).__name__, error, exc_info=code == os.EX_SOFTWARE)
         return code
     return os.EX_OK
 

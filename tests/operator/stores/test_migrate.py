@@ -1,0 +1,210 @@
+"""Migrations as the operator runs them: a process of its own, exit codes for every end."""
+
+import asyncio
+import logging
+import os
+import socket
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from syntera_operator.stores import migrate as migrations
+from syntera_operator.stores.migrate import main
+from tests.support.postgresql import REPOSITORY, Database, PostgresqlServer, PostgresqlServers
+
+from .conftest import connected
+
+
+class Runner:
+    """Runs the command as its process would."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture) -> None:
+        self._monkeypatch = monkeypatch
+        self._log = log
+        log.set_level(logging.INFO)
+        for name in os.environ:
+            if name.startswith("SYNTERA_"):
+                monkeypatch.delenv(name)
+
+    async def __call__(self, url: str | None, *, password_file: Path | None = None) -> int:
+        """The exit code."""
+        if url is not None:
+            self._monkeypatch.setenv("SYNTERA_POSTGRESQL_URL", url)
+        if password_file is not None:
+            self._monkeypatch.setenv("SYNTERA_POSTGRESQL_PASSWORD_FILE", str(password_file))
+        return await asyncio.to_thread(main)
+
+    @property
+    def said(self) -> str:
+        """What the command logged."""
+        return "\n".join(record.getMessage() for record in self._log.records if record.name == "syntera.migrate")
+
+    @property
+    def gave_tracebacks(self) -> bool:
+        """Whether it logged any."""
+        return any(record.exc_info for record in self._log.records)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Runner:
+    """The command, in this process."""
+    return Runner(monkeypatch, caplog)
+
+
+async def schema(database: Database) -> list[tuple[str, ...]]:
+    """Every column, constraint, index and policy of the schema, and who wrote the tables' catalogue rows."""
+    async with connected(database.superuser_dsn) as superuser:
+        rows = await superuser.fetch(
+            """
+            SELECT 'column' AS kind, attrelid::regclass::text || '.' || attname AS what,
+              format_type(atttypid, atttypmod) || ' ' || attnotnull AS how, a.xmin::text AS written
+            FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid
+            WHERE relnamespace = 'syntera'::regnamespace AND attnum > 0
+            UNION ALL
+            SELECT 'constraint', conrelid::regclass || '.' || conname, pg_get_constraintdef(oid), xmin::text
+            FROM pg_constraint WHERE connamespace = 'syntera'::regnamespace
+            UNION ALL
+            SELECT 'policy', polrelid::regclass || '.' || polname, pg_get_expr(polqual, polrelid), xmin::text FROM pg_policy
+            ORDER BY 1, 2
+            """
+        )
+    return [tuple(row) for row in rows]
+
+
+async def test_schema_is_made_once_and_left_alone_the_second_time(server: PostgresqlServer, run: Runner) -> None:
+    database = await server.create_database()
+    await database.bootstrap()
+
+    assert await run(database.operator_dsn) == os.EX_OK
+    made = await schema(database)
+    assert await run(database.operator_dsn) == os.EX_OK
+
+    assert run.said.splitlines() == ["schema was empty and is 0001", "schema was 0001 and is 0001"]
+    assert "messages.content" in str(made)
+    assert await schema(database) == made
+
+
+async def test_migrations_take_turns_when_several_run_at_once(postgresql_servers: PostgresqlServers) -> None:
+    database = await postgresql_servers.get(18).create_database()
+    await database.bootstrap()
+
+    # Alembic keeps the current migration in a module, so that each needs a process.
+    codes = await asyncio.gather(*(run_process(database.operator_dsn) for _ in range(2)))
+
+    assert [code for code, _ in codes] == [0, 0], codes
+    assert sum("schema was empty" in said for _, said in codes) == 1
+
+
+async def test_schema_of_a_later_release_is_left_alone(server: PostgresqlServer, run: Runner) -> None:
+    database = await server.create_ready_database()
+    async with connected(database.superuser_dsn) as superuser:
+        await superuser.execute("UPDATE syntera.alembic_version SET version_num = '9999'")
+
+    assert await run(database.operator_dsn) == os.EX_OK
+    assert "later release" in run.said
+
+
+async def test_password_comes_from_the_file_when_there_is_one(database: Database, run: Runner, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text(database.operator_dsn.split(":")[2].partition("@")[0] + "\n")
+    url = database.dsn("syntera_operator", "wrong")
+
+    assert await run(url) == os.EX_NOPERM
+    assert await run(url, password_file=file) == os.EX_OK
+
+
+async def test_exit_code_says_unavailable_when_nobody_listens(run: Runner) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+
+        assert await run(f"postgresql://x:y@127.0.0.1:{port}/syntera") == os.EX_UNAVAILABLE
+    assert not run.gave_tracebacks
+
+
+async def test_exit_code_says_unavailable_when_a_table_is_locked(
+    server: PostgresqlServer, run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = await server.create_ready_database()
+    monkeypatch.setattr(migrations, "_LOCK_TIMEOUT_SECONDS", 1)
+    async with connected(database.superuser_dsn) as superuser, superuser.transaction():
+        await superuser.execute("LOCK TABLE syntera.alembic_version IN ACCESS EXCLUSIVE MODE")
+
+        assert await run(database.operator_dsn) == os.EX_UNAVAILABLE
+
+
+async def test_exit_code_says_unavailable_when_another_migration_goes_on(
+    server: PostgresqlServer, database: Database, run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "_TURN_TIMEOUT_SECONDS", 1)
+    async with connected(database.operator_dsn) as other:
+        await other.execute(f"SELECT pg_advisory_lock({migrations._ADVISORY_LOCK})")
+
+        assert await run(database.operator_dsn) == os.EX_UNAVAILABLE
+
+
+async def test_exit_code_says_refused_when_the_bootstrap_was_not_run(server: PostgresqlServer, run: Runner) -> None:
+    ready = await server.create_database()
+    await ready.bootstrap()
+    database = await server.create_database()
+
+    assert await run(database.operator_dsn) == os.EX_NOPERM
+    assert not run.gave_tracebacks
+
+
+@pytest.mark.parametrize(("url", "said"), [(None, "postgresql_url"), ("nonsense", "invalid DSN")])
+async def test_exit_code_says_configuration_when_the_url_is_missing_or_malformed(
+    run: Runner, url: str | None, said: str
+) -> None:
+    assert await run(url) == os.EX_CONFIG
+    assert said in run.said
+
+
+async def test_exit_code_says_defect_when_a_revision_fails(server: PostgresqlServer, run: Runner) -> None:
+    database = await server.create_database()
+    await database.bootstrap()
+    async with connected(database.superuser_dsn) as superuser:
+        await superuser.execute("CREATE TABLE syntera.messages (in_the_way int)")
+
+    assert await run(database.operator_dsn) == os.EX_SOFTWARE
+    assert run.gave_tracebacks
+    async with connected(database.superuser_dsn) as superuser:
+        assert await superuser.fetchval("SELECT to_regclass('syntera.tenants')") is None
+
+
+async def test_migrations_run_from_an_installed_wheel(postgresql_servers: PostgresqlServers, wheel: Path) -> None:
+    database = await postgresql_servers.get(18).create_database()
+    await database.bootstrap()
+
+    code, said = await run_process(database.operator_dsn, installed=wheel)
+
+    assert code == 0, said
+    assert "is 0001" in said
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds what the distribution's wheel installs."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=REPOSITORY, check=True, capture_output=True, timeout=120)
+    installed = folder / "installed"
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
+        archive.extractall(installed)
+    return installed
+
+
+async def run_process(url: str, *, installed: Path | None = None) -> tuple[int | None, str]:
+    """The command as a process: its exit code and what it said."""
+    environment = {**os.environ, "SYNTERA_POSTGRESQL_URL": url}
+    if installed is not None:
+        environment["PYTHONPATH"] = str(installed)
+    command = [sys.executable, "-m", "syntera_operator.stores.migrate"]
+    process = await asyncio.create_subprocess_exec(
+        *command, env=environment, cwd=installed, stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await process.communicate()
+    return process.returncode, said.decode()
