@@ -49,7 +49,7 @@ class Installation:
         """PostgreSQL and Redis for development, with random passwords that stay in the cluster."""
         self.kubectl.ensure_namespace(STORES_NAMESPACE)
         self._ensure_credentials()
-        self.kubectl.apply(self._with_images(self.kubectl("kustomize", str(REPOSITORY / "manifests/stores/local"))))
+        self.kubectl.apply(self._with_images(self.kubectl("kustomize", str(REPOSITORY / "dev/manifests/stores"))))
 
     def install_models(self) -> None:
         """The offline model server."""
