@@ -47,7 +47,7 @@ def main() -> None:
 async def run(settings: Settings) -> None:
     """Build everything, serve, and close everything."""
     async with open_services(settings) as services:
-        await serve(services, settings, stop=_stop_on_signals())
+        await serve(services, settings, stop=stop_on_signals())
 
 
 async def serve(services: Services, settings: Settings, *, stop: asyncio.Event) -> None:
@@ -74,6 +74,14 @@ async def serve(services: Services, settings: Settings, *, stop: asyncio.Event) 
     log.info("ended")
 
 
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
 class _Server(uvicorn.Server):
     """Leaves signals to the process: two servers would each take them for themselves, and stop at once."""
 
@@ -98,13 +106,6 @@ def _build_server(app: FastAPI, settings: Settings) -> _Server:
             timeout_graceful_shutdown=round(bound),
         )
     )
-
-
-def _stop_on_signals() -> asyncio.Event:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
 
 
 def _listen(host: str, port: int) -> socket.socket:
