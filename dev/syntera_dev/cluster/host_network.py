@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from syntera_dev.commands import run, succeeds
-from syntera_dev.errors import ClusterBusy
+from syntera_dev.errors import ClusterBusy, DevError
 from syntera_dev.paths import write_atomically
 
 from .plan import Network
@@ -45,9 +45,16 @@ class HostNetwork:
         self._allow_traffic()
 
     def disconnect(self) -> None:
-        """Remove the cable, and with it the routes; the rules; and forwarding, if this was the last cluster and it was off before."""
-        if self.interface in interfaces():
-            run(["ip", "link", "delete", self.interface])
+        """Remove the cable, and with it the routes; the rules; and forwarding, if this was the last cluster and it was off before.
+
+        Raises:
+            DevError: the kernel or the machine's rules do not allow it.
+        """
+        # The kernel removes the cable with the node's namespace, a moment after its last process; this may be before or after.
+        if not succeeds(["ip", "link", "delete", self.interface]) and self.interface in interfaces():
+            raise DevError(
+                f"the interface {self.interface} cannot be removed; `ip link delete {self.interface}` tells why"
+            )
         for table, chain, rule in self._rules():
             while succeeds(["iptables", "--wait=10", "-t", table, "-C", chain, *rule]):
                 run(["iptables", "--wait=10", "-t", table, "-D", chain, *rule])

@@ -65,7 +65,7 @@ class NodeNamespaces:
 
     def stop(self) -> None:
         """End every process in the namespaces, with which they disappear, and remove their traces from the machine."""
-        init = self.init
+        init = ProcessRecord.load(self._record)
         if init is not None:
             # The kernel ends all processes of a process namespace before it reports the end of the first.
             init.end(grace_seconds=0)

@@ -18,6 +18,7 @@ from syntera_dev.commands import with_administrator_path
 from syntera_dev.paths import write_atomically
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_EXITING = 0x4  # PF_EXITING of <linux/sched.h>
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class ProcessRecord:
 
     @classmethod
     def of(cls, pid: int) -> "ProcessRecord | None":
-        """Return the record of a running process, None when it has ended."""
-        ticks = _start_ticks(pid)
-        return None if ticks is None else cls(pid, ticks, _BOOT_ID.read_text().strip())
+        """Return the record of a running process, None when it has ended or is ending."""
+        found = _look_up(pid)
+        return None if found is None or found.is_ending else cls(pid, found.start_ticks, _boot_id())
 
     def save(self, path: Path) -> None:
         """Write the record to a file."""
@@ -55,12 +56,17 @@ class ProcessRecord:
         with contextlib.suppress(ProcessLookupError):
             descriptor = os.pidfd_open(self.pid)
             try:
-                if self.is_running():
+                if self._is_there():
                     _end(descriptor, grace_seconds=grace_seconds)
             finally:
                 os.close(descriptor)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, os.WNOHANG)
+
+    def _is_there(self) -> bool:
+        """Tell whether the process still has its pid, be it that it is ending: the end of a namespace's first takes a while."""
+        found = _look_up(self.pid)
+        return found is not None and (found.start_ticks, _boot_id()) == (self.start_ticks, self.boot_id)
 
 
 def plain_environment() -> dict[str, str]:
@@ -119,11 +125,21 @@ def _has_ended(descriptor: int, timeout_seconds: float) -> bool:
     return bool(poll.poll(timeout_seconds * 1000))
 
 
-def _start_ticks(pid: int) -> int | None:
+@dataclass(frozen=True)
+class _Found:
+    start_ticks: int
+    is_ending: bool
+
+
+def _look_up(pid: int) -> _Found | None:
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The second field is the program's name in parentheses and may hold anything; the state follows the last parenthesis.
     fields = text.rpartition(")")[2].split()
-    return None if fields[0] in ("Z", "X") else int(fields[19])
+    return _Found(int(fields[19]), is_ending=fields[0] in ("Z", "X") or bool(int(fields[6]) & _EXITING))
+
+
+def _boot_id() -> str:
+    return _BOOT_ID.read_text().strip()
