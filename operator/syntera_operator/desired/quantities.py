@@ -1,13 +1,14 @@
 """The one spelling in which the API server gives an amount back.
 
-It stores `1000m` as `1` and `1024Mi` as `1Gi`: whoever applies another spelling sees a difference for ever.
+It stores `1000m` as `1`, `1024Mi` as `1Gi` and, of resources, no less than thousandths: whoever applies another spelling sees a difference for ever.
 """
 
 from fractions import Fraction
+from math import ceil
 
 from syntera_crds.v1alpha1.quantity import parse_quantity
 
-_DECIMAL_SUFFIXES = {-9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E"}
+_DECIMAL_SUFFIXES = {-3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E"}
 _BINARY_SUFFIXES = {0: "", 1: "Ki", 2: "Mi", 3: "Gi", 4: "Ti", 5: "Pi", 6: "Ei"}
 
 
@@ -17,7 +18,7 @@ def canonical_quantity(amount: int | str) -> str:
     Raises:
         ValueError: `amount` is none.
     """
-    value = Fraction(parse_quantity(amount))
+    value = Fraction(ceil(parse_quantity(amount) * 1000), 1000)
     if value == 0:
         return "0"
     is_binary = str(amount).endswith("i")
