@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -13,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from syntera_crds import __version__
 from syntera_crds.contract.api_key import ApiKey
 
 from .chat import Chat
@@ -40,7 +40,7 @@ def main() -> None:
 @app.command()
 def version() -> None:
     """Print the version."""
-    print(f"syntera {installed_version('syntera')}")
+    print(f"syntera {__version__}")
 
 
 @app.command()

@@ -1,6 +1,5 @@
 """The command line in scripts: what is printed where, and exit codes."""
 
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from syntera_cli.__main__ import app
 from syntera_cli.cluster import AgentState
 from syntera_cli.connections import FixedUrl
 from syntera_cli.errors import ClusterUnusable, RuntimeUnreachable
+from syntera_crds import __version__
 from syntera_dev.models.control import Fault
 from tests.cli.conftest import RunningTenant
 
@@ -21,7 +21,7 @@ def run(*arguments: str, piped: str | None = None, key: str | None = None) -> Re
 
 def test_version_is_printed() -> None:
     result = run("version")
-    assert (result.exit_code, result.stdout) == (0, f"syntera {version('syntera')}\n")
+    assert (result.exit_code, result.stdout) == (0, f"syntera {__version__}\n")
 
 
 def test_help_tells_the_commands() -> None:

@@ -6,11 +6,11 @@ Nothing but the inputs listed here reaches a build: they are copied into a folde
 import hashlib
 import re
 import shutil
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from syntera_crds import __version__
 from syntera_dev.errors import DevError
 from syntera_dev.paths import REPOSITORY
 
@@ -44,15 +44,14 @@ class Part:
             found["requirements.txt"] = locked_requirement(lock, self.requirement).encode()
         return found
 
-    def build_arguments(self, root: Path = REPOSITORY) -> dict[str, str]:
+    def build_arguments(self) -> dict[str, str]:
         """Return the build arguments: those of the part, and the version of the distribution."""
-        project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-        return {**dict(self.arguments), "VERSION": project["version"]} if self.arguments else {}
+        return {**dict(self.arguments), "VERSION": __version__} if self.arguments else {}
 
     def reference(self, base_key: str, root: Path = REPOSITORY) -> str:
         """Return the image's name, whose tag is the hash of its inputs and its base."""
         digest = hashlib.sha256()
-        arguments = (f"{name}={value}" for name, value in sorted(self.build_arguments(root).items()))
+        arguments = (f"{name}={value}" for name, value in sorted(self.build_arguments().items()))
         for word in (base_key, (root / self.containerfile).read_text(), *arguments):
             digest.update(word.encode() + b"\0")
         for path, content in sorted(self.context_files(root).items()):

@@ -1,13 +1,14 @@
 """How an app of the runtime is put together, and the public one."""
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
 import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+
+from syntera_crds import __version__
 
 from ..errors import InvalidRequest, MethodNotAllowed, RouteNotFound, StoreUnavailable, SynteraError
 from ..services import Services
@@ -31,7 +32,7 @@ def build_public_app(services: Services) -> FastAPI:
     app = DescribedApp(
         title="Syntera",
         description=_DESCRIPTION,
-        version=version("syntera"),
+        version=__version__,
         openapi_url="/v1/openapi.json",
         openapi_tags=[
             {"name": "agents", "description": "Who there is to talk to."},
