@@ -209,8 +209,7 @@ class Exposure(Model):
     """Secret of the tenant's namespace with the host's certificate, for the Ingress. Left out: the Ingress has no TLS
     part, and the endpoint is `http://`."""
     gateway_ref: GatewayRef | None = None
-    """Attach an HTTPRoute to this Gateway instead of making an Ingress. The Gateway ends TLS; the endpoint is
-    `https://`."""
+    """Attach an HTTPRoute to this Gateway, which ends TLS: the endpoint is `https://`. Left out: an Ingress is made."""
 
 
 _QUOTA_KEY = "^[a-zA-Z0-9]([-._/a-zA-Z0-9]*[a-zA-Z0-9])?$"
