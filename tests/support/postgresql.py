@@ -65,6 +65,15 @@ class Database:
         """A DSN for another login."""
         return f"postgresql://{quote(user)}:{quote(password)}@127.0.0.1:{self.port}/{self.name}"
 
+    async def lets_in(self, user: str, password: str) -> bool:
+        """Whether somebody can log in."""
+        try:
+            connection = await asyncpg.connect(self.superuser_dsn, user=user, password=password)
+        except asyncpg.InvalidPasswordError:
+            return False
+        await connection.close()
+        return True
+
     async def bootstrap(self) -> None:
         """Run the bootstrap SQL, as an administrator does, and give the operator's login its password."""
         connection = await self.connect()
@@ -98,6 +107,8 @@ class PostgresqlServer:
     folder: Path
     port: int
     process: subprocess.Popen[bytes]
+    programs: Path
+    """Folder of psql and the like, of the same version."""
     superuser_password: str
     operator_password: str = field(default_factory=lambda: secrets.token_urlsafe(16))
 
@@ -138,7 +149,7 @@ class PostgresqlServer:
             process = subprocess.Popen(
                 [binaries / "postgres", "-D", data, *options], stdout=log, stderr=log, cwd=data, **account
             )
-        server = cls(version, folder, port, process, password)
+        server = cls(version, folder, port, process, binaries, password)
         server._wait_until_ready()
         return server
 
@@ -182,14 +193,11 @@ class PostgresqlServer:
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
-        while True:
-            try:
-                asyncio.run(_try_connection(self.database("postgres").superuser_dsn))
-                return
-            except (OSError, asyncpg.CannotConnectNowError) as exc:
-                if self.process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"PostgreSQL {self.version} did not start:\n{self.log}") from exc
-                time.sleep(0.05)
+        question = [self.programs / "pg_isready", "--host=127.0.0.1", f"--port={self.port}", "--quiet"]
+        while subprocess.run(question, check=False, timeout=10).returncode != 0:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"PostgreSQL {self.version} did not start:\n{self.log}")
+            time.sleep(0.05)
 
 
 class PostgresqlServers:
@@ -222,11 +230,6 @@ def postgresql_servers() -> Iterator[PostgresqlServers]:
 def database(postgresql_servers: PostgresqlServers) -> Database:
     """A bootstrapped and migrated database on PostgreSQL 18, shared by the session: make tenants of your own in it."""
     return asyncio.run(postgresql_servers.get(18).create_ready_database())
-
-
-async def _try_connection(dsn: str) -> None:
-    connection = await asyncpg.connect(dsn, timeout=2)
-    await connection.close()
 
 
 def _unprivileged_account() -> dict[str, Any]:

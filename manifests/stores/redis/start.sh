@@ -11,4 +11,6 @@ touch "$acl"
     grep -v -e '^user default ' -e '^user syntera_operator ' "$acl" || true
 } > "$acl.new"
 mv "$acl.new" "$acl"
-exec redis-server --aclfile "$acl" --dir /data --save '' --appendonly yes --protected-mode no
+# Below the pod's limit, so that a full Redis refuses writes instead of being killed.
+exec redis-server --aclfile "$acl" --dir /data --save '' --appendonly yes --protected-mode no \
+    --maxmemory 384mb --maxmemory-policy noeviction
