@@ -58,7 +58,7 @@ class NodeNamespaces:
         """
         if self.init is not None:
             return
-        _make_mount_points()
+        make_mount_points()
         make_control_group(self.control_group)
         (self.folder / READY_FILE).unlink(missing_ok=True)
         self._start_init()
@@ -71,7 +71,7 @@ class NodeNamespaces:
             init.end(grace_seconds=0)
         self._record.unlink(missing_ok=True)
         remove_control_group(self.control_group)
-        _remove_mount_points()
+        remove_mount_points()
 
     @property
     def _record(self) -> Path:
@@ -102,14 +102,15 @@ class NodeNamespaces:
             time.sleep(0.02)
 
 
-def _make_mount_points() -> None:
+def make_mount_points() -> None:
+    """Make the folders that a node mounts over where the machine lacks them, marked as ours."""
     for place in map(Path, PRIVATE_FOLDERS):
         if not place.exists():
             place.mkdir()
             (place / _MARKER).touch()
 
 
-def _remove_mount_points() -> None:
+def remove_mount_points() -> None:
     """Remove the folders that we made, unless another cluster's node has something mounted there (removing would unmount it)."""
     used = _mount_points_of_all_processes()
     for place in map(Path, PRIVATE_FOLDERS):

@@ -41,7 +41,7 @@ def ensure_images(parts: Iterable[str] = tuple(PARTS)) -> dict[str, Image]:
         ensure_packages(IMAGE_REQUIREMENTS)
         base = ensure_base()
         with exclusive(cache_folder() / "locks" / "images", "building images"):
-            _build_missing(images, base)
+            build_missing(images, base)
     return images
 
 
@@ -51,7 +51,12 @@ def _image(part: Part) -> Image:
     return Image(reference, cache_folder() / "images" / f"{part.name}-{tag}" / "image.tar")
 
 
-def _build_missing(images: Mapping[str, Image], base: Path) -> None:
+def build_missing(images: Mapping[str, Image], base: Path) -> None:
+    """Build the images whose archives are not in the cache.
+
+    Raises:
+        DevError: a build failed.
+    """
     buildah = Buildah(cache_folder() / "buildah")
     for name, image in images.items():
         if image.archive.exists():
@@ -59,7 +64,7 @@ def _build_missing(images: Mapping[str, Image], base: Path) -> None:
         with step(f"build image {image.reference}"):
             _build(buildah, PARTS[name], image, base=_import_base(buildah, base))
         buildah.remove_old(f"{PREFIX}/{name}", keep=image.reference)
-        _remove_old_archives(name)
+        remove_old_archives(name)
 
 
 def _import_base(buildah: Buildah, base: Path) -> str:
@@ -84,7 +89,7 @@ def _build(buildah: Buildah, part: Part, image: Image, *, base: str) -> None:
         buildah.save(image.reference, unfinished / image.archive.name)
 
 
-def _remove_old_archives(name: str) -> None:
+def remove_old_archives(name: str) -> None:
     """Keep the newest few: switching between two branches should not build each time."""
     folders = sorted((cache_folder() / "images").glob(f"{name}-*"), key=lambda path: path.stat().st_mtime, reverse=True)
     for folder in folders[_KEPT_PER_PART:]:
