@@ -193,7 +193,7 @@ class PostgresqlServer:
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
-        question = [self.programs / "pg_isready", "--host=127.0.0.1", f"--port={self.port}", "--quiet"]
+        question = [str(self.programs / "pg_isready"), "--host=127.0.0.1", f"--port={self.port}", "--quiet"]
         while subprocess.run(question, check=False, timeout=10).returncode != 0:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"PostgreSQL {self.version} did not start:\n{self.log}")
