@@ -20,6 +20,9 @@ from .text import clean
 
 log = structlog.get_logger(__name__)
 
+MAX_TOKENS = 2**31
+"""Counts are stored as four bytes."""
+
 
 class Generation:
     """Runs once. What has arrived may be read at any time."""
@@ -106,13 +109,19 @@ class Generation:
             async for event in events:
                 match event:
                     case ModelStarted(endpoint, model):
-                        self.endpoint, self.model = endpoint, model
+                        self.endpoint, self.model = endpoint, clean(model)
                     case TextDelta(text):
                         take(clean(text))
                     case ModelFinished(finish_reason, usage):
-                        self.finish_reason, self.usage = finish_reason, usage
+                        self.finish_reason, self.usage = finish_reason, _plausible(usage)
         if self.finish_reason is None:
             raise ModelUnavailable("The model's answer broke off. Try again later.", endpoint=self.endpoint)
+
+
+def _plausible(usage: Usage | None) -> Usage | None:
+    """An endpoint may say anything; what no answer can cost is as good as nothing said."""
+    counts = () if usage is None else (usage.prompt_tokens, usage.completion_tokens)
+    return usage if all(0 <= count < MAX_TOKENS for count in counts) else None
 
 
 def _endpoint_of(error: SynteraError | None) -> str | None:

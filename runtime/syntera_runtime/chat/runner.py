@@ -89,12 +89,14 @@ class TurnRunner:
         """
 
         async def run() -> None:
+            ended: Ended | SynteraError = ShuttingDown()  # what a cancellation means
             try:
                 ended = await self._run(tenant_id, turn, generation, on_text=on_text, store_end=store_end)
-            except asyncio.CancelledError:
-                on_end(ShuttingDown())
-                raise
-            on_end(ended)
+            except Exception:
+                log.exception("turn broke", turn_id=str(turn.id))
+                ended = SynteraError()
+            finally:
+                on_end(ended)
 
         if self._is_stopping:
             generation.stop(ShuttingDown())
@@ -147,15 +149,11 @@ class TurnRunner:
         store_end: Callable[[], Awaitable[Ended]],
     ) -> Ended | SynteraError:
         started = time.monotonic()
-        try:
-            async with asyncio.TaskGroup() as group:
-                heartbeat = group.create_task(self._keep_lease(tenant_id, turn, generation))
-                await generation.run(on_text, seconds=self.limits.turn_seconds, metrics=self._metrics)
-                ended: Ended | SynteraError = await self._store(store_end)
-                heartbeat.cancel()
-        except Exception:
-            log.exception("turn broke", turn_id=str(turn.id))
-            ended = SynteraError()
+        async with asyncio.TaskGroup() as group:
+            heartbeat = group.create_task(self._keep_lease(tenant_id, turn, generation))
+            await generation.run(on_text, seconds=self.limits.turn_seconds, metrics=self._metrics)
+            ended = await self._store(store_end)
+            heartbeat.cancel()
         self._report(turn, generation, ended, seconds=time.monotonic() - started)
         return ended
 

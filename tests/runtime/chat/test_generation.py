@@ -40,6 +40,13 @@ async def test_whole_answer() -> None:
     assert generation.outcome.state is TurnState.COMPLETE
 
 
+@pytest.mark.parametrize("usage", [Usage(-1, 2), Usage(3, 2**31)])
+async def test_usage_that_cannot_be_is_not_believed(usage: Usage) -> None:
+    generation = make_generation("Hello", usage)
+    await run(generation)
+    assert (generation.usage, generation.error) == (None, None)
+
+
 async def test_text_is_kept_when_the_model_breaks_off() -> None:
     generation = make_generation("Hel", ModelUnavailable(endpoint="stand-in"))
     assert await run(generation) == ["Hel"]
