@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from syntera_runtime.adapters.memory import MemoryStore
 from syntera_runtime.adapters.openai_models import OpenAIChatModels
 from syntera_runtime.api.app import build_public_app
-from tests.runtime.adapters.test_openai_models import FixedSecrets
+from tests.runtime.adapters.fixed_secrets import FixedSecrets
 from tests.runtime.builders import make_agent, make_candidate, make_services, put_key
 from tests.runtime.fakes import FakeCatalogue
 from tests.support.serving import serving

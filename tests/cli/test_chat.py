@@ -108,6 +108,7 @@ def test_ctrl_c_leaves_the_answer_and_not_the_chat(tenant: RunningTenant) -> Non
         terminal.expect(PROMPT)
         terminal.type("\x03")
         terminal.expect("Ctrl-C once more, or Ctrl-D, leaves.")
+        terminal.expect(PROMPT)
         terminal.type("\x03")
         assert terminal.wait() == 0
 

@@ -3,44 +3,18 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import pytest
 
 from syntera_crds.contract import names
-from syntera_crds.contract.agent_config import AgentConfig, HeaderFromSecret, ModelCandidate, SecretKey
+from syntera_crds.contract.agent_config import HeaderFromSecret, ModelCandidate, SecretKey
 from syntera_runtime.adapters import kubernetes_config, kubernetes_secrets
 from syntera_runtime.adapters.kubernetes_config import KubernetesConfig
 from syntera_runtime.errors import SecretMissing
 from syntera_runtime.ports import AgentCatalogue, LoadedAgents, Secrets
 from tests.runtime.adapters.fake_kube import NAMESPACE, FakeKube
-
-KEY = SecretKey(name="openai", key="api-key")
-
-
-def make_agent(name: str = "travel", *, needs: tuple[SecretKey, ...] = (), **fields: Any) -> AgentConfig:
-    candidates = [
-        ModelCandidate(endpoint="main", base_url="http://x", model="m", timeout_seconds=60, api_key=ref)
-        for ref in needs or (None,)
-    ]
-    return AgentConfig.model_validate(
-        {
-            "name": name,
-            "uid": f"uid-{name}",
-            "revision": 1,
-            "display_name": name,
-            "instructions": "Be brief.",
-            "models": candidates,
-            **fields,
-        }
-    )
-
-
-async def eventually(holds: Callable[[], object]) -> None:
-    """Wait until `holds` gives something true; the test's own limit is what ends it otherwise."""
-    async with asyncio.timeout(5):
-        while not holds():  # noqa: ASYNC110 - anything may make it true, there is no one event
-            await asyncio.sleep(0.005)
+from tests.runtime.adapters.fixed_secrets import KEY
+from tests.runtime.adapters.published import eventually, make_agent
 
 
 async def settle() -> None:

@@ -15,7 +15,8 @@ from syntera_kube import ClusterConfig, KubeClient, Transport
 from syntera_runtime.adapters.cluster_tokens import ClusterTokens
 from syntera_runtime.adapters.kubernetes_config import KubernetesConfig
 from syntera_runtime.errors import TokenRefused
-from tests.runtime.adapters.test_kubernetes_config import KEY, eventually, make_agent
+from tests.runtime.adapters.fixed_secrets import KEY
+from tests.runtime.adapters.published import eventually, make_agent
 from tests.support.apiserver import RunningApiServer
 
 pytestmark = pytest.mark.api

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -23,24 +23,12 @@ from syntera_runtime.models import (
     TextDelta,
     Usage,
 )
+from tests.runtime.adapters.fixed_secrets import KEY, FixedSecrets
 from tests.runtime.adapters.raw_server import ANSWER, DONE, RawServer, answered, event, head, raw_server, said
 from tests.support.stand_in import running_stand_in
 
-KEY = SecretKey(name="openai", key="api-key")
 REQUEST = ModelRequest(messages=(ModelMessage("system", "Be brief."), ModelMessage("user", "Hi")))
 LEAK = "vendor-secret-words"
-
-
-class FixedSecrets:
-    """Secrets that a test changes."""
-
-    def __init__(self, values: Mapping[SecretKey, str] | None = None) -> None:
-        self.values = dict(values or {(KEY): "sk-one"})
-
-    def value(self, ref: SecretKey) -> str:
-        if ref not in self.values:
-            raise SecretMissing(f"The Secret {ref.name!r} is missing.")
-        return self.values[ref]
 
 
 def make_candidate(base_url: str, **fields: Any) -> ModelCandidate:
