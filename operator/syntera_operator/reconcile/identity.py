@@ -1,9 +1,7 @@
 """A tenant's identity in the stores, and the Secrets that hold it. Each store may fail alone."""
 
-import asyncio
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 from uuid import UUID
 
 from syntera_crds.contract import names
@@ -16,9 +14,7 @@ from ..desired.credentials import build_admin_secret, build_stores_secret
 from ..desired.metadata import Scope
 from ..errors import StoreRefused, StoreUnavailable
 from ..manifest import Manifest
-from .context import Context, Stores
-
-T = TypeVar("T")
+from .context import Context
 
 StoreError = StoreUnavailable | StoreRefused
 
@@ -37,24 +33,17 @@ class Identity:
     """Why a check failed, the first of several reasons."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What the cluster holds already."""
+@dataclass(slots=True)
+class _Holdings:
+    """What a tenant holds, as far as it is known: first from the cluster, then from the stores."""
 
-    postgresql_url: str | None
-    redis_url: str | None
-    admin_key: ApiKey | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempt(Generic[T]):
-    """What a store gave, or why it did not."""
-
-    value: T | None = None
-    error: StoreError | None = None
+    tenant_id: UUID | None = None
+    postgresql_url: str | None = None
+    admin_key: ApiKey | None = None
+    redis_url: str | None = None
 
 
-async def ensure_identity(scope: Scope, *, known_id: UUID | None, context: Context) -> Identity:
+async def ensure_identity(scope: Scope, *, tenant_uid: str, known_id: UUID | None, context: Context) -> Identity:
     """Make the tenant's identity, logins and first key, as far as the stores answer.
 
     `known_id` is the identity as the Tenant's status tells it: with it Redis can be looked after while PostgreSQL is away.
@@ -63,29 +52,21 @@ async def ensure_identity(scope: Scope, *, known_id: UUID | None, context: Conte
         NameTaken: a Secret of one of the operator's names is somebody else's.
         KubeError: the API server did not answer, or refused.
     """
-    known = await _read_known(scope.namespace, cluster=context.cluster)
-    identified = await _attempt(context.stores.identify(scope.tenant))
-    tenant_id = identified.value or known_id
-    if tenant_id is None:
-        return _build_unidentified(scope, known, identified)
-    database, cache = await asyncio.gather(
-        _ensure_database(tenant_id, known, identified, context.stores),
-        _attempt(context.stores.ensure_cache(tenant_id, current_url=known.redis_url)),
-    )
-    admin_key: _Attempt[ApiKey] = _Attempt(error=database.error)
-    if database.error is None:
-        admin_key = await _attempt(context.stores.ensure_admin_key(tenant_id, current=known.admin_key))
-    errors = [attempt.error for attempt in (database, cache, admin_key) if attempt.error is not None]
-    postgresql_url, redis_url = database.value or known.postgresql_url, cache.value or known.redis_url
+    held = await _read_held(scope.namespace, cluster=context.cluster)
+    held.tenant_id = known_id
+    database_error = await _ensure_in_postgresql(scope, held, tenant_uid=tenant_uid, context=context)
+    cache_error = await _ensure_in_redis(held, context=context)
     return Identity(
-        tenant_id=tenant_id,
-        secrets=tuple(_build_secrets(scope, _Known(postgresql_url, redis_url, admin_key.value or known.admin_key))),
-        is_complete=postgresql_url is not None and redis_url is not None,
+        tenant_id=held.tenant_id,
+        secrets=tuple(_build_secrets(scope, held)),
+        is_complete=held.postgresql_url is not None and held.redis_url is not None,
         checks={
-            ConditionType.DATABASE_READY: _check(admin_key.error, "The tenant's PostgreSQL login works."),
-            ConditionType.CACHE_READY: _check(cache.error, "The tenant's Redis user works."),
+            ConditionType.DATABASE_READY: _check(database_error, "The tenant's PostgreSQL login works."),
+            ConditionType.CACHE_READY: _WAITS_FOR_IDENTITY
+            if held.tenant_id is None
+            else _check(cache_error, "The tenant's Redis user works."),
         },
-        error=next(iter(errors), None),
+        error=database_error or cache_error,
     )
 
 
@@ -96,50 +77,57 @@ def describe_store_error(error: StoreError) -> str:
     return f"{error}."
 
 
-async def _read_known(namespace: str, *, cluster: Cluster) -> _Known:
+_WAITS_FOR_IDENTITY = Problem(
+    Reason.PENDING, "Waits for the tenant's identity, which PostgreSQL keeps; see DatabaseReady."
+)
+
+
+async def _read_held(namespace: str, *, cluster: Cluster) -> _Holdings:
     stores = await cluster.own_secret(namespace, names.STORES_SECRET) or {}
     admin = await cluster.own_secret(namespace, names.ADMIN_SECRET) or {}
-    return _Known(
+    return _Holdings(
         postgresql_url=stores.get(names.POSTGRESQL_URL_KEY) or None,
         redis_url=stores.get(names.REDIS_URL_KEY) or None,
         admin_key=ApiKey.parse(admin.get(names.ADMIN_API_KEY_KEY, "")),
     )
 
 
-async def _attempt(work: Awaitable[T]) -> _Attempt[T]:
+async def _ensure_in_postgresql(
+    scope: Scope, held: _Holdings, *, tenant_uid: str, context: Context
+) -> StoreError | None:
+    """Bring `held` up to what PostgreSQL has; what stopped it, if something did."""
+    stores, recent = context.stores, context.recent
+    if held.postgresql_url and held.admin_key:
+        found = recent.find(tenant_uid, held.postgresql_url, held.admin_key)
+        if found is not None:
+            held.tenant_id = found
+            return None
     try:
-        return _Attempt(value=await work)
+        held.tenant_id = await stores.identify(scope.tenant)
+        held.postgresql_url = await stores.ensure_database(held.tenant_id, current_url=held.postgresql_url)
+        held.admin_key = await stores.ensure_admin_key(held.tenant_id, current=held.admin_key)
     except (StoreUnavailable, StoreRefused) as error:
-        return _Attempt(error=error)
+        return error
+    recent.remember(tenant_uid, held.postgresql_url, held.admin_key, held.tenant_id)
+    return None
 
 
-async def _ensure_database(tenant_id: UUID, known: _Known, identified: _Attempt[UUID], stores: Stores) -> _Attempt[str]:
-    if identified.error is not None:
-        # It would only wait for the same server once more.
-        return _Attempt(error=identified.error)
-    return await _attempt(stores.ensure_database(tenant_id, current_url=known.postgresql_url))
+async def _ensure_in_redis(held: _Holdings, *, context: Context) -> StoreError | None:
+    """The same for Redis, once it is known who the tenant is."""
+    if held.tenant_id is None:
+        return None
+    try:
+        held.redis_url = await context.stores.ensure_cache(held.tenant_id, current_url=held.redis_url)
+    except (StoreUnavailable, StoreRefused) as error:
+        return error
+    return None
 
 
-def _build_unidentified(scope: Scope, known: _Known, identified: _Attempt[UUID]) -> Identity:
-    return Identity(
-        tenant_id=None,
-        secrets=tuple(_build_secrets(scope, known)),
-        is_complete=False,
-        checks={
-            ConditionType.DATABASE_READY: _check(identified.error, "The tenant is known in PostgreSQL."),
-            ConditionType.CACHE_READY: Problem(
-                Reason.PENDING, "Waits for the tenant's identity, which PostgreSQL keeps; see DatabaseReady."
-            ),
-        },
-        error=identified.error,
-    )
-
-
-def _build_secrets(scope: Scope, known: _Known) -> Iterator[Manifest]:
-    if known.postgresql_url or known.redis_url:
-        yield build_stores_secret(scope, postgresql_url=known.postgresql_url, redis_url=known.redis_url)
-    if known.admin_key:
-        yield build_admin_secret(scope, key=known.admin_key)
+def _build_secrets(scope: Scope, held: _Holdings) -> Iterator[Manifest]:
+    if held.postgresql_url or held.redis_url:
+        yield build_stores_secret(scope, postgresql_url=held.postgresql_url, redis_url=held.redis_url)
+    if held.admin_key:
+        yield build_admin_secret(scope, key=held.admin_key)
 
 
 def _check(error: StoreError | None, good: str) -> Check:

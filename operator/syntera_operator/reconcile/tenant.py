@@ -128,7 +128,7 @@ async def _provide(
         return Outcome(_LOOK_AGAIN_SECONDS)
     await ensure_binding(scope, owner=owner, settings=context.settings, cluster=cluster)
 
-    identity = await ensure_identity(scope, known_id=known_id(manifest), context=context)
+    identity = await ensure_identity(scope, tenant_uid=owner.uid, known_id=known_id(manifest), context=context)
     resolution = await _resolve(tenant, context)
     surroundings = Surroundings(
         tenant_id=identity.tenant_id,

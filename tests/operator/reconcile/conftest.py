@@ -14,6 +14,7 @@ from syntera_operator.manifest import AGENTS, TENANTS, Manifest
 from syntera_operator.queue import Outcome
 from syntera_operator.reconcile.agent import reconcile_agent
 from syntera_operator.reconcile.context import Context
+from syntera_operator.reconcile.stores import RecentIdentities
 from syntera_operator.reconcile.tenant import reconcile_tenant
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_runtimes import FakeRuntimes
@@ -43,11 +44,15 @@ class World:
     runtimes: FakeRuntimes = field(default_factory=FakeRuntimes)
     time: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     settings: Settings = field(default_factory=make_settings)
+    recent: RecentIdentities = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.recent = RecentIdentities(clock=self._clock)
 
     @property
     def context(self) -> Context:
         """What a reconcile gets."""
-        return Context(self.cluster, self.stores, self.runtimes, self.settings, self._now)
+        return Context(self.cluster, self.stores, self.runtimes, self.settings, self._now, self.recent)
 
     async def tenant(self, name: str = "acme") -> Outcome:
         """Reconcile a Tenant."""
@@ -91,6 +96,9 @@ class World:
     def state(self, manifest: Manifest) -> Kstatus:
         """What kstatus thinks of an object."""
         return compute(manifest)
+
+    def _clock(self) -> float:
+        return self.time.timestamp()
 
     def _now(self) -> datetime:
         self.time += timedelta(seconds=1)

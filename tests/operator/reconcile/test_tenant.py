@@ -1,5 +1,6 @@
 """A Tenant's life but its end: made, kept, changed, suspended, and what stands in its way."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -398,6 +399,7 @@ async def test_tenant_when_a_store_is_away_later_goes_on_with_what_it_can(world:
     await world.settle()
     stores_secret = await world.cluster.own_secret("acme", names.STORES_SECRET)
     world.stores.away = {"PostgreSQL", "Redis"}
+    world.time += timedelta(minutes=1)
     world.edit(tenant, runtime={"replicas": 3})
     with pytest.raises(StoreUnavailable):
         await world.tenant()
@@ -433,6 +435,29 @@ async def test_tenant_whose_credentials_are_lost_gets_new_ones(world: World, acm
     world.cluster.remove(kube.SECRETS, "acme", names.ADMIN_SECRET)
     await world.tenant()
     assert world.cluster.list_names(kube.SECRETS, "acme") == ["syntera-admin", "syntera-stores"]
+
+
+async def test_tenant_asks_postgresql_once_for_a_burst_of_changes(world: World, acme: Any) -> None:
+    acme()
+    await world.settle()
+    world.stores.calls.clear()
+    await world.tenant()
+    assert world.stores.calls == ["ensure_cache"]
+    world.time += timedelta(minutes=1)
+    await world.tenant()
+    assert "ensure_database" in world.stores.calls
+
+
+@pytest.mark.parametrize("secret", [names.STORES_SECRET, names.ADMIN_SECRET])
+async def test_tenant_asks_postgresql_at_once_when_a_secret_of_the_operator_changed(
+    world: World, acme: Any, secret: str
+) -> None:
+    acme()
+    await world.settle()
+    world.cluster.get(kube.SECRETS, "acme", secret)["data"] = {"postgresql-url": "cG9zdGdyZXNxbDovL3Q6eEBkYg=="}
+    world.stores.calls.clear()
+    await world.tenant()
+    assert "ensure_database" in world.stores.calls
 
 
 # Pods --------------------------------------------------------------------------------------------------------------
