@@ -1,10 +1,11 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from syntera_dev.build import BINARIES, Binary, ensure_binaries
 from syntera_dev.build.binaries import content_key, linker_flags, version
-from syntera_dev.errors import DevError
+from syntera_dev.errors import CommandFailed, DevError
 from syntera_dev.paths import REPOSITORY
 
 TOOL = Binary("tool", "things", "./tool", "example.org/lib", (("main.version", "{version} of {major}.{minor}"),))
@@ -64,16 +65,38 @@ def test_an_unknown_program_is_refused_by_name() -> None:
         ensure_binaries(["etcd", "kubelett"])
 
 
-def test_a_cached_program_is_not_compiled_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("SYNTERA_CACHE", str(tmp_path))
-    first = ensure_binaries(["pause"])["pause"]
-    modified = first.stat().st_mtime_ns
-    assert "compile pause" in capsys.readouterr().err
-    assert ensure_binaries(["pause"]) == {"pause": first}
-    assert first.stat().st_mtime_ns == modified
-    assert capsys.readouterr().err == ""
+@pytest.fixture
+def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Go that notes its builds in a file, which is returned, and an empty cache."""
+    go, calls = tmp_path / "bin" / "go", tmp_path / "calls"
+    go.parent.mkdir()
+    go.write_text(
+        f"""#!/bin/sh
+if [ "$1" = env ]; then echo go1.26.9; exit; fi
+echo "$@" >> {calls} || exit 1
+while [ "$1" != -o ]; do shift; done
+echo program > "$2"
+"""
+    )
+    go.chmod(0o755)
+    monkeypatch.setenv("PATH", str(go.parent), prepend=os.pathsep)
+    monkeypatch.setenv("SYNTERA_CACHE", str(tmp_path / "cache"))
+    return calls
+
+
+def test_a_program_is_compiled_into_the_cache_once(compiler: Path, tmp_path: Path) -> None:
+    first = ensure_binaries(["pause", "etcd"])
+    assert ensure_binaries(["pause", "etcd"]) == first
+    assert len(compiler.read_text().splitlines()) == 2
+    assert first["pause"].read_text() == "program\n"
+    assert first["pause"].is_relative_to(tmp_path / "cache" / "bin")
+
+
+def test_a_build_that_fails_leaves_nothing(compiler: Path, tmp_path: Path) -> None:
+    compiler.mkdir()  # the compiler cannot write to it and fails
+    with pytest.raises(CommandFailed, match="build"):
+        ensure_binaries(["pause"])
+    assert list((tmp_path / "cache" / "bin").iterdir()) == []
 
 
 def test_all_kubernetes_modules_have_the_same_version() -> None:
