@@ -1,4 +1,5 @@
-"""Calls buildah, which builds from a Containerfile without a daemon. Its storage is in the cache; nothing of the machine's is used.
+"""Calls buildah, which builds from a Containerfile without a daemon. Its storage is in the cache, not the machine's own; only the
+locks and notes for which it has fixed places stay in /run/containers and /var/lib/containers.
 
 Each call has mounts of its own, which end with it: a killed build leaves none behind.
 """
