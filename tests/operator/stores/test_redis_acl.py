@@ -1,6 +1,7 @@
 """Tenants' users in Redis, tried with their own credentials on each server that the machine has."""
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,8 +16,10 @@ from syntera_crds.contract.names import redis_key_prefix, tenant_login
 from syntera_operator.errors import StoreRefused, StoreUnavailable
 from syntera_operator.stores.redis_acl import ALLOWED_COMMANDS, RedisSettings, RedisUsers
 from syntera_operator.stores.urls import password_in, with_credentials
+from tests.support.postgresql import REPOSITORY
 from tests.support.redis_server import RedisServer, redis_binaries
 
+STORES_PAGE = REPOSITORY / "docs" / "stores.md"
 REFUSAL = r"[Nn]o permissions|can't run this command|can't access|can't publish|not allowed from script"
 """How servers say so, by version and by place."""
 
@@ -386,3 +389,26 @@ async def test_refused_when_the_operator_may_not_make_users(users: RedisUsers, a
 
 def test_allowlist_names_each_command_once() -> None:
     assert len(set(ALLOWED_COMMANDS)) == len(ALLOWED_COMMANDS)
+
+
+async def test_operator_needs_no_more_than_the_documented_rights(
+    any_redis: RedisServer, operator: "redis.asyncio.Redis"
+) -> None:
+    documented = re.search(r"ACL SETUSER syntera_operator reset on '>…' ((?:.|\n)*?)\n\$", STORES_PAGE.read_text())
+    assert documented is not None
+    rights = documented[1].replace("\\\n", " ").replace("\\|", "|").replace("'", "").split()
+    await run(operator, "ACL", "SETUSER", "least", "reset", "on", ">least", *rights)
+    url = with_credentials(any_redis.url, user="least", password="least")
+    least = RedisUsers(RedisSettings(url=url))
+    tenant_id = uuid4()
+    await operator.set(f"{redis_key_prefix(tenant_id)}key", "value")
+
+    await least.ensure(tenant_id, current_url=await least.ensure(tenant_id, current_url=None))
+    assert await least.run_id()
+    await least.delete(tenant_id)
+    assert [number async for number in least.erase_keys(tenant_id)] == [1]
+
+    denied = [entry for entry in await operator.acl_log() if entry["username"] == "least"]
+    assert {entry["object"] for entry in denied} <= {"client|setinfo"}
+    await least.aclose()
+    await operator.acl_deluser("least")
