@@ -1,5 +1,6 @@
 """The chart as Helm renders it."""
 
+import functools
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -53,10 +54,7 @@ class Chart:
         Raises:
             Refused: the values are not as the schema says, or contradict each other.
         """
-        return self.run(
-            "template", RELEASE, CHART, "--namespace", NAMESPACE, "--kube-version", OLDEST_KUBERNETES, "--values", "-",
-            stdin=json.dumps(values or {}),
-        )  # fmt: skip
+        return _render(self, json.dumps(values or {}))
 
     def manifests(self, values: Values | None = None) -> list[Manifest]:
         """The rendered objects.
@@ -78,6 +76,15 @@ class Chart:
             if manifest["kind"] == kind and manifest["metadata"]["name"] == name
         ]
         return found
+
+
+@functools.cache
+def _render(chart: Chart, values: str) -> str:
+    """One rendering serves all tests of a session: the chart's files do not change under it."""
+    return chart.run(
+        "template", RELEASE, CHART, "--namespace", NAMESPACE, "--kube-version", OLDEST_KUBERNETES, "--values", "-",
+        stdin=values,
+    )  # fmt: skip
 
 
 def leaves(values: Values, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -1,11 +1,15 @@
 """The chart's renderings, and a release of it on an API server."""
 
+import tempfile
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
+import kubernetes
 import pytest
 
 from syntera_dev.build import ensure_binary
+from syntera_dev.cluster.control_plane import control_plane
 from syntera_kube.resources import CONFIG_MAPS, NAMESPACES, ROLE_BINDINGS
 from tests.support.apiserver import RunningApiServer, unique_name
 
@@ -36,6 +40,18 @@ def installed(chart: Chart, api_server: RunningApiServer) -> Installed:
     with installation.operator(SYSTEM_MASTERS) as operator:
         _wait_for_policies(installation, operator)
     return installation
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[RunningApiServer]:
+    """A real API server for one module, without our CRDs: the chart brings them."""
+    # A short path: the store's socket stands in it, and the kernel bounds the length of those.
+    with control_plane(Path(tempfile.mkdtemp(prefix="syntera-helm-"))) as plane:
+        client = kubernetes.config.new_client_from_config(  # type: ignore[no-untyped-call]  # its author left it untyped
+            config_file=str(plane.kubeconfig)
+        )
+        with client:
+            yield RunningApiServer(plane, client)
 
 
 @pytest.fixture

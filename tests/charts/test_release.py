@@ -1,17 +1,13 @@
 """The life of a release on a real API server: installed, upgraded, uninstalled, installed again.
 
-The server is the module's own and begins without CRDs; the session's has them already.
+The server is the module's own: the session's has CRDs from the beginning.
 """
 
 import json
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
-import kubernetes
 import pytest
 
-from syntera_dev.cluster.control_plane import control_plane
 from syntera_kube.resources import CONFIG_MAPS, DEPLOYMENTS
 from tests.support.apiserver import ApiRefused, RunningApiServer
 from tests.support.golden import Golden
@@ -25,20 +21,9 @@ _CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/tenants.syntera.
 _DEPLOYMENT = DEPLOYMENTS.path(namespace=NAMESPACE, name=f"{RELEASE}-operator")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[RunningApiServer]:
-    folder = Path(tempfile.mkdtemp(prefix="syntera-helm-"))
-    with control_plane(folder) as plane:
-        client = kubernetes.config.new_client_from_config(  # type: ignore[no-untyped-call]  # its author left it untyped
-            config_file=str(plane.kubeconfig)
-        )
-        with client:
-            yield RunningApiServer(plane, client)
-
-
 @pytest.fixture
-def helm(chart: Chart, server: RunningApiServer) -> Iterator["Release"]:
-    release = Release(chart, server)
+def helm(chart: Chart, own_server: RunningApiServer) -> Iterator["Release"]:
+    release = Release(chart, own_server)
     yield release
     release.chart.run("uninstall", RELEASE, *release.options, "--ignore-not-found", "--wait")
 
@@ -69,43 +54,45 @@ def is_there(server: RunningApiServer, path: str) -> bool:
     return True
 
 
-def test_release_is_installed_upgraded_uninstalled_and_installed_again(helm: Release, server: RunningApiServer) -> None:
+def test_release_is_installed_upgraded_uninstalled_and_installed_again(
+    helm: Release, own_server: RunningApiServer
+) -> None:
     helm.install()
-    eventually(lambda: server.send("POST", TENANTS.path(), tenant_manifest("survivor")))
-    assert server.send("GET", _DEPLOYMENT)["spec"]["replicas"] == 2
+    eventually(lambda: own_server.send("POST", TENANTS.path(), tenant_manifest("survivor")))
+    assert own_server.send("GET", _DEPLOYMENT)["spec"]["replicas"] == 2
 
     helm.install({"operator": {"replicas": 3}})
-    assert server.send("GET", _DEPLOYMENT)["spec"]["replicas"] == 3
+    assert own_server.send("GET", _DEPLOYMENT)["spec"]["replicas"] == 3
 
     said = helm.uninstall()
     assert "tenants.syntera.io" in said
-    assert not is_there(server, _DEPLOYMENT)
-    assert is_there(server, TENANTS.path(name="survivor"))
+    assert not is_there(own_server, _DEPLOYMENT)
+    assert is_there(own_server, TENANTS.path(name="survivor"))
 
     helm.install()
-    assert is_there(server, _DEPLOYMENT)
-    assert is_there(server, TENANTS.path(name="survivor"))
+    assert is_there(own_server, _DEPLOYMENT)
+    assert is_there(own_server, TENANTS.path(name="survivor"))
 
 
-def test_upgrade_brings_the_kinds_up_to_date(helm: Release, server: RunningApiServer) -> None:
+def test_upgrade_brings_the_kinds_up_to_date(helm: Release, own_server: RunningApiServer) -> None:
     """Helm's own folder for CRDs would leave them as they were."""
     helm.install()
     new_names = {"spec": {"names": {"shortNames": ["other"]}}}
-    server.send("PATCH", _CRD, new_names, content_type="application/merge-patch+json")
-    assert server.send("GET", _CRD)["spec"]["names"]["shortNames"] == ["other"]
+    own_server.send("PATCH", _CRD, new_names, content_type="application/merge-patch+json")
+    assert own_server.send("GET", _CRD)["spec"]["names"]["shortNames"] == ["other"]
 
     helm.install({"operator": {"replicas": 1}})
 
-    assert server.send("GET", _CRD)["spec"]["names"]["shortNames"] == ["tnt"]
+    assert own_server.send("GET", _CRD)["spec"]["names"]["shortNames"] == ["tnt"]
 
 
-def test_uninstalling_without_keep_removes_the_kinds(helm: Release, server: RunningApiServer) -> None:
+def test_uninstalling_without_keep_removes_the_kinds(helm: Release, own_server: RunningApiServer) -> None:
     helm.install({"crds": {"keep": False}})
 
     helm.uninstall()
 
     def check_gone() -> None:
-        assert not is_there(server, _CRD)
+        assert not is_there(own_server, _CRD)
 
     eventually(check_gone)
 
@@ -124,20 +111,20 @@ def test_notes_say_what_to_do_next(name: str, values: Values, helm: Release, gol
     golden.check_text(f"charts/notes-{name}.txt", said[said.index("NOTES:") :])
 
 
-def test_release_leaves_nothing_but_kinds_and_namespace(helm: Release, server: RunningApiServer) -> None:
+def test_release_leaves_nothing_but_kinds_and_namespace(helm: Release, own_server: RunningApiServer) -> None:
     helm.install()
     helm.uninstall()
 
     everything = [
-        server.send("GET", f"/apis/rbac.authorization.k8s.io/v1/{plural}")["items"]
+        own_server.send("GET", f"/apis/rbac.authorization.k8s.io/v1/{plural}")["items"]
         for plural in ("clusterroles", "clusterrolebindings", "roles", "rolebindings")
     ] + [
-        server.send("GET", f"/apis/admissionregistration.k8s.io/v1/{plural}")["items"]
+        own_server.send("GET", f"/apis/admissionregistration.k8s.io/v1/{plural}")["items"]
         for plural in ("validatingadmissionpolicies", "validatingadmissionpolicybindings")
     ]
     names = [item["metadata"]["name"] for items in everything for item in items]
     assert [name for name in names if "syntera" in name and name != "syntera-admin"] == []
     assert (
-        server.send("GET", CONFIG_MAPS.path(namespace=NAMESPACE), query={"labelSelector": "helm.sh/chart"})["items"]
+        own_server.send("GET", CONFIG_MAPS.path(namespace=NAMESPACE), query={"labelSelector": "helm.sh/chart"})["items"]
         == []
     )

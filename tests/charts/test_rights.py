@@ -61,7 +61,6 @@ def test_operator_writes_little_in_the_whole_cluster(chart: Chart) -> None:
         ("rolebindings", "patch"),
         ("rolebindings", "delete"),
         ("events", "create"),
-        ("events", "patch"),
     }
 
 
