@@ -60,7 +60,7 @@ def load(manifest: Mapping[str, Any]) -> Resource:
     version, kind = manifest.get("apiVersion"), manifest.get("kind")
     if version != API_VERSION:
         raise InvalidResource((Fault("apiVersion", f"must be {API_VERSION!r}, not {version!r}"),))
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise InvalidResource((Fault("kind", f"must be {_either(map(repr, KINDS))}, not {kind!r}"),))
     return load_as(KINDS[kind], manifest)
 

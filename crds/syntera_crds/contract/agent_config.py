@@ -84,10 +84,10 @@ class AgentConfig(_Published):
     def digest(self) -> str:
         """Hash of everything but the revision, 32 hexadecimal digits: equal digests mean equal behaviour.
 
-        Only the writer computes it, and publishes it beside the configuration: a reader of another release may know
+        Defaults do not count, so that a release with a new field does not publish every agent anew. Only the writer computes it, and publishes it beside the configuration: a reader of another release may know
         other fields and would get another hash, so it hands on the published one.
         """
-        content = self.model_dump(mode="json", by_alias=True, exclude={"revision"})
+        content = self.model_dump(mode="json", by_alias=True, exclude={"revision"}, exclude_defaults=True)
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
