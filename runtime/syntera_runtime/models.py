@@ -21,6 +21,11 @@ TurnId = NewType("TurnId", UUID)
 MessageId = NewType("MessageId", UUID)
 
 
+EVENTS_OF_A_TURN = 2**21
+"""Event numbers that a turn reserves when it begins, more than an answer can have pieces. Those not used are given back
+when it ends; after a crash they are skipped, so that no number comes twice."""
+
+
 # ---- who asks ----
 
 

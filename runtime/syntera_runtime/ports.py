@@ -147,6 +147,8 @@ class TurnStore(Protocol):
     ) -> BegunTurn:
         """Store the user's message and a running turn, both or neither, and read what the turn needs.
 
+        `EVENTS_OF_A_TURN` numbers are reserved for its events until it ends.
+
         Args:
             content: What the user says.
             history: How many messages before the new one to read at most.

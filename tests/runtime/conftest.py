@@ -1,5 +1,6 @@
 """Stores for runtime tests: in memory and in PostgreSQL, behind the same protocols."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from syntera_runtime.adapters.postgresql.turns import PostgresqlTurns
 from syntera_runtime.ids import new_id
 from syntera_runtime.models import StoredApiKey, TenantId
 from syntera_runtime.ports import ApiKeyStore, ConversationStore, TurnStore
-from tests.support.postgresql import Database
+from tests.support.postgresql import VERSIONS, Database, PostgresqlServers
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +98,25 @@ async def postgresql_stores(database: Database, tmp_path: Path) -> AsyncIterator
     await made.pool.aclose()
 
 
-@pytest.fixture(params=["memory", "postgresql"])
+@pytest.fixture(scope="session")
+def oldest_database(postgresql_servers: PostgresqlServers) -> Database:
+    """As `database`, on the oldest PostgreSQL that is supported."""
+    return asyncio.run(postgresql_servers.get(min(VERSIONS)).create_ready_database())
+
+
+@pytest.fixture
+async def oldest_postgresql_stores(oldest_database: Database, tmp_path: Path) -> AsyncIterator[PostgresqlStores]:
+    """A tenant of its own in that database."""
+    made = await make_postgresql_stores(oldest_database, tmp_path)
+    yield made
+    await made.pool.aclose()
+
+
+@pytest.fixture(params=["memory", "postgresql_stores", "oldest_postgresql_stores"])
 def stores(request: pytest.FixtureRequest) -> Stores:
     """Each implementation of the stores in turn."""
     # Not async: the fixtures behind it run an event loop of their own while they start a server.
     if request.param == "memory":
         return make_memory_stores()
-    made: PostgresqlStores = request.getfixturevalue("postgresql_stores")
+    made: PostgresqlStores = request.getfixturevalue(request.param)
     return made.stores

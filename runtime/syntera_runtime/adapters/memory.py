@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from ..errors import ConversationBusy, ConversationNotFound, TurnAbandoned, TurnLost
 from ..ids import new_id
 from ..models import (
+    EVENTS_OF_A_TURN,
     BegunTurn,
     Conversation,
     ConversationId,
@@ -144,6 +145,7 @@ class MemoryStore:
             last_event=thread.last_event,
         )
         thread.messages.append(message)
+        thread.last_event += EVENTS_OF_A_TURN
         thread.conversation = replace(thread.conversation, updated_at=turn.created_at)
         return begun
 

@@ -172,6 +172,15 @@ async def test_event_numbers_go_on_where_the_turn_before_ended(stores: Stores) -
     assert (await begin(stores, conversation_id)).last_event == 3
 
 
+async def test_event_number_never_comes_twice_though_a_process_died(stores: Stores) -> None:
+    conversation_id = await start_conversation(stores)
+    dead = await begin(stores, conversation_id, start=make_start(timedelta(seconds=-1)))
+    begun = await begin(stores, conversation_id)
+    assert begun.last_event >= dead.last_event + 1_000_000  # more events than the dead process can have sent
+    await end(stores, begun)
+    assert (await begin(stores, conversation_id)).last_event == begun.last_event + 3
+
+
 async def test_ending_a_turn_again_changes_nothing(stores: Stores) -> None:
     conversation_id = await start_conversation(stores)
     begun = await begin(stores, conversation_id)

@@ -12,6 +12,7 @@ from asyncpg import Record
 from ...errors import ConversationBusy, ConversationNotFound, TurnAbandoned, TurnLost
 from ...ids import new_id
 from ...models import (
+    EVENTS_OF_A_TURN,
     BegunTurn,
     ConversationId,
     EndedTurn,
@@ -28,10 +29,6 @@ from ...models import (
 )
 from .pool import Connection, Pool
 from .rows import MESSAGE_COLUMNS, TURN_COLUMNS, outcome_values, read_message, read_turn
-
-EVENTS_OF_A_TURN = 2**21
-"""Event numbers that a turn reserves when it begins, more than an answer can have pieces. Those not used are given back
-when it ends; after a crash they are skipped, so that no number comes twice."""
 
 _END_EXPIRED = """
 UPDATE syntera.turns
