@@ -114,7 +114,10 @@ class Transport:
         try:
             async with self._open(request, timeout) as response:
                 await self._raise_for_status(response)
-                yield _lines(response)
+                try:
+                    yield _lines(response)
+                finally:
+                    _hang_up(response)
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
             raise Unreachable(f"the stream {request.path!r} broke: {_describe(exc)}") from exc
 
@@ -186,6 +189,13 @@ def error_from_body(status: int, body: bytes, *, retry_after: float | None = Non
     return error_from_status(
         status, reason=described.get("reason"), message=str(described.get("message") or ""), retry_after=retry_after
     )
+
+
+def _hang_up(response: aiohttp.ClientResponse) -> None:
+    """Drop the connection of a stream that may still have been going: a TLS farewell would linger for half a minute."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -10,7 +10,8 @@ Secrets are watched namespace by namespace, from when the operator is bound ther
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 
 from syntera_crds.contract import names
 from syntera_kube import Change, KubeClient, ObjectStore, Reflector, Resource, Selection
@@ -39,7 +40,7 @@ from ..causes import Wakeup
 from ..errors import CustomResourcesMissing
 from ..manifest import AGENTS, TENANTS, Manifest, is_being_deleted, name_of, namespace_of
 from ..queue import Key
-from .model import Owner
+from .model import ObjectRef, Owner
 from .references import References
 from .slim import slim, slim_pod, slim_reference, slim_secret
 
@@ -67,6 +68,19 @@ _RUNTIME_PODS = Selection(
 )
 _METADATA = Selection(metadata_only=True)
 _SECRETS_SYNC_SECONDS = 5.0
+_DELIVERY_SECONDS = 2.0
+"""How long a watch may take to deliver a change."""
+
+
+@dataclass(slots=True)
+class _Echo:
+    """What was seen of an object while it was being written."""
+
+    writer: Key | None
+    versions: set[str | None] = field(default_factory=set)
+    """ResourceVersions that came meanwhile; None for a deletion."""
+    answered: str | None = ""
+    """The resourceVersion of the answer; empty while there is none."""
 
 
 class Mirrors:
@@ -86,6 +100,7 @@ class Mirrors:
             client, CONFIG_MAPS, _METADATA, transform=slim_reference, on_change=self._reference_changed
         )
         self._secrets: dict[str, tuple[Reflector, asyncio.Task[None]]] = {}
+        self._echoes: dict[ObjectRef, _Echo] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
     @asynccontextmanager
@@ -129,6 +144,8 @@ class Mirrors:
         """
         store = self._own[resource]
         listed = await self._client.list(resource, _METADATA)
+        # What is under way while the list is read is not missed yet.
+        await asyncio.sleep(_DELIVERY_SECONDS)
         missed = [item for item in listed.items if not store.has(item)]
         changes = store.retain(listed.items, listed.resource_version)
         for item in missed:
@@ -148,11 +165,20 @@ class Mirrors:
         if change := store.discard(item) if deleted else store.put(item):
             self._changed(resource, change)
 
-    def wrote(self, resource: Resource, answer: Manifest, *, writer: Key | None) -> None:
-        """Take over the API server's answer to a write; everybody but the writer hears of the change."""
-        store = self.store(resource, namespace_of(answer))
-        if store is not None and (change := store.put(answer)):
-            self._changed(resource, change, writer=writer)
+    @contextmanager
+    def writing(self, ref: ObjectRef, writer: Key | None) -> Iterator[Callable[[Manifest], None]]:
+        """Hold a write to `ref`; call what it gives with the API server's answer.
+
+        The answer is taken over at once, and everybody but the writer hears of the change. Nor does the writer hear of
+        it by the watch, which may well be faster than the answer.
+        """
+        echo = self._echoes[ref] = _Echo(writer)
+        try:
+            yield lambda answer: self._answered(ref, echo, answer)
+        finally:
+            del self._echoes[ref]
+            if writer is not None and echo.versions - {echo.answered}:
+                self._enqueue(Wakeup(writer))
 
     def store(self, resource: Resource, namespace: str | None) -> ObjectStore | None:
         """Where objects of a kind are kept, None if they are not."""
@@ -229,9 +255,18 @@ class Mirrors:
 
         return Reflector(self._client, resource, selection, transform=transform, on_change=on_change, optional=optional)
 
-    def _changed(self, resource: Resource, change: Change, *, writer: Key | None = None) -> None:
+    def _answered(self, ref: ObjectRef, echo: "_Echo", answer: Manifest) -> None:
+        echo.answered = answer["metadata"]["resourceVersion"]
+        store = self.store(ref.resource, ref.namespace)
+        if store is not None and (change := store.put(answer)):
+            self._changed(ref.resource, change)
+
+    def _changed(self, resource: Resource, change: Change) -> None:
+        echo = self._echoes.get(ObjectRef(resource, namespace_of(change.object), name_of(change.object)))
         for wakeup in self._wakeups(resource, change):
-            if wakeup.key != writer:
+            if echo is not None and wakeup.key == echo.writer:
+                echo.versions.add(change.new["metadata"]["resourceVersion"] if change.new is not None else None)
+            else:
                 self._enqueue(wakeup)
         if resource == NAMESPACES:
             self._start_or_stop_secrets(name_of(change.object))

@@ -68,9 +68,10 @@ class Writer:
                 )
             if is_being_deleted(live) or self._is_as_desired(ref, wanted, live):
                 return False
-        answer = await self._client.apply(resource, wanted, field_manager=manager)
-        self._remember(ref, wanted, answer)
-        self._mirrors.wrote(resource, answer, writer=_writer_of(wanted, owner))
+        with self._mirrors.writing(ref, _writer_of(wanted, owner)) as answered:
+            answer = await self._client.apply(resource, wanted, field_manager=manager)
+            self._remember(ref, wanted, answer)
+            answered(answer)
         changed = live is None or live["metadata"]["resourceVersion"] != answer["metadata"]["resourceVersion"]
         if changed:
             log.info("object applied", resource=str(resource), object_namespace=ref.namespace, object_name=ref.name)
@@ -79,8 +80,8 @@ class Writer:
     async def share(self, partial: Manifest, *, manager: str) -> None:
         """See `Cluster.share`."""
         resource = resource_of(partial)
-        answer = await self._client.apply(resource, partial, field_manager=manager)
-        self._mirrors.wrote(resource, answer, writer=None)
+        with self._mirrors.writing(ObjectRef(resource, namespace_of(partial), name_of(partial)), None) as answered:
+            answered(await self._client.apply(resource, partial, field_manager=manager))
 
     async def delete_child(self, ref: ObjectRef, *, owner: Owner) -> bool:
         """See `Cluster.delete_child`."""
@@ -115,15 +116,15 @@ class Writer:
     async def patch_status(self, item: Manifest, status: Mapping[str, Any], *, manager: str) -> bool:
         """See `Cluster.patch_status`."""
         resource = resource_of(item)
-        known = self._mirrored(ObjectRef(resource, namespace_of(item), name_of(item)))
+        ref = ObjectRef(resource, namespace_of(item), name_of(item))
+        known = self._mirrored(ref)
         if known is None or uid_of(known) != uid_of(item):
             known = item
         if (known.get("status") or {}) == dict(status):
             return False
-        answer = await self._client.patch_status(
-            resource, {"metadata": item["metadata"], "status": dict(status)}, field_manager=manager
-        )
-        self._mirrors.wrote(resource, answer, writer=key_of(item))
+        wanted = {"metadata": item["metadata"], "status": dict(status)}
+        with self._mirrors.writing(ref, key_of(item)) as answered:
+            answered(await self._client.patch_status(resource, wanted, field_manager=manager))
         return True
 
     async def set_finalizers(self, item: Manifest, finalizers: Sequence[str], *, manager: str) -> bool:
@@ -132,7 +133,8 @@ class Writer:
         if list(known) == list(finalizers):
             return False
         resource = resource_of(item)
-        newest = self._mirrored(ObjectRef(resource, namespace_of(item), name_of(item)))
+        ref = ObjectRef(resource, namespace_of(item), name_of(item))
+        newest = self._mirrored(ref)
         # A status that was written meanwhile is no reason to refuse; another finalizer is.
         is_newer = newest is not None and (newest["metadata"].get("finalizers") or []) == known
         version = (newest if newest is not None and is_newer else item)["metadata"]["resourceVersion"]
@@ -141,8 +143,8 @@ class Writer:
             "kind": resource.kind,
             "metadata": {"name": name_of(item), "resourceVersion": version, "finalizers": list(finalizers)},
         }
-        answer = await self._client.merge_patch(resource, patch, field_manager=manager)
-        self._mirrors.wrote(resource, answer, writer=key_of(item))
+        with self._mirrors.writing(ref, key_of(item)) as answered:
+            answered(await self._client.merge_patch(resource, patch, field_manager=manager))
         return True
 
     def _mirrored(self, ref: ObjectRef) -> Manifest | None:

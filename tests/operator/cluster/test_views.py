@@ -1,0 +1,255 @@
+"""What the operator sees of the cluster, and what wakes whom: on a real API server."""
+
+import base64
+from typing import Any
+
+import pytest
+
+from syntera_crds.contract import names
+from syntera_kube.resources import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    NAMESPACES,
+    PODS,
+    ROLE_BINDINGS,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+)
+from syntera_operator.cluster import Reference, SecretView
+from syntera_operator.errors import NameTaken
+from syntera_operator.manifest import AGENTS, TENANTS, Manifest, is_pod_ready, managers
+from syntera_operator.queue import Key
+from tests.operator.cluster.conftest import Home, Observed
+from tests.support.apiserver import unique_name
+
+pytestmark = pytest.mark.api
+
+MANAGER = names.TENANT_FIELD_MANAGER
+
+
+async def make_agent(observed: Observed, home: Home, name: str = "travel") -> Key:
+    metadata = {"name": name, "namespace": home.namespace}
+    body = {"apiVersion": AGENTS.api_version, "kind": AGENTS.kind, "metadata": metadata, "spec": {"instructions": "Hi"}}
+    await observed.client.create(AGENTS, body)
+    await observed.eventually(lambda: observed.cluster.agent(home.namespace, name) is not None)
+    return Key("Agent", home.namespace, name)
+
+
+def build_secret(home: Home, *, name: str = "openai", usable: str | None = "true", **data: str) -> Manifest:
+    secret = home.build(
+        "Secret", name, data={key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    )
+    if usable is not None:
+        secret["metadata"]["labels"][names.USABLE_LABEL] = usable
+    return secret
+
+
+async def test_agent_wakes_itself_and_its_tenant_when_it_comes_and_goes(observed: Observed, home: Home) -> None:
+    agent = await make_agent(observed, home)
+    await observed.eventually(lambda: set(observed.woken) == {agent, home.key})
+    await observed.settled()
+
+    patch = {"metadata": {"name": "travel", "namespace": home.namespace}, "spec": {"instructions": "Hello"}}
+    await observed.client.merge_patch(AGENTS, patch)
+    await observed.eventually(lambda: observed.woken == [agent])
+    await observed.client.delete(AGENTS, "travel", namespace=home.namespace)
+    await observed.eventually(lambda: home.key in observed.woken)
+
+    assert observed.cluster.agent(home.namespace, "travel") is None
+    assert observed.cluster.agents(home.namespace) == []
+
+
+async def test_tenant_wakes_its_agents_only_when_it_changed_for_them(observed: Observed, home: Home) -> None:
+    agent = await make_agent(observed, home)
+    await observed.settled()
+
+    tenant = observed.cluster.tenant(home.name)
+    assert tenant is not None
+    await observed.cluster.patch_status(tenant, {"agents": 1, "conditions": []})
+    await observed.settled()
+    assert observed.woken == []
+    await observed.client.merge_patch(TENANTS, {"metadata": {"name": home.name}, "spec": {"displayName": "Acme"}})
+    await observed.eventually(lambda: agent in observed.woken)
+
+
+async def test_own_status_wakes_agents_but_not_its_writer(observed: Observed, home: Home) -> None:
+    agent = await make_agent(observed, home)
+    await observed.settled()
+    tenant = observed.cluster.tenant(home.name)
+    assert tenant is not None
+
+    condition = {"type": "Accepted", "status": "True", "reason": "Accepted", "message": "Sound."}
+    status = {"conditions": [condition | {"lastTransitionTime": "2026-01-01T00:00:00Z"}]}
+    await observed.cluster.patch_status(tenant, status)
+
+    assert observed.woken == [agent]
+
+
+async def test_child_wakes_its_owner_when_somebody_touches_it(observed: Observed, home: Home) -> None:
+    await observed.cluster.apply(home.build(data={"a": "1"}), owner=home.owner, manager=MANAGER)
+    await observed.settled()
+
+    await observed.client.delete(CONFIG_MAPS, "one", namespace=home.namespace)
+
+    await observed.eventually(lambda: home.key in observed.woken)
+
+
+async def test_namespace_wakes_its_tenant_and_agents_when_it_goes(observed: Observed, home: Home) -> None:
+    agent = await make_agent(observed, home)
+    await observed.settled()
+
+    await observed.client.delete(NAMESPACES, home.namespace)
+
+    await observed.eventually(lambda: {home.key, agent} <= set(observed.woken))
+    await observed.eventually(lambda: observed.cluster.namespace(home.namespace) is None, seconds=30)
+    assert await observed.cluster.read_namespace(home.namespace) is None
+
+
+async def test_runtime_pod_wakes_all_in_its_namespace_when_it_becomes_ready(observed: Observed, home: Home) -> None:
+    agent = await make_agent(observed, home)
+    pod = home.build("Pod", "runtime-1", spec={"containers": [{"name": "one", "image": "one:1"}]})
+    pod["metadata"]["labels"] |= {
+        names.MANAGED_BY_LABEL: names.MANAGED_BY,
+        names.COMPONENT_LABEL: names.RUNTIME_COMPONENT,
+    }
+    account = home.build("ServiceAccount", "default")
+    await observed.client.apply(SERVICE_ACCOUNTS, account, field_manager="test")
+    await observed.client.create(PODS, pod)
+    await observed.eventually(lambda: len(observed.cluster.runtime_pods(home.namespace)) == 1)
+    await observed.settled()
+
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    status = {"metadata": {"name": "runtime-1", "namespace": home.namespace}, "status": {"conditions": [ready]}}
+    await observed.client.merge_patch(PODS, status, subresource="status")
+    await observed.eventually(lambda: {home.key, agent} <= set(observed.woken))
+
+    [seen] = observed.cluster.runtime_pods(home.namespace)
+    assert is_pod_ready(seen)
+    assert "spec" not in seen
+
+
+async def test_config_map_wakes_who_refers_to_it_from_before_it_exists(observed: Observed, home: Home) -> None:
+    key = Key("Agent", home.namespace, "travel")
+    observed.cluster.set_references(key, {Reference("ConfigMap", home.namespace, "prompt")})
+    assert await observed.cluster.config_map_data(home.namespace, "prompt") is None
+
+    body = home.build(name="prompt", data={"text": "Hi"})
+    await observed.client.create(CONFIG_MAPS, body)
+    await observed.eventually(lambda: key in observed.woken)
+    assert await observed.cluster.config_map_data(home.namespace, "prompt") == {"text": "Hi"}
+    observed.cluster.set_references(key, set())
+    await observed.settled()
+    await observed.client.delete(CONFIG_MAPS, "prompt", namespace=home.namespace)
+    await observed.settled()
+
+    assert observed.woken == []
+
+
+async def test_secret_wakes_who_refers_to_it_and_shows_its_keys_alone(observed: Observed, home: Home) -> None:
+    observed.cluster.set_references(home.key, {Reference("Secret", home.namespace, "openai")})
+    assert await observed.cluster.usable_secret_keys(home.namespace, "openai") is None
+
+    await observed.client.create(SECRETS, build_secret(home, key="geheim"))
+    await observed.eventually(lambda: home.key in observed.woken)
+    observed.requests.clear()
+
+    view = await observed.cluster.usable_secret_keys(home.namespace, "openai")
+    assert view == SecretView(usable=True, keys=frozenset({"key"}))
+    assert observed.requests == []
+    assert "geheim" not in str(observed.cluster.child(SECRETS, home.namespace, "openai"))
+
+
+async def test_secret_without_the_label_is_not_usable_and_not_read(observed: Observed, home: Home) -> None:
+    await observed.client.create(SECRETS, build_secret(home, usable=None, key="geheim"))
+
+    view = await observed.cluster.usable_secret_keys(home.namespace, "openai")
+
+    assert view == SecretView(usable=False, keys=frozenset())
+
+
+async def test_own_secret_of_somebody_else_is_not_read(observed: Observed, home: Home) -> None:
+    await observed.client.create(SECRETS, build_secret(home, name="theirs", usable="false", key="geheim"))
+
+    assert await observed.cluster.own_secret(home.namespace, "none") is None
+    with pytest.raises(NameTaken):
+        await observed.cluster.own_secret(home.namespace, "theirs")
+
+
+async def test_secrets_are_watched_only_while_the_operator_is_bound(observed: Observed, home: Home) -> None:
+    await observed.client.create(SECRETS, build_secret(home))
+    await observed.eventually(lambda: observed.cluster.child(SECRETS, home.namespace, "openai") is not None)
+
+    await observed.client.delete(ROLE_BINDINGS, names.OPERATOR_BINDING, namespace=home.namespace)
+
+    await observed.eventually(lambda: observed.cluster.child(SECRETS, home.namespace, "openai") is None)
+    assert await observed.cluster.usable_secret_keys(home.namespace, "openai") == SecretView(
+        usable=True, keys=frozenset()
+    )
+
+
+async def test_check_finds_what_watches_missed(observed: Observed, home: Home) -> None:
+    agent = await make_agent(observed, home)
+    await observed.settled()
+    assert await observed.cluster.check() == 0
+    seen = observed.cluster.agent(home.namespace, "travel")
+    assert seen is not None
+    never: Manifest = {**seen, "metadata": {**seen["metadata"], "name": "never", "uid": "never"}}
+    observed.cluster.observe(AGENTS, never, deleted=False)
+    observed.woken.clear()
+
+    assert await observed.cluster.check() == 1
+
+    assert Key("Agent", home.namespace, "never") in observed.woken
+    assert observed.cluster.agent(home.namespace, "never") is None
+    assert set(observed.cluster.all_keys()) >= {home.key, agent}
+
+
+async def test_manifests_in_memory_are_slim(observed: Observed, home: Home) -> None:
+    body: dict[str, Any] = {"metadata": {"name": home.name, "annotations": {}}}
+    body["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = "x" * 1000
+    await observed.client.merge_patch(TENANTS, body, field_manager="kubectl-client-side-apply")
+    await observed.eventually(
+        lambda: "kubectl-client-side-apply" in managers(observed.cluster.tenant(home.name) or {"metadata": {}})
+    )
+
+    seen = observed.cluster.tenant(home.name)
+
+    assert seen is not None
+    assert "fieldsV1" not in str(seen)
+    assert "xxx" not in str(seen)
+
+
+async def test_api_server_is_found_by_its_addresses(observed: Observed) -> None:
+    # An API server that listens on loopback, as this one does, does not tell its address itself.
+    endpoints: Manifest = {
+        "apiVersion": ENDPOINT_SLICES.api_version,
+        "kind": ENDPOINT_SLICES.kind,
+        "metadata": {
+            "name": unique_name("kubernetes"),
+            "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.9.8.7"]}, {"addresses": ["10.9.8.6"]}],
+        "ports": [{"name": "https", "port": 6443}],
+    }
+    made = await observed.client.create(ENDPOINT_SLICES, endpoints)
+
+    addresses = await observed.cluster.api_server_addresses()
+    await observed.client.delete(ENDPOINT_SLICES, made["metadata"]["name"], namespace="default")
+
+    assert addresses == [("10.9.8.6", 6443), ("10.9.8.7", 6443)]
+
+
+async def test_views_are_empty_when_there_is_nothing(observed: Observed) -> None:
+    cluster = observed.cluster
+
+    assert cluster.tenant("none") is None
+    assert cluster.agent("none", "none") is None
+    assert cluster.namespace("none") is None
+    assert cluster.published("none", "none") is None
+    assert cluster.child(DEPLOYMENTS, "none", "none") is None
+    assert cluster.child(SECRETS, "none", "none") is None
+    assert cluster.runtime_pods("none") == []
+    assert cluster.silent_seconds() < 60
