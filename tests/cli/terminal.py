@@ -30,6 +30,14 @@ class Terminal:
         """Press keys."""
         os.write(self._screen, text.encode())
 
+    def interrupt(self, number: int | None = None) -> None:
+        """Send a signal, by default the one that Ctrl-C means, to a program that waits at its prompt."""
+        time.sleep(0.5)  # readline shows its prompt a moment before it can be interrupted
+        if number is None:
+            self.type("\x03")
+        else:
+            os.kill(self.process, number)
+
     def expect(self, text: str, *, seconds: float = 20) -> str:
         """Wait until `text` is shown after what was expected last, and return what came with it."""
         deadline = time.monotonic() + seconds

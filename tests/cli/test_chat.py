@@ -106,10 +106,10 @@ def test_ctrl_c_leaves_the_answer_and_not_the_chat(tenant: RunningTenant) -> Non
         terminal.type("\x03")
         assert "eight" not in terminal.expect("Not listening any more")
         terminal.expect(PROMPT)
-        terminal.type("\x03")
+        terminal.interrupt()
         terminal.expect("Ctrl-C once more, or Ctrl-D, leaves.")
         terminal.expect(PROMPT)
-        terminal.type("\x03")
+        terminal.interrupt()
         assert terminal.wait() == 0
 
 
@@ -136,7 +136,7 @@ def test_terminal_is_not_driven_by_the_answer(tenant: RunningTenant) -> None:
 def test_termination_gives_its_own_exit_code(tenant: RunningTenant) -> None:
     with chatting(tenant) as terminal:
         terminal.expect(PROMPT)
-        os.kill(terminal.process, signal.SIGTERM)
+        terminal.interrupt(signal.SIGTERM)
         assert terminal.wait() == 128 + signal.SIGTERM
 
 
