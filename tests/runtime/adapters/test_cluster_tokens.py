@@ -25,6 +25,8 @@ AUDIENCE = "runtime.0190.syntera.io"
 SUBJECT = "system:serviceaccount:syntera-system:syntera-operator"
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 OTHER_RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+DAY = 86400
+"""The tokens below are made when the tests are collected, which may be long before these run."""
 EC = ec.generate_private_key(ec.SECP256R1())
 KEYS: dict[str, Any] = {"rsa-1": RSA.public_key(), "ec-1": EC.public_key()}
 
@@ -41,7 +43,7 @@ class Clock:
 
 def claims(**changes: object) -> dict[str, object]:
     now = int(time.time())
-    made = {"iss": ISSUER, "sub": SUBJECT, "aud": [AUDIENCE], "iat": now, "nbf": now, "exp": now + 600, **changes}
+    made = {"iss": ISSUER, "sub": SUBJECT, "aud": [AUDIENCE], "iat": now, "nbf": now, "exp": now + DAY, **changes}
     return {name: value for name, value in made.items() if value is not None}
 
 
@@ -141,8 +143,8 @@ FORGED = {
     "audience of the API server": sign(aud=[ISSUER]),
     "expired": sign(exp=NOW - 60),
     "no expiry": sign(exp=None),
-    "not valid yet": sign(nbf=NOW + 3600),
-    "issued in the future": sign(iat=NOW + 3600),
+    "not valid yet": sign(nbf=NOW + DAY / 2),
+    "issued in the future": sign(iat=NOW + DAY / 2),
     "no time of issue": sign(iat=None),
     "expiry no number": sign(exp="never"),
 }
