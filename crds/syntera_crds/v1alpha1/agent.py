@@ -128,7 +128,8 @@ class AgentSpec(Model):
     model: ModelChoice = ModelChoice()
     """Which model answers. Default: the Tenant's first endpoint and its chat model."""
     greeting: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
-    """First message of every conversation, said by the agent. Left out: the customer begins."""
+    """First message of every conversation, said by the agent; may use the same expressions as `instructions`. Left out:
+    the customer begins."""
     suggestions: Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=16)] = []
     """Questions that a chat window may offer. Left out: none."""
     memory: Memory = Memory()
