@@ -52,7 +52,7 @@ class Backoff:
     """How long a failing key waits: a random part of a span that doubles with each failure in a row."""
 
     first_seconds: float = 0.5
-    max_seconds: float = 300.0
+    max_seconds: float = 60.0
     random: Callable[[], float] = random.random
 
     def delay(self, failures: int) -> float:

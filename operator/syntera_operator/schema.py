@@ -16,7 +16,8 @@ log = structlog.get_logger(__name__)
 
 _COMMAND = (sys.executable, "-m", "syntera_operator.stores.migrate")
 _FIRST_DELAY_SECONDS = 1.0
-_MAX_DELAY_SECONDS = 60.0
+_MAX_DELAY_SECONDS = 10.0
+"""Tenants wait for it."""
 _TERMINATION_SECONDS = 1.0
 
 

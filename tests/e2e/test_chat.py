@@ -106,6 +106,13 @@ def test_invalid_edit_changes_conditions_only(acme: TenantUnderTest) -> None:
     assert conditions["ResolvedRefs"]["status"] == "False"
     assert conditions["ResolvedRefs"]["reason"] == "EndpointNotFound"
     assert "nowhere" in conditions["ResolvedRefs"]["message"]
+
+    acme.apply_agent("careful", instructions="You are {{nobody}}.")
+    judged = acme.wait_generation("careful")
+
+    conditions = {condition["type"]: condition for condition in judged["status"]["conditions"]}
+    assert conditions["Accepted"]["status"] == "False"
+    assert "{{nobody}}" in conditions["Accepted"]["message"]
     assert conditions["Stalled"]["status"] == "True"
     assert acme.kubectl.get("configmap", "agent-careful", "-n", acme.namespace) == published
     with acme.client() as client:

@@ -10,7 +10,7 @@ from syntera_crds.v1alpha1.agent import RESERVED_PARAMETERS
 from syntera_crds.v1alpha1.common import ConfigMapKeyRef, SecretKeyRef
 from syntera_crds.v1alpha1.tenant import ModelEndpoint
 
-from .instructions import build_values, render_instructions
+from .templates import build_values, render_template
 
 UNPUBLISHED = 0
 """Revision of a configuration that has none yet."""
@@ -49,15 +49,16 @@ def build_agent_config(
     choices: Sequence[Choice],
     *,
     instructions: str,
+    instructions_field: str,
     bundles: Mapping[ConfigMapKeyRef, str],
 ) -> AgentConfig:
     """The configuration, as yet without a revision.
 
-    `instructions` is the text before its expressions are replaced, `bundles` holds the CA certificates of the chosen
+    `instructions` is the text before its expressions are replaced, `instructions_field` says where it stands, `bundles` holds the CA certificates of the chosen
     endpoints that have some.
 
     Raises:
-        TemplateError: the instructions use an expression that does not exist or does not end.
+        TemplateError: instructions or greeting use an expression that does not exist or does not end.
     """
     values = build_values(
         tenant=tenant.metadata.name,
@@ -73,12 +74,12 @@ def build_agent_config(
         revision=UNPUBLISHED,
         display_name=agent.display_name,
         description=agent.spec.description,
-        instructions=render_instructions(instructions, values),
+        instructions=render_template(instructions, values, field=instructions_field),
         models=[
             _build_candidate(agent, first, bundles, parameters=parameters),
             *(_build_candidate(agent, fallback, bundles, parameters={}) for fallback in fallbacks),
         ],
-        greeting=agent.spec.greeting,
+        greeting=agent.spec.greeting and render_template(agent.spec.greeting, values, field="spec.greeting"),
         suggestions=agent.spec.suggestions,
         history_messages=agent.spec.memory.history_messages,
     )

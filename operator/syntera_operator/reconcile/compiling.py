@@ -11,7 +11,7 @@ from syntera_crds.validation import load_as
 from ..causes import agent_key
 from ..conditions import Check, Good, Outlook, Problem
 from ..desired.agent_config import EndpointMissing, build_agent_config, choose_models
-from ..desired.instructions import TemplateError
+from ..desired.templates import TemplateError
 from ..manifest import Manifest
 from .context import Context
 from .host import Host, find_host
@@ -82,9 +82,16 @@ async def compile_agent(manifest: Manifest, context: Context) -> Compiled:
     if not instructions:
         raise Refused(checks | {ConditionType.ACCEPTED: _invalid(f"{_field(source)}: the instructions are empty.")})
     try:
-        config = build_agent_config(agent, host.tenant, choices, instructions=instructions, bundles=resolution.texts)
+        config = build_agent_config(
+            agent,
+            host.tenant,
+            choices,
+            instructions=instructions,
+            instructions_field=_field(source),
+            bundles=resolution.texts,
+        )
     except TemplateError as error:
-        raise Refused(checks | {ConditionType.ACCEPTED: _invalid(f"{_field(source)}: {error}.")}) from None
+        raise Refused(checks | {ConditionType.ACCEPTED: _invalid(f"{error}.")}) from None
     return Compiled(config, host, checks)
 
 

@@ -227,3 +227,6 @@ class _Credentials(CredentialProvider):
 
     def get_credentials(self) -> tuple[str, str]:
         return self._user, self._read()
+
+    async def get_credentials_async(self) -> tuple[str, str]:
+        return self.get_credentials()

@@ -7,6 +7,7 @@ import pytest
 from syntera_crds.contract.agent_config import AgentConfig
 from syntera_crds.v1alpha1 import Agent, Tenant
 from syntera_operator.desired.agent_config import EndpointMissing, build_agent_config, choose_models
+from syntera_operator.desired.templates import TemplateError
 from tests.support.golden import Golden
 from tests.support.make import make_agent, make_endpoint, make_tenant
 
@@ -30,7 +31,14 @@ def compile_(agent: Agent, tenant: Tenant) -> AgentConfig:
     choices = choose_models(agent, tenant)
     refs = [choice.endpoint.ca_bundle_config_map_ref for choice in choices]
     bundles = {ref: "-----BEGIN CERTIFICATE-----" for ref in refs if ref}
-    return build_agent_config(agent, tenant, choices, instructions=agent.spec.instructions or "", bundles=bundles)
+    return build_agent_config(
+        agent,
+        tenant,
+        choices,
+        instructions=agent.spec.instructions or "",
+        instructions_field="spec.instructions",
+        bundles=bundles,
+    )
 
 
 def test_agent_config_of_the_least_agent_uses_the_first_endpoint() -> None:
@@ -78,3 +86,13 @@ def test_agent_config_gives_the_same_bytes_for_the_same_input() -> None:
 def test_agent_config_when_an_endpoint_is_missing(model: dict[str, Any], models: list[Any], message: str) -> None:
     with pytest.raises(EndpointMissing, match=message):
         choose_models(make_agent(model=model), make_tenant(models=models))
+
+
+def test_greeting_uses_the_same_expressions() -> None:
+    agent = make_agent(greeting="Welcome to {{tenant.displayName}}!")
+    assert compile_(agent, make_tenant(displayName="Acme Travel")).greeting == "Welcome to Acme Travel!"
+
+
+def test_greeting_is_named_when_its_expression_is_unknown() -> None:
+    with pytest.raises(TemplateError, match=r"spec\.greeting: the expression '\{\{nobody\}\}' is unknown"):
+        compile_(make_agent(greeting="{{nobody}}"), make_tenant())

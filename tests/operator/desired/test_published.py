@@ -14,7 +14,14 @@ from tests.support.make import make_agent, make_tenant
 
 def make_published(scope: Scope, revision: int = 7, digest: str = "d7") -> dict[str, Any]:
     agent, tenant = make_agent(), make_tenant()
-    config = build_agent_config(agent, tenant, choose_models(agent, tenant), instructions="Help.", bundles={})
+    config = build_agent_config(
+        agent,
+        tenant,
+        choose_models(agent, tenant),
+        instructions="Help.",
+        instructions_field="spec.instructions",
+        bundles={},
+    )
     return build_published(scope, config.model_copy(update={"revision": revision}), digest=digest)
 
 

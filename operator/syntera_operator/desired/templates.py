@@ -1,4 +1,4 @@
-"""The expressions that an Agent's instructions may use, such as `{{tenant.displayName}}`.
+"""The expressions that an Agent's instructions and greeting may use, such as `{{tenant.displayName}}`.
 
 A substituted value is never looked at again: a company called `{{agent.name}}` stays one.
 """
@@ -10,7 +10,7 @@ _SHOWN_LENGTH = 60
 
 
 class TemplateError(ValueError):
-    """The instructions use an expression that does not exist or does not end; the message names it."""
+    """A text uses an expression that does not exist or does not end; the message names field and expression."""
 
 
 def build_values(*, tenant: str, tenant_display_name: str, agent: str, agent_display_name: str) -> dict[str, str]:
@@ -23,8 +23,8 @@ def build_values(*, tenant: str, tenant_display_name: str, agent: str, agent_dis
     }
 
 
-def render_instructions(template: str, values: Mapping[str, str]) -> str:
-    """`template` with its expressions replaced; spaces inside of the braces do not matter.
+def render_template(template: str, values: Mapping[str, str], *, field: str) -> str:
+    """`template`, which stands in `field`, with its expressions replaced; spaces inside of the braces do not matter.
 
     Raises:
         TemplateError: an expression is unknown or is not closed.
@@ -37,12 +37,14 @@ def render_instructions(template: str, values: Mapping[str, str]) -> str:
         end = template.find(_CLOSE, start)
         if end < 0:
             raise TemplateError(
-                f"the expression {_shorten(template[start:])} has no closing '{_CLOSE}'; known are {known}"
+                f"{field}: the expression {_shorten(template[start:])} has no closing '{_CLOSE}'; known are {known}"
             )
         position = end + len(_CLOSE)
         value = values.get(template[start + len(_OPEN) : end].strip())
         if value is None:
-            raise TemplateError(f"the expression {_shorten(template[start:position])} is unknown; known are {known}")
+            raise TemplateError(
+                f"{field}: the expression {_shorten(template[start:position])} is unknown; known are {known}"
+            )
         rendered.append(value)
     rendered.append(template[position:])
     return "".join(rendered)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from syntera_operator.desired.instructions import TemplateError, build_values, render_instructions
+from syntera_operator.desired.templates import TemplateError, build_values, render_template
 
 VALUES = build_values(
     tenant="acme", tenant_display_name="Acme {{agent.name}} Travel", agent="travel", agent_display_name="Ada"
@@ -20,7 +20,7 @@ VALUES = build_values(
     ],
 )
 def test_instructions(template: str, rendered: str) -> None:
-    assert render_instructions(template, VALUES) == rendered
+    assert render_template(template, VALUES, field="spec.instructions") == rendered
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_instructions(template: str, rendered: str) -> None:
 )
 def test_instructions_with_a_faulty_expression_name_it_and_list_the_known(template: str, named: str) -> None:
     with pytest.raises(TemplateError) as raised:
-        render_instructions(template, VALUES)
+        render_template(template, VALUES, field="spec.instructions")
     assert named in str(raised.value)
     assert "known are {{tenant.name}}, {{tenant.displayName}}, {{agent.name}}, {{agent.displayName}}" in str(
         raised.value
@@ -46,5 +46,5 @@ def test_instructions_with_a_faulty_expression_name_it_and_list_the_known(templa
 
 def test_instructions_with_a_long_faulty_expression_show_its_beginning_only() -> None:
     with pytest.raises(TemplateError) as raised:
-        render_instructions("{{" + "x" * 30_000 + "}}", VALUES)
+        render_template("{{" + "x" * 30_000 + "}}", VALUES, field="spec.instructions")
     assert len(str(raised.value)) < 300
