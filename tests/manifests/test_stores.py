@@ -16,6 +16,7 @@ import yaml
 
 from tests.support.postgresql import REPOSITORY, PostgresqlServer, PostgresqlServers
 from tests.support.redis_server import RedisServer
+from tests.support.servers import free_port
 
 BASE = REPOSITORY / "manifests" / "stores"
 DEVELOPMENT = REPOSITORY / "dev" / "manifests" / "stores"
@@ -120,7 +121,7 @@ class ScriptedRedis:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = RedisServer(RedisServer.default_binary()).port
+        self.port = free_port()
         programs = folder / "bin"
         programs.mkdir()
         (programs / "redis-server").symlink_to(RedisServer.default_binary())

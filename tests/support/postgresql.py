@@ -10,7 +10,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -28,6 +27,7 @@ from syntera_operator.stores.logins import Logins
 from syntera_operator.stores.migrate import MigrationSettings, migrate
 from syntera_operator.stores.postgresql import Postgresql, PostgresqlSettings
 from syntera_operator.stores.register import Register
+from tests.support.servers import bound_to_us, free_port
 
 REPOSITORY = Path(__file__).parents[2]
 BOOTSTRAP_SQL = REPOSITORY / "manifests" / "stores" / "postgresql" / "bootstrap.sql"
@@ -131,7 +131,7 @@ class PostgresqlServer:
              "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"],
             check=True, stdout=subprocess.DEVNULL, timeout=60, **account,
         )  # fmt: skip
-        port = _free_port()
+        port = free_port()
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": port,
@@ -146,11 +146,14 @@ class PostgresqlServer:
         }
         options = [f"--{name}={value}" for name, value in settings.items()]
         with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [binaries / "postgres", "-D", data, *options], stdout=log, stderr=log, cwd=data, **account
-            )
+            command = bound_to_us([str(binaries / "postgres"), "-D", str(data), *options], signal="QUIT")
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=data, **account)
         server = cls(version, folder, port, process, binaries, password)
-        server._wait_until_ready()
+        try:
+            server._wait_until_ready()
+        except BaseException:
+            server.stop()
+            raise
         return server
 
     @property
@@ -251,10 +254,3 @@ def _installation(version: int, folder: Path, *, copy: bool) -> Path:
     shutil.copytree(package.with_name(libraries), folder / libraries)
     ignored = shutil.ignore_patterns("include", "*.a")
     return Path(shutil.copytree(package / _INSTALLATIONS[version], target / _INSTALLATIONS[version], ignore=ignored))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

