@@ -3,7 +3,7 @@
 Every operation is closed unless its key may do it: `ApiRoute` authenticates before anything of the request is read.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, cast
 
 import structlog
@@ -38,14 +38,14 @@ async def authenticate(request: Request) -> None:
     request.state.principal = principal
 
 
-def require(*scopes: Scope) -> Callable[..., Principal]:
+def require(*scopes: Scope) -> Callable[..., Awaitable[Principal]]:
     """A dependency that gives the principal if it holds any of `scopes`.
 
     Raises:
         ScopeMissing: It holds none.
     """
 
-    def principal_of(
+    async def principal_of(
         request: Request,
         _: Annotated[HTTPAuthorizationCredentials | None, Security(_described)],
     ) -> Principal:

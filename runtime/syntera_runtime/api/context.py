@@ -18,7 +18,12 @@ def request_id_of(request: Request) -> str:
     return cast("str", request.state.request_id)
 
 
-ServicesOfRequest = Annotated[Services, Depends(services_of)]
+async def _give_services(request: Request) -> Services:
+    """Asynchronous, because FastAPI runs plain functions in threads."""
+    return services_of(request)
+
+
+ServicesOfRequest = Annotated[Services, Depends(_give_services)]
 """A parameter of a path operation that gets the services."""
 
 ConversationInPath = Annotated[UUID, Path(alias="conversationId")]
