@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
 from uuid import UUID, uuid4
 
@@ -244,3 +246,11 @@ async def test_two_leaders_at_once_agree_on_one_identity(database: Database, red
 
     assert {answer for answer in answers if isinstance(answer, UUID)} == {found}
     assert all(isinstance(answer, UUID | StoreUnavailable) for answer in answers)
+
+
+def test_stores_keep_the_migrations_libraries_out_of_the_operator_s_memory() -> None:
+    program = "import sys, syntera_operator.stores.tenant_stores; print({'alembic', 'sqlalchemy'} & set(sys.modules))"
+
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
+
+    assert loaded.stdout.strip() == "set()"
