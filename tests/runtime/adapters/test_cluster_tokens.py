@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from syntera_kube import ClusterConfig, Transport
-from syntera_runtime.adapters import cluster_tokens
 from syntera_runtime.adapters.cluster_tokens import KEYS_SECONDS, REFETCH_SECONDS, RETRY_SECONDS, ClusterTokens
 from syntera_runtime.errors import StoreUnavailable, TokenRefused
 from syntera_runtime.ports import OperatorTokens
@@ -87,8 +86,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def tokens(server: RawServer, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ClusterTokens]:
-    monkeypatch.setattr(cluster_tokens, "FETCH_SECONDS", 0.3)
+async def tokens(server: RawServer, clock: Clock) -> AsyncIterator[ClusterTokens]:
     async with Transport(ClusterConfig(server=server.url), component="test") as transport:
         yield ClusterTokens(transport, audience=AUDIENCE, subject=SUBJECT, monotonic=clock)
 

@@ -380,7 +380,7 @@ async def test_silence_ends_at_the_deadline(
     server.will_answer(script)
     before = time.monotonic()
     _, failure = await fail(models, make_candidate(server.url, timeout_seconds=0.3))
-    assert time.monotonic() - before < 2
+    assert time.monotonic() - before < 4
     assert isinstance(failure, ModelTimeout)
     assert failure.message == "The model endpoint 'main' did not finish its answer within 0.3 seconds."
     assert len(server.seen) == 1
@@ -389,18 +389,18 @@ async def test_silence_ends_at_the_deadline(
 async def test_deadline_bounds_the_whole_answer(models: OpenAIChatModels, server: RawServer) -> None:
     server.will_answer([head(), *[step for _ in range(50) for step in (said("x"), 0.1)]])
     before = time.monotonic()
-    heard, failure = await fail(models, make_candidate(server.url, timeout_seconds=0.5))
-    assert time.monotonic() - before < 2
+    heard, failure = await fail(models, make_candidate(server.url, timeout_seconds=1))
+    assert time.monotonic() - before < 4
     assert isinstance(failure, ModelTimeout)
     assert TextDelta("x") in heard
 
 
 async def test_slow_consumer_is_not_cancelled_by_the_deadline(models: OpenAIChatModels, server: RawServer) -> None:
     server.will_answer([head(), said("a"), 60.0])
-    candidate = make_candidate(server.url, timeout_seconds=0.2)
+    candidate = make_candidate(server.url, timeout_seconds=1)
     async with contextlib.aclosing(models.stream([candidate], REQUEST)) as events:
         await anext(events)
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(1.2)
         assert await anext(events) == TextDelta("a")
         with pytest.raises(ModelTimeout):
             await anext(events)
