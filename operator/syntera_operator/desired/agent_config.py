@@ -54,8 +54,8 @@ def build_agent_config(
 ) -> AgentConfig:
     """The configuration, as yet without a revision.
 
-    `instructions` is the text before its expressions are replaced, `instructions_field` says where it stands, `bundles` holds the CA certificates of the chosen
-    endpoints that have some.
+    `instructions` is the text before its expressions are replaced and `instructions_field` where it stands; `bundles`
+    holds the CA certificates of the chosen endpoints that have some.
 
     Raises:
         TemplateError: instructions or greeting use an expression that does not exist or does not end.

@@ -186,8 +186,11 @@ async def _apply(
 
 
 def _describe_refused(manifest: Manifest, error: KubeError, outlook: Outlook) -> Problem:
-    what = f"{manifest['kind']} {name_of(manifest)!r}"
-    return Problem(Reason.REJECTED, f"The API server refuses {what}: {error.message}", outlook)
+    # What is wrong with a Secret could be told with a part of it.
+    detail = (error.reason or "no reason given") if manifest["kind"] == kube.SECRETS.kind else error.message
+    return Problem(
+        Reason.REJECTED, f"The API server refuses {manifest['kind']} {name_of(manifest)!r}: {detail}", outlook
+    )
 
 
 def _build_walls(scope: Scope, tenant: Tenant, surroundings: Surroundings, settings: Settings) -> list[Manifest]:

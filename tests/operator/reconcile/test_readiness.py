@@ -22,7 +22,8 @@ def make_deployment(*, generation: int = 2, conditions: Any = (), **status: int)
         pytest.param(None, Reason.PROGRESSING, id="not made yet"),
         pytest.param({"metadata": {"generation": 1}}, Reason.PROGRESSING, id="not seen by its controller"),
         pytest.param(make_deployment(generation=3), Reason.PROGRESSING, id="changed just now"),
-        pytest.param(make_deployment(updatedReplicas=1), Reason.PROGRESSING, id="old pods are left"),
+        pytest.param(make_deployment(updatedReplicas=1), Reason.PROGRESSING, id="half are old"),
+        pytest.param(make_deployment(replicas=3, availableReplicas=3), Reason.PROGRESSING, id="an old one is left"),
         pytest.param(
             make_deployment(replicas=1, updatedReplicas=1, availableReplicas=1), Reason.PROGRESSING, id="too few"
         ),

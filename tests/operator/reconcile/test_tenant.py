@@ -560,6 +560,17 @@ async def test_tenant_when_the_api_server_refuses_a_child_says_which_and_writes_
     assert world.cluster.list_names(kube.SERVICES, "acme") == [names.RUNTIME]
 
 
+async def test_tenant_when_the_api_server_refuses_a_secret_says_nothing_of_its_content(world: World, acme: Any) -> None:
+    tenant = acme()
+    world.cluster.failures["apply", "Secret"] = Invalid(
+        'data[postgresql-url]: "cG9zdGdyZXM=" is no good', reason="Invalid"
+    )
+    await world.tenant()
+    assert "cG9zdGdyZXM" not in str(tenant["status"])
+    assert "Secret 'syntera-stores': Invalid" in world.message(tenant, "RuntimeReady")
+    assert world.cluster.list_names(kube.DEPLOYMENTS, "acme") == []
+
+
 async def test_tenant_without_its_walls_gets_no_pods(world: World, acme: Any) -> None:
     acme()
     world.cluster.failures["apply", "NetworkPolicy"] = Invalid("spec: no")
