@@ -112,6 +112,8 @@ class Chat:
         if conversation.greeting:
             self._print_name()
             self._print_said(conversation.greeting)
+        else:
+            self.console.print()
         for number, suggestion in enumerate(self.agent.suggestions, start=1):
             self.console.print(Text(f"  {number}  {suggestion}", style="dim"))
         hint = "Type a number to ask that, " if self.agent.suggestions else "Type "
