@@ -59,6 +59,7 @@ fix: $(SETUP) ## what ruff can mend by itself
 
 .PHONY: check
 check: lint ## everything that needs no cluster, in a few minutes
+	@$(BIN)/python -m syntera_dev.build helm kubeconform >/dev/null
 	@$(BIN)/pytest -m 'not api and not cluster'
 
 .PHONY: test

@@ -6,9 +6,9 @@ With a cluster that was up before, the tests leave it up; else they take down wh
 from collections.abc import Callable, Iterator
 
 import pytest
-from syntera_dev.demo.setup import is_up, prepare, tear_down
 
 from syntera_dev.demo.installation import Installation
+from syntera_dev.demo.setup import is_up, prepare, tear_down
 from tests.support.e2e import TenantUnderTest, make_tenant
 
 CLUSTER_NAME = "e2e"
