@@ -163,11 +163,11 @@ async def _report_published(
 
 
 async def _report_refused(manifest: Manifest, refused: Refused, context: Context) -> None:
-    """Write why nothing new is published, and what is served meanwhile."""
+    """Write why nothing new is published, and what is meanwhile."""
     before = read_status(AgentStatus, manifest)
     metadata = manifest["metadata"]
     kept = read_publication(context.cluster.published(metadata["namespace"], metadata["name"]))
-    note = f" Revision {kept.revision} goes on being served." if kept else ""
+    note = f" Revision {kept.revision} stays published." if kept else ""
     checks = {type_: _annotate(check, note) for type_, check in refused.checks.items()}
     status = _build_status(manifest, before, checks, refused.ready, context)
     await write_status(manifest, status, cluster=context.cluster, news=list_news(before, status))

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from syntera_crds.contract import names
 from syntera_crds.v1alpha1.common import Reason
-from syntera_crds.v1alpha1.tenant import NAMESPACE_PREFIX
 
+from ..causes import namespace_of_tenant
 from ..cluster import Cluster
 from ..conditions import Outlook, Problem
 from ..desired.metadata import Scope
@@ -25,12 +25,6 @@ class Claim:
 
     namespace: Manifest | None
     """None: it has to be made."""
-
-
-def namespace_of_tenant(tenant: Manifest) -> str:
-    """The namespace that a Tenant names, even if the rest of its spec is not sound."""
-    named = (tenant.get("spec") or {}).get("namespace")
-    return str(named) if named else NAMESPACE_PREFIX + name_of(tenant)
 
 
 def is_namespace_of(namespace: Manifest, tenant: str) -> bool:

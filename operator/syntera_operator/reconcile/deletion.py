@@ -9,7 +9,7 @@ from syntera_crds.v1alpha1.common import ConditionType, Reason
 from syntera_crds.v1alpha1.tenant import DeletionPolicy
 from syntera_kube import resources as kube
 
-from ..causes import tenant_key
+from ..causes import namespace_of_tenant, tenant_key
 from ..cluster import ObjectRef, Owner
 from ..conditions import Check, Problem
 from ..desired.metadata import Scope
@@ -19,7 +19,7 @@ from ..manifest import AGENTS, Manifest, annotations_of, is_being_deleted, name_
 from ..queue import Outcome
 from ..stores.erasure import Receipt
 from .children import ensure_binding
-from .claim import find_namespace, is_namespace_of, namespace_of_tenant
+from .claim import find_namespace, is_namespace_of
 from .context import Context
 from .identity import StoreError, describe_store_error
 from .tenant_status import report_tenant

@@ -9,11 +9,11 @@ from syntera_crds.v1alpha1 import Tenant
 from syntera_crds.v1alpha1.common import ConditionStatus, ConditionType, Reason
 from syntera_crds.validation import load_as
 
+from ..causes import namespace_of_tenant
 from ..cluster import Cluster
 from ..conditions import Problem
 from ..desired.metadata import Scope
 from ..manifest import Manifest, is_being_deleted, labels_of
-from .claim import namespace_of_tenant
 from .tenant_status import known_id
 
 

@@ -6,9 +6,9 @@ from uuid import UUID
 from syntera_crds.v1alpha1.common import ConditionType, Reason
 from syntera_crds.v1alpha1.tenant import TenantStatus
 
+from ..causes import namespace_of_tenant
 from ..conditions import TENANT_ASPECTS, Check, Problem, build_conditions
 from ..manifest import Manifest
-from .claim import namespace_of_tenant
 from .context import Context
 from .report import generation_of, list_news, list_wanted_news, read_status, write_status
 

@@ -258,7 +258,7 @@ async def test_agent_with_a_bad_edit_keeps_the_last_good_configuration(
     assert world.conditions(agent)[condition] == ("False", reason)
     assert world.conditions(agent)["Ready"] == ("False", reason)
     assert message in world.message(agent, "Ready")
-    assert world.message(agent, "Ready").endswith("Revision 1 goes on being served.")
+    assert world.message(agent, "Ready").endswith("Revision 1 stays published.")
     assert agent["status"]["revision"] == 1
     assert [(told.type, told.reason) for told in world.cluster.events] == [("Warning", reason)]
 
@@ -276,7 +276,7 @@ async def test_agent_that_was_never_good_is_not_published(
     await world.agent()
     assert world.cluster.list_names(kube.CONFIG_MAPS, "acme") == []
     assert world.conditions(agent)[condition] == ("False", reason)
-    assert "goes on" not in world.message(agent, "Ready")
+    assert "stays" not in world.message(agent, "Ready")
     assert message in world.message(agent, "Ready")
     assert world.state(agent) is (Kstatus.FAILED if condition == "Accepted" else Kstatus.IN_PROGRESS)
 
