@@ -20,6 +20,7 @@ class FaultyServer:
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         """Method, path and query of what was asked."""
         self.headers: list[dict[str, str]] = []
+        self.bodies: list[Any] = []
         self.url = ""
 
     @property
@@ -31,6 +32,7 @@ class FaultyServer:
         """One request."""
         self.requests.append((request.method, request.path, dict(request.query)))
         self.headers.append(dict(request.headers))
+        self.bodies.append(await request.json() if request.can_read_body else None)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return await answer(request)
 

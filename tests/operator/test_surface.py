@@ -1,0 +1,236 @@
+"""What an operator process shows and takes: settings, logs, metrics, probes, Events, errors."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import kopf
+import pytest
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from syntera_kube import ClusterConfig, KubeClient
+from syntera_operator.config import Settings, load_settings
+from syntera_operator.endpoints import build_metrics, build_probes, serving
+from syntera_operator.errors import NameTaken, OperatorError, StoreUnavailable
+from syntera_operator.events import Announcer
+from syntera_operator.handlers import build_registry
+from syntera_operator.handlers.process import build_login, configure
+from syntera_operator.manifest import AGENTS, TENANTS
+from syntera_operator.metrics import Metrics
+from syntera_operator.queue import Key, ReconcileQueue
+from tests.kube.faulty_server import failed, faulty_server, ok
+from tests.support.make import make_tenant_manifest
+
+REQUIRED = {
+    "SYNTERA_OPERATOR_NAMESPACE": "syntera-system",
+    "SYNTERA_RUNTIME_IMAGE": "runtime:1",
+    "SYNTERA_TENANT_CLUSTER_ROLE": "syntera-tenant-namespace",
+    "SYNTERA_POSTGRESQL_URL": "postgresql://operator@postgresql/syntera",
+    "SYNTERA_REDIS_URL": "redis://operator@redis",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name, value in REQUIRED.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def test_settings_come_from_the_environment(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("SYNTERA_NETWORK", '{"store_cidrs": ["10.1.0.0/16"]}')
+    environment.setenv("SYNTERA_IMAGE_PULL_SECRETS", '["registry"]')
+
+    settings = load_settings()
+
+    assert settings.operator_subject == "system:serviceaccount:syntera-system:syntera-operator"
+    assert settings.network.store_cidrs == ["10.1.0.0/16"]
+    assert settings.network.dns[0].pod_labels == {"k8s-app": "kube-dns"}
+    assert settings.image_pull_secrets == ["registry"]
+    assert settings.postgresql_password_file is None
+
+
+def test_unknown_setting_is_an_error_that_names_it(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("SYNTERA_WORKER", "4")
+
+    with pytest.raises(ValueError, match="SYNTERA_WORKER"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SYNTERA_WORKERS", "0"),
+        ("SYNTERA_LOG_LEVEL", "LOUD"),
+        ("SYNTERA_LEASE_RENEW_SECONDS", "20"),
+        ("SYNTERA_NETWORK", '{"store": []}'),
+    ],
+)
+def test_setting_that_makes_no_sense_is_an_error(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+    environment.setenv(name, value)
+
+    with pytest.raises(ValueError, match=name.removeprefix("SYNTERA_").lower().partition("_")[0]):
+        load_settings()
+
+
+def test_missing_setting_is_an_error(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("SYNTERA_RUNTIME_IMAGE")
+
+    with pytest.raises(ValueError, match="runtime_image"):
+        load_settings()
+
+
+def test_every_setting_can_be_named_in_the_environment() -> None:
+    assert Settings.model_config["env_prefix"] == "SYNTERA_"
+    assert all(field.islower() for field in Settings.model_fields)
+
+
+async def get(port: int, path: str) -> tuple[int, str]:
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session, session.get(path) as response:
+        return response.status, await response.text()
+
+
+async def test_probes_tell_what_is_wrong() -> None:
+    trouble: list[str] = []
+
+    def check() -> str | None:
+        return trouble[0] if trouble else None
+
+    async with serving(build_probes(healthy=check, ready=check), 0, host="127.0.0.1") as port:
+        for path in ("/healthz", "/readyz"):
+            trouble.clear()
+            assert await get(port, path) == (200, "ok\n")
+            trouble.append("the queue does not move")
+            assert await get(port, path) == (503, "the queue does not move\n")
+
+
+async def test_metrics_show_the_queue_and_the_leader() -> None:
+    metrics, queue = Metrics(), ReconcileQueue()
+    metrics.watch(queue, is_leader=lambda: True)
+    queue.open()
+    queue.add(Key("Tenant", None, "acme"))
+    metrics.started(Key("Agent", "acme", "travel"), waited_seconds=0.2)
+    metrics.finished(Key("Agent", "acme", "travel"), result="error", seconds=0.02)
+    metrics.requested("PATCH", 200, 0.01)
+
+    async with serving(build_metrics(metrics.registry), 0, host="127.0.0.1") as port:
+        _, text = await get(port, "/metrics")
+
+    lines = text.splitlines()
+    assert 'syntera_reconcile_total{kind="Agent",result="error"} 1.0' in lines
+    assert 'syntera_reconcile_time_seconds_bucket{kind="Agent",le="0.025"} 1.0' in lines
+    assert 'syntera_queue_wait_seconds_count{kind="Agent"} 1.0' in lines
+    assert 'syntera_kubernetes_requests_total{status="200",verb="PATCH"} 1.0' in lines
+    assert "syntera_queue_depth 1.0" in lines
+    assert "syntera_leader 1.0" in lines
+    assert "acme" not in text
+
+
+async def test_server_gives_its_port_back() -> None:
+    async with serving(build_metrics(CollectorRegistry()), 0, host="127.0.0.1") as port:
+        pass
+    async with serving(web.Application(), port, host="127.0.0.1") as again:
+        assert again == port
+
+
+async def test_event_that_could_not_be_posted_is_tried_at_the_next_occasion() -> None:
+    async with faulty_server() as server, KubeClient.connect(server.config, component="test") as client:
+        server.answers = [failed(403), ok({"metadata": {}})]
+        announcer = Announcer(client, instance="test")
+        for _ in range(3):
+            await announcer.tell(make_tenant_manifest(), type="Normal", reason="Tested", message="Done.")
+
+    assert len(server.requests) == 2
+
+
+async def test_news_are_told_again_after_a_while() -> None:
+    now = 0.0
+    async with faulty_server() as server, KubeClient.connect(server.config, component="test") as client:
+        server.answers = [ok({"metadata": {}})]
+        announcer = Announcer(client, instance="test", clock=lambda: now)
+        for moment in (0.0, 599.0, 601.0):
+            now = moment
+            await announcer.tell(make_tenant_manifest(), type="Normal", reason="Tested", message="Done.")
+
+    assert len(server.requests) == 2
+    assert server.bodies[0]["metadata"]["namespace"] == "default"
+    assert server.bodies[0]["regarding"]["kind"] == "Tenant"
+
+
+def test_errors_have_a_code_and_say_by_default_what_they_are() -> None:
+    assert str(NameTaken()) == "An object that the operator needs exists already and belongs to somebody else."
+    assert "Redis" in str(StoreUnavailable(store="Redis"))
+    codes = [error.code for error in OperatorError.__subclasses__()]
+    assert len(set(codes)) == len(codes)
+
+
+async def test_handlers_hand_events_on() -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    def observe(resource: Any, obj: Any, /, *, deleted: bool) -> None:
+        seen.append((resource, obj, deleted))
+
+    registry = build_registry(ClusterConfig(server="http://127.0.0.1:9"), observe)
+    handlers = registry._watching.get_all_handlers()
+    for handler in handlers:
+        for kind in ("ADDED", None, "DELETED"):
+            await handler.fn(event={"type": kind, "object": {"metadata": {}}})  # type: ignore[misc,call-arg]
+
+    assert [(resource, deleted) for resource, _, deleted in seen] == [
+        (resource, deleted) for resource in (TENANTS, AGENTS) for deleted in (False, False, True)
+    ]
+
+
+def test_no_name_of_the_framework_gets_into_the_cluster() -> None:
+    settings = kopf.OperatorSettings()
+    configure(settings)
+
+    assert settings.persistence.finalizer.startswith("syntera.io/")
+    assert settings.posting.enabled is False
+    assert settings.scanning.disabled is True
+    storages = (settings.persistence.progress_storage, settings.persistence.diffbase_storage)
+    assert [getattr(storage, "prefix", None) for storage in storages] == ["syntera.io", "syntera.io"]
+
+
+def test_framework_logs_in_as_our_own_client_does(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("one\n")
+    config = ClusterConfig(server="https://api.example", token_file=file, namespace="mine")
+
+    first = build_login(config)
+    file.write_text("two\n")
+    second = build_login(config)
+
+    assert (first.server, first.token, first.default_namespace) == ("https://api.example", "one", "mine")
+    assert second.token == "two"
+    assert first.expiration is not None
+
+
+def test_logs_are_json_lines_also_those_of_libraries() -> None:
+    script = """
+import logging
+import structlog
+from syntera_operator.logs import configure_logs
+configure_logs("INFO")
+log = structlog.get_logger("x")
+log.debug("hidden")
+with structlog.contextvars.bound_contextvars(kind="Agent"):
+    log.info("agent published", revision=3)
+logging.getLogger("kopf").info("hidden too")
+logging.getLogger("kopf").warning("watch %s", "broke")
+try:
+    1 / 0
+except ZeroDivisionError:
+    log.exception("reconcile broke")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+
+    assert [line["event"] for line in lines] == ["agent published", "watch broke", "reconcile broke"]
+    assert (lines[0]["kind"], lines[0]["revision"], lines[0]["level"]) == ("Agent", 3, "info")
+    assert lines[1]["logger"] == "kopf"
+    assert "ZeroDivisionError" in lines[2]["exception"]
