@@ -261,7 +261,8 @@ async def test_agent_is_published_edited_repaired_and_goes_with_its_configuratio
     assert (after, api.server.send("GET", path)["metadata"]["resourceVersion"]) == before
 
     api.delete(AGENTS, name, "travel")
-    await until(lambda: not api.exists(kube.CONFIG_MAPS, name, "agent-travel"))
+    # The garbage collector of a cluster that has just started learns of new kinds within half a minute.
+    await until(lambda: not api.exists(kube.CONFIG_MAPS, name, "agent-travel"), seconds=120)
 
 
 async def end(api: Api, name: str) -> None:
