@@ -1,0 +1,272 @@
+"""The whole operator as a program, on an API server of its own that writes down every request. No pod runs.
+
+Only the program shows what restarts, hand-overs and kopf really write.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import kubernetes
+import pytest
+
+from syntera_crds.contract import names
+from syntera_dev.cluster.control_plane import control_plane
+from syntera_kube.resources import CONFIG_MAPS, DEPLOYMENTS, LEASES, NAMESPACES
+from syntera_operator.manifest import AGENTS, TENANTS, Manifest
+from tests.support.apiserver import ApiRefused, RunningApiServer, unique_name
+from tests.support.make import make_agent_manifest, make_tenant_manifest
+from tests.support.operator_process import Audit, OperatorProcess
+from tests.support.postgresql import Database
+from tests.support.redis_server import RedisServer
+
+pytestmark = pytest.mark.api
+
+OPERATOR = "syntera-operator"
+SYSTEM = "syntera-system"
+LEASE_SECONDS = 4
+
+
+@dataclass
+class Site:
+    """An API server, the stores, and the operators that run on them."""
+
+    server: RunningApiServer
+    audit: Audit
+    settings: dict[str, str]
+    folder: Path
+    running: list[OperatorProcess] = field(default_factory=list)
+
+    def start(self, name: str = "operator-0") -> OperatorProcess:
+        """Start an operator."""
+        process = OperatorProcess(self.folder, self.settings, name=name)
+        self.running.append(process)
+        return process
+
+    def start_leader(self) -> OperatorProcess:
+        """Start an operator and wait until it leads and has looked at everything."""
+        process = self.start()
+        process.wait_until(process.is_leader)
+        process.wait_until(lambda: process.metric("syntera_queue_depth") + process.metric("syntera_queue_active") == 0)
+        return process
+
+    def get(self, path: str) -> Manifest | None:
+        """An object, None if there is none."""
+        try:
+            return self.server.send("GET", path)
+        except ApiRefused as exc:
+            if exc.status == 404:
+                return None
+            raise
+
+    def conditions(self, path: str) -> dict[str, str]:
+        """Status by type."""
+        found = self.get(path) or {}
+        return {one["type"]: one["status"] for one in (found.get("status") or {}).get("conditions") or ()}
+
+    def make_tenant(self, name: str) -> str:
+        """Create a Tenant; its path."""
+        tenant = strip(make_tenant_manifest(name, quota={"pods": "20"}))
+        self.server.send("POST", TENANTS.path(), tenant)
+        return TENANTS.path(name=name)
+
+    def make_agent(self, namespace: str, name: str) -> str:
+        """Create an Agent; its path."""
+        self.server.send(
+            "POST", AGENTS.path(namespace=namespace), strip(make_agent_manifest(name, namespace=namespace))
+        )
+        return AGENTS.path(namespace=namespace, name=name)
+
+    def is_published(self, path: str) -> Callable[[], bool]:
+        """Whether an Agent's configuration is there and its status says so."""
+        return lambda: self.conditions(path).get("ResolvedRefs") == "True"
+
+    def is_provided(self, path: str) -> Callable[[], bool]:
+        """Whether a Tenant has everything but running pods."""
+        wanted = ("Accepted", "NamespaceReady", "DatabaseReady", "CacheReady")
+        return lambda: all(self.conditions(path).get(one) == "True" for one in wanted)
+
+
+def strip(manifest: Manifest) -> Manifest:
+    """As a person would write it."""
+    metadata = {key: manifest["metadata"][key] for key in ("name", "namespace") if key in manifest["metadata"]}
+    return {
+        "apiVersion": manifest["apiVersion"],
+        "kind": manifest["kind"],
+        "metadata": metadata,
+        "spec": manifest["spec"],
+    }
+
+
+@pytest.fixture(scope="module")
+def site(database: Database, redis_server: RedisServer) -> Iterator[Site]:
+    folder = Path(tempfile.mkdtemp(prefix="syntera-op-"))
+    flags = Audit.flags(folder)
+    with control_plane(folder / "plane", api_server_flags=flags) as plane:
+        client = kubernetes.config.new_client_from_config(  # type: ignore[no-untyped-call]  # its author left it untyped
+            config_file=str(plane.kubeconfig)
+        )
+        with client:
+            server = RunningApiServer(plane, client)
+            server.send("POST", NAMESPACES.path(), {"metadata": {"name": SYSTEM}})
+            settings = {
+                "KUBECONFIG": str(server.kubeconfig),
+                "SYNTERA_OPERATOR_NAMESPACE": SYSTEM,
+                "SYNTERA_RUNTIME_IMAGE": "runtime:1",
+                "SYNTERA_TENANT_CLUSTER_ROLE": "syntera-tenant-namespace",
+                "SYNTERA_POSTGRESQL_URL": database.operator_dsn,
+                "SYNTERA_REDIS_URL": redis_server.url,
+                "SYNTERA_LEASE_SECONDS": str(LEASE_SECONDS),
+                "SYNTERA_LEASE_RENEW_SECONDS": "3",
+                "SYNTERA_LEASE_RETRY_SECONDS": "1",
+            }
+            yield Site(server, Audit(folder / "audit.log"), settings, folder)
+
+
+@pytest.fixture(autouse=True)
+def _no_operator_is_left(site: Site) -> Iterator[None]:
+    yield
+    for process in site.running:
+        process.kill()
+    site.running.clear()
+    lease = LEASES.path(namespace=SYSTEM, name=names.LEASE_NAME)
+    if site.get(lease) is not None:
+        site.server.send("DELETE", lease)
+
+
+def test_operator_waits_for_its_kinds_and_then_serves_them(site: Site) -> None:
+    operator = site.start()
+    operator.wait_until(lambda: "install the CRDs" in operator.log)
+    assert (operator.probe("/healthz"), operator.probe("/readyz")) == (200, 503)
+
+    site.server.install_crds()
+    operator.wait_until(operator.is_leader)
+    assert operator.probe("/readyz") == 200
+    tenant = site.make_tenant(unique_name("first"))
+    operator.wait_until(site.is_provided(tenant))
+    began = time.monotonic()
+
+    assert operator.terminate() == 0
+    assert time.monotonic() - began < 3
+    lease = site.get(LEASES.path(namespace=SYSTEM, name=names.LEASE_NAME))
+    assert lease is not None
+    assert lease["spec"]["holderIdentity"] == ""
+
+
+def test_agent_costs_two_writes_and_rest_and_restart_none(site: Site) -> None:
+    operator = site.start_leader()
+    name = unique_name("acme")
+    tenant = site.make_tenant(name)
+    operator.wait_until(site.is_provided(tenant))
+    time.sleep(3)  # the Tenant settles: defaults of other controllers arrive
+    position = site.audit.position()
+    agents = [site.make_agent(name, f"agent-{number}") for number in range(5)]
+    for agent in agents:
+        operator.wait_until(site.is_published(agent))
+    time.sleep(4)  # the Tenant counts its Agents
+
+    writes = site.audit.writes(agent=OPERATOR, since=position)
+    assert writes.pop("patch tenants/status", 0) <= 2  # the count of Agents, debounced
+    assert writes == {"patch configmaps": 5, "patch agents/status": 5}
+
+    position = site.audit.position()
+    time.sleep(5)
+    assert operator.terminate() == 0
+    looked_at = len(agents) + 2
+    successor = site.start_leader()
+    successor.wait_until(lambda: successor.metric("syntera_reconcile_total") >= looked_at)
+    time.sleep(3)
+    assert site.audit.list_writes(agent=OPERATOR, since=position) == []
+    assert successor.metric("syntera_reconcile_total", result="error") == 0
+
+
+def test_nothing_of_the_framework_is_in_the_cluster(site: Site) -> None:
+    operator = site.start_leader()
+    name = unique_name("acme")
+    tenant = site.make_tenant(name)
+    operator.wait_until(site.is_provided(tenant))
+    agent = site.make_agent(name, "travel")
+    operator.wait_until(site.is_published(agent))
+
+    paths = [TENANTS.path(), AGENTS.path(), CONFIG_MAPS.path(), NAMESPACES.path(), DEPLOYMENTS.path(), LEASES.path()]
+    everything = "".join(
+        json.dumps(site.server.send("GET", path)) for path in [*paths, "/apis/events.k8s.io/v1/events"]
+    )
+
+    assert "kopf" not in everything
+    assert "zalando" not in everything
+    found = site.get(tenant)
+    assert found is not None
+    assert found["metadata"]["finalizers"] == [names.TENANT_FINALIZER]
+    assert not [one for one in site.audit.agents() if "kopf" in one]
+
+
+def test_change_by_hand_is_repaired_by_one_write(site: Site) -> None:
+    operator = site.start_leader()
+    name = unique_name("acme")
+    operator.wait_until(site.is_provided(site.make_tenant(name)))
+    operator.wait_until(site.is_published(site.make_agent(name, "travel")))
+    path = CONFIG_MAPS.path(namespace=name, name="agent-travel")
+    before = site.get(path)
+    assert before is not None
+    time.sleep(3)
+    position = site.audit.position()
+
+    site.server.send("PATCH", path, {"data": {"agent.json": "{}"}}, content_type="application/merge-patch+json")
+    seconds = operator.wait_until(lambda: (site.get(path) or {}).get("data") == before["data"])
+    assert seconds < 2
+    site.server.send("DELETE", path)
+    operator.wait_until(lambda: (site.get(path) or {}).get("data") == before["data"])
+    time.sleep(1)
+
+    assert site.audit.writes(agent=OPERATOR, since=position) == {"patch configmaps": 2}
+
+
+def test_standby_takes_over_at_once_when_the_leader_is_told_to_end(site: Site) -> None:
+    leader = site.start_leader()
+    name = unique_name("acme")
+    leader.wait_until(site.is_provided(site.make_tenant(name)))
+    standby = site.start("operator-1")
+    standby.wait_until(lambda: standby.probe("/readyz") == 200)
+    time.sleep(LEASE_SECONDS + 1)
+    assert not standby.is_leader()
+    assert standby.metric("syntera_reconcile_total") == 0
+
+    began = time.monotonic()
+    leader.terminate()
+    agent = site.make_agent(name, "travel")
+    standby.wait_until(standby.is_leader)
+    assert time.monotonic() - began < 3
+    standby.wait_until(site.is_published(agent))
+
+
+def test_standby_takes_over_when_the_leader_was_killed(site: Site) -> None:
+    leader = site.start_leader()
+    standby = site.start("operator-1")
+    standby.wait_until(lambda: standby.probe("/readyz") == 200)
+
+    leader.kill()
+
+    assert standby.wait_until(standby.is_leader) < LEASE_SECONDS + 3
+
+
+def test_operator_ends_when_its_lease_is_taken(site: Site) -> None:
+    operator = site.start_leader()
+    path = LEASES.path(namespace=SYSTEM, name=names.LEASE_NAME)
+
+    site.server.send("PATCH", path, {"spec": {"holderIdentity": "thief"}}, content_type="application/merge-patch+json")
+
+    assert operator.process.wait(timeout=10) == 70
+    assert "leadership lost" in operator.log
+
+
+def test_operator_says_what_is_wrong_with_its_settings(site: Site) -> None:
+    site.settings["SYNTERA_WROKERS"] = "3"
+    operator = site.start()
+    del site.settings["SYNTERA_WROKERS"]
+
+    assert operator.process.wait(timeout=30) == 78
+    assert "SYNTERA_WROKERS" in operator.log

@@ -1,0 +1,153 @@
+"""The operator as a program, on a real API server that writes down every request (the API server's own audit log)."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.servers import bound_to_us, free_port
+
+_AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived", "ResponseStarted"],
+    "rules": [{"level": "Metadata"}],
+}
+_WRITES = {"create", "update", "patch", "delete", "deletecollection"}
+_START_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Everything that an API server was asked."""
+
+    file: Path
+
+    @staticmethod
+    def flags(folder: Path) -> list[str]:
+        """What makes an API server write its audit log into `folder`."""
+        policy = folder / "policy.json"
+        policy.write_text(json.dumps(_AUDIT_POLICY))
+        return [
+            f"--audit-policy-file={policy}",
+            f"--audit-log-path={folder / 'audit.log'}",
+            "--audit-log-mode=blocking",
+        ]
+
+    def writes(self, *, agent: str, since: int = 0) -> Counter[str]:
+        """What a program, named by its User-Agent, wrote, Leases apart: `verb resource/subresource`, how often."""
+        return Counter(self.list_writes(agent=agent, since=since))
+
+    def list_writes(self, *, agent: str, since: int = 0) -> list[str]:
+        """The same, one by one."""
+        found = []
+        for event in self._events()[since:]:
+            ref = event.get("objectRef") or {}
+            if event["userAgent"] == agent and event["verb"] in _WRITES and ref.get("resource") != "leases":
+                part = f"/{ref['subresource']}" if ref.get("subresource") else ""
+                found.append(f"{event['verb']} {ref['resource']}{part}")
+        return found
+
+    def agents(self) -> set[str]:
+        """Every User-Agent that wrote something."""
+        return {event["userAgent"] for event in self._events() if event["verb"] in _WRITES}
+
+    def position(self) -> int:
+        """How much there is by now."""
+        return len(self._events())
+
+    def _events(self) -> list[dict[str, Any]]:
+        text = self.file.read_text()
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+class OperatorProcess:
+    """One running `python -m syntera_operator`."""
+
+    def __init__(self, folder: Path, settings: dict[str, str], *, name: str = "operator-0") -> None:
+        self.log_file = folder / f"{name}-{time.monotonic_ns()}.log"
+        self._metrics_port = free_port()
+        self._probe_port = free_port()
+        variables = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("SYNTERA_")},
+            **settings,
+            "SYNTERA_POD_NAME": name,
+            "SYNTERA_METRICS_PORT": str(self._metrics_port),
+            "SYNTERA_PROBE_PORT": str(self._probe_port),
+        }
+        with self.log_file.open("w") as log:
+            command = bound_to_us([sys.executable, "-m", "syntera_operator"], signal="KILL")
+            self.process = subprocess.Popen(command, env=variables, stdout=log, stderr=subprocess.STDOUT)
+
+    @property
+    def log(self) -> str:
+        """What it said so far."""
+        return self.log_file.read_text()
+
+    def wait_until(self, check: Callable[[], Any], *, seconds: float = _START_SECONDS) -> float:
+        """Wait until `check` is true, and say how long that took.
+
+        Raises:
+            AssertionError: it did not become true, or the process ended; with the log.
+        """
+        started = time.monotonic()
+        while not check():
+            assert self.process.poll() is None, f"the operator ended:\n{self.log}"
+            assert time.monotonic() - started < seconds, f"waited {seconds} s in vain:\n{self.log[-6000:]}"
+            time.sleep(0.02)
+        return time.monotonic() - started
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of all series of a metric that carry these labels; 0 while the process does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=5) as answer:
+                text = answer.read().decode()
+        except OSError:
+            return 0.0
+        total = 0.0
+        for line in text.splitlines():
+            match = re.fullmatch(rf"{name}(?:\{{(.*)\}})? (\S+)", line)
+            if match and all(f'{key}="{value}"' in (match[1] or "") for key, value in labels.items()):
+                total += float(match[2])
+        return total
+
+    def is_leader(self) -> bool:
+        """Whether it holds the Lease."""
+        return self.metric("syntera_leader") == 1
+
+    def probe(self, path: str) -> int:
+        """The status of `/healthz` or `/readyz`, 0 while the process does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._probe_port}{path}", timeout=5) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as exc:
+            return exc.code
+        except OSError:
+            return 0
+
+    def resident_mebibytes(self) -> float:
+        """Its memory now."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert found is not None
+        return int(found[1]) / 1024
+
+    def terminate(self) -> int:
+        """Ask it to end, as the kubelet does; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30)
+
+    def kill(self) -> None:
+        """End it without asking."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(timeout=10)
