@@ -85,6 +85,8 @@ def at_terminal(command: Sequence[str], environment: Mapping[str, str]) -> Itera
     """Run a program at a terminal until the block ends."""
     process, screen = pty.fork()
     if process == 0:
+        # As a login shell's children have it: what a shell starts in the background, such as a test run, ignores Ctrl-C.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.execve(command[0], list(command), {**environment, "TERM": "xterm-256color"})
     fcntl.ioctl(screen, termios.TIOCSWINSZ, struct.pack("HHHH", HEIGHT, WIDTH, 0, 0))
     terminal = Terminal(process, screen)
