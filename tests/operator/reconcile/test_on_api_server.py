@@ -41,7 +41,7 @@ EVERYTHING: dict[str, Any] = {
         "autoscaling": {"min": 1, "max": 5},
         "resources": {"requests": {"cpu": "1000m", "memory": "1024Mi"}, "limits": {"cpu": 2, "memory": "1.5Gi"}},
     },
-    "quota": {"pods": 50, "requests.cpu": "10000m", "limits.memory": "1024Gi", "limits.cpu": "0.5"},
+    "quota": {"pods": 50, "requests.cpu": "10000m", "limits.memory": "1024Gi", "limits.cpu": "10.5"},
     "exposure": {"host": "acme.chat.example", "ingressClassName": "nginx", "tlsSecretName": "acme-tls"},
 }
 
