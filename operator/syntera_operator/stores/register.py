@@ -10,8 +10,13 @@ from syntera_crds.contract.names import ADMIN_SECRET, tenant_login
 
 from .postgresql import Postgresql
 
-_FIND = "SELECT id, released_at FROM syntera.tenants WHERE name = $1"
-_IS_BEING_ERASED = "SELECT EXISTS (SELECT FROM syntera.erasure_receipts WHERE tenant_id = $1 AND completed_at IS NULL)"
+_FIND = """
+    SELECT t.id, t.released_at IS NOT NULL AS is_released,
+      EXISTS (
+        SELECT FROM syntera.erasure_receipts r WHERE r.tenant_id = t.id AND r.completed_at IS NULL
+      ) AS is_being_erased
+    FROM syntera.tenants t WHERE t.name = $1
+"""
 _REVOKE_ADMIN_KEYS = """
     UPDATE syntera.api_keys SET revoked_at = now()
     WHERE tenant_id = $1 AND made_by = 'operator' AND revoked_at IS NULL
@@ -46,15 +51,16 @@ class Register:
         """
         async with self._postgresql.maintenance() as connection:
             found = await connection.fetchrow(_FIND, name)
-            if found is not None and found["released_at"] is None:
-                return _id_of(found)
-            if found is not None and not await connection.fetchval(_IS_BEING_ERASED, found["id"]):
-                await connection.execute("UPDATE syntera.tenants SET released_at = NULL WHERE id = $1", found["id"])
+            if found is not None and not found["is_being_erased"]:
+                if found["is_released"]:
+                    await connection.execute("UPDATE syntera.tenants SET released_at = NULL WHERE id = $1", found["id"])
                 return _id_of(found)
             if found is not None:
-                # No Tenant can be called so: the slash is no part of a name.
-                given_up = f"erasing/{found['id']}"
-                await connection.execute("UPDATE syntera.tenants SET name = $2 WHERE id = $1", found["id"], given_up)
+                # No Tenant can be called so: the slash is no part of a name. It may have been given up before it was released.
+                await connection.execute(
+                    "UPDATE syntera.tenants SET name = $2, released_at = coalesce(released_at, now()) WHERE id = $1",
+                    found["id"], f"erasing/{found['id']}",
+                )  # fmt: skip
             tenant_id = uuid7()
             await connection.execute(
                 "INSERT INTO syntera.tenants (id, name, login_role) VALUES ($1, $2, $3)",

@@ -79,6 +79,21 @@ async def test_identity_is_new_when_the_old_one_s_erasure_was_given_up(
     assert (await erasure.open_receipt(tenant.tenant_id)).tenant_name == tenant.name
 
 
+async def test_identity_is_new_when_an_erasure_was_given_up_before_the_tenant_was_released(
+    database: Database, postgresql: Postgresql
+) -> None:
+    register = Register(postgresql)
+    tenant = await database.make_tenant()
+    await Erasure(postgresql).open_receipt(tenant.tenant_id)
+
+    new = await register.identify(tenant.name)
+
+    assert new != tenant.tenant_id
+    assert await register.identify(tenant.name) == new
+    async with connected(tenant.dsn) as own:
+        assert await own.fetchval("SELECT syntera.current_tenant()") is None
+
+
 async def test_admin_key_is_kept_when_it_is_stored_and_alive(database: Database, postgresql: Postgresql) -> None:
     register = Register(postgresql)
     tenant = await database.make_tenant()
