@@ -192,8 +192,19 @@ def test_no_name_of_the_framework_gets_into_the_cluster() -> None:
     assert settings.persistence.finalizer.startswith("syntera.io/")
     assert settings.posting.enabled is False
     assert settings.scanning.disabled is True
-    storages = (settings.persistence.progress_storage, settings.persistence.diffbase_storage)
-    assert [getattr(storage, "prefix", None) for storage in storages] == ["syntera.io", "syntera.io"]
+    assert getattr(settings.persistence.progress_storage, "prefix", None) == "syntera.io"
+
+
+def test_framework_compares_nothing_and_remembers_nothing() -> None:
+    settings = kopf.OperatorSettings()
+    configure(settings)
+    storage, body, patch = settings.persistence.diffbase_storage, kopf.Body({}), kopf.Patch()
+
+    storage.store(body=body, patch=patch, essence=storage.build(body=body))
+
+    assert storage.build(body=body) == {}
+    assert storage.fetch(body=body) is None
+    assert not patch
 
 
 def test_framework_logs_in_as_our_own_client_does(tmp_path: Path) -> None:

@@ -45,7 +45,20 @@ def configure(settings: kopf.OperatorSettings) -> None:
     # Never used with `on.event`; should that ever change, the names are ours.
     settings.persistence.finalizer = f"{names.GROUP}/operator"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=names.GROUP)
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=names.GROUP)
+    settings.persistence.diffbase_storage = _NoDifferences()
+
+
+class _NoDifferences(kopf.DiffBaseStorage):
+    """kopf copies each object to compare it with the one before, although no handler asks for differences."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
 
 
 def build_login(config: ClusterConfig) -> kopf.ConnectionInfo:
