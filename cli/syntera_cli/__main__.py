@@ -73,9 +73,7 @@ def chat(
     """
     with _told_failures():
         key = _given_key(api_key_file)
-        content = message if message is not None or sys.stdin.isatty() else sys.stdin.read()
-        if content is not None and not content.strip():
-            raise typer.BadParameter("there is nothing to ask", param_hint="--message")
+        content = _given_question(message)
         with _open(agent, namespace=namespace, tenant=tenant, context=context, url=url, key=key) as client:
             if content is None:
                 Chat(client, client.agent(agent), Console(highlight=False)).run()
@@ -127,12 +125,26 @@ def _print_answer(client: TenantClient, agent: str, content: str) -> None:
             print()
 
 
+def _given_question(message: str | None) -> str | None:
+    """What the user asks once, None for a chat."""
+    try:
+        content = message if message is not None or sys.stdin.isatty() else sys.stdin.read()
+        (content or "").encode()  # of an argument, Python takes bytes that are no text as halves of surrogate pairs
+    except UnicodeError:
+        raise typer.BadParameter("the question is not UTF-8; convert it first", param_hint="--message") from None
+    if content is not None and not content.strip():
+        raise typer.BadParameter("there is nothing to ask", param_hint="--message")
+    return content
+
+
 def _given_key(file: Path | None) -> str | None:
     """The key that the user named, None where that is left to us."""
     try:
         text = os.environ.get("SYNTERA_API_KEY") if file is None else file.read_text()
     except (OSError, UnicodeDecodeError) as exc:
         raise ClusterUnusable(f"The file {str(file)!r} cannot be read: {exc}.") from None
+    if file is not None and not (text or "").strip():
+        raise ClusterUnusable(f"The file {str(file)!r} holds no API key.")
     return _checked_key(text.strip()) if text else None
 
 

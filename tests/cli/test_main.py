@@ -15,7 +15,7 @@ from syntera_dev.models.control import Fault
 from tests.cli.conftest import RunningTenant
 
 
-def run(*arguments: str, piped: str | None = None, key: str | None = None) -> Result:
+def run(*arguments: str, piped: str | bytes | None = None, key: str | None = None) -> Result:
     return CliRunner().invoke(app, list(arguments), input=piped, env={"SYNTERA_API_KEY": key or ""})
 
 
@@ -68,6 +68,24 @@ def test_failed_answer_ends_with_one(tenant: RunningTenant) -> None:
 def test_unusable_key_is_told(tenant: RunningTenant, key: str | None, message: str) -> None:
     result = run("chat", "travel", "--url", tenant.url, "-m", "Hi", key=key)
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", message)
+
+
+@pytest.mark.parametrize("content", ["", "\n"])
+def test_empty_key_file_stands_for_no_other_key(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "key"
+    file.write_text(content)
+    result = run("chat", "travel", "--url", "http://x", "--api-key-file", str(file), "-m", "Hi")
+    assert (result.exit_code, result.stderr) == (1, f"The file {str(file)!r} holds no API key.\n")
+
+
+@pytest.mark.parametrize(("arguments", "piped"), [((), b"a caf\xe9"), (("-m", "a caf\udce9"), b"")])
+def test_question_that_is_not_utf8_is_wrong_usage(
+    tenant: RunningTenant, arguments: tuple[str, ...], piped: bytes
+) -> None:
+    result = run("chat", "travel", "--url", tenant.url, *arguments, piped=piped, key=tenant.key)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "the question is not UTF-8" in result.stderr
+    assert tenant.stand_in.journal() == []
 
 
 def test_missing_key_file_is_told(tmp_path: Path) -> None:
