@@ -121,10 +121,10 @@ def build_body(candidate: ModelCandidate, request: ModelRequest) -> dict[str, Js
         "temperature": request.temperature if candidate.temperature is None else candidate.temperature,
         "top_p": request.top_p if candidate.top_p is None else candidate.top_p,
         candidate.max_tokens_parameter: min(bounds, default=None),
-        "stop": list(request.stop) or None,
     }
     set_by_us = {name: value for name, value in ours.items() if value is not None}
-    merged = {**request.extra, **candidate.parameters, **set_by_us}
+    stop: dict[str, JsonValue] = {"stop": list(request.stop)} if request.stop else {}
+    merged = {**request.extra, **stop, **candidate.parameters, **set_by_us}
     return {name: value for name, value in merged.items() if name not in _RESERVED}
 
 

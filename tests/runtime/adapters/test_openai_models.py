@@ -231,6 +231,7 @@ async def test_whole_answer_stands_when_its_usage_gets_lost(
             {"max_tokens": 100},
         ),
         ({}, {"stop": ("a", "b")}, {"stop": ["a", "b"]}),
+        ({"parameters": {"stop": ["END"]}}, {"stop": ("a",)}, {"stop": ["END"]}),
         (
             {"parameters": {"seed": 1, "reasoning_effort": "low", "temperature": 9}, "temperature": 0.5},
             {"extra": {"seed": 2, "user": "u"}},
