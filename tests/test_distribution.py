@@ -80,13 +80,21 @@ def test_lock_file_names_hashes_and_no_index(lock: Path) -> None:
     assert "://" not in text
 
 
-def test_lock_files_follow_pyproject(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("lock", "selection"),
+    [
+        *((part.extra, ("--extra", part.extra, "pyproject.toml")) for part in PARTS),
+        ("dev", ("--all-extras", "--group", "dev", "pyproject.toml")),
+        ("dev-models", ("--group", "models")),
+    ],
+)
+def test_lock_file_follows_pyproject(lock: str, selection: tuple[str, ...], tmp_path: Path) -> None:
     """A dependency added to pyproject.toml but not locked would be missing in the images."""
-    for extra in ("operator", "runtime", "cli"):
-        copy = tmp_path / f"{extra}.txt"
-        copy.write_text((ROOT / "locks" / f"{extra}.txt").read_text())
-        run(
-            UV, "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--python-version", "3.11",
-            "--custom-compile-command", "make lock", "--extra", extra, "pyproject.toml", "--output-file", copy,
-        )  # fmt: skip
-        assert copy.read_text() == (ROOT / "locks" / f"{extra}.txt").read_text(), "run `make lock`"
+    committed = ROOT / "locks" / f"{lock}.txt"
+    copy = tmp_path / committed.name
+    copy.write_text(committed.read_text())
+    run(
+        UV, "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--python-version", "3.11",
+        "--custom-compile-command", "make lock", *selection, "--output-file", copy,
+    )  # fmt: skip
+    assert copy.read_text() == committed.read_text(), "run `make lock`"
