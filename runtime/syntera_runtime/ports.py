@@ -138,8 +138,8 @@ class TurnStore(Protocol):
     """Turns, with the messages that they bring. Every method may raise StoreUnavailable.
 
     Who begins a turn holds it until its lease ends, and renews the lease while it works. A turn whose lease has ended is
-    ended as failed by whoever begins another one of that tenant: so an idle process needs no connection to look for
-    them.
+    ended as failed, with an empty reply that says so, by whoever begins another one of that tenant or asks for it: so an
+    idle process needs no connection to look for them.
     """
 
     async def begin_turn(
@@ -187,4 +187,8 @@ class TurnStore(Protocol):
         Raises:
             TurnLost: It does not run any more.
         """
+        ...
+
+    async def end_expired(self, tenant_id: TenantId) -> bool:
+        """End the turns of the tenant whose leases have ended. False: there was none, or somebody else just does it."""
         ...

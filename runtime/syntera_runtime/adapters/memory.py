@@ -196,6 +196,10 @@ class MemoryStore:
             raise TurnLost
         held.ends_at = datetime.now(UTC) + lease
 
+    async def end_expired(self, tenant_id: TenantId) -> bool:
+        """See `TurnStore`."""
+        return _end_expired(self._rows(tenant_id))
+
     def _rows(self, tenant_id: TenantId) -> _Rows:
         return self._tenants.setdefault(tenant_id, _Rows())
 
@@ -230,9 +234,26 @@ def _end(rows: _Rows, turn_id: TurnId, outcome: TurnOutcome) -> Turn:
     return lease.turn
 
 
-def _end_expired(rows: _Rows) -> None:
+def _end_expired(rows: _Rows) -> bool:
     abandoned = TurnAbandoned()
+    failure = Failure(abandoned.code, abandoned.message)
     now = datetime.now(UTC)
-    for turn_id, lease in rows.turns.items():
-        if lease.turn.state is TurnState.RUNNING and lease.ends_at < now:
-            _end(rows, turn_id, TurnOutcome(failure=Failure(abandoned.code, abandoned.message)))
+    running = [lease for lease in rows.turns.values() if lease.turn.state is TurnState.RUNNING]
+    expired = [lease.turn for lease in running if lease.ends_at < now]
+    for turn in expired:
+        _end(rows, turn.id, TurnOutcome(failure=failure))
+        if turn.conversation_id is not None:
+            messages = rows.threads[turn.conversation_id].messages
+            messages.append(
+                Message(
+                    id=MessageId(new_id(after=messages[-1].id)),
+                    conversation_id=turn.conversation_id,
+                    role=Role.ASSISTANT,
+                    content="",
+                    created_at=now,
+                    state=MessageState.FAILED,
+                    turn_id=turn.id,
+                    failure=failure,
+                )
+            )
+    return bool(expired)

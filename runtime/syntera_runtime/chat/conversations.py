@@ -15,6 +15,7 @@ from ..models import (
     MessageId,
     ModelRequest,
     NewConversation,
+    Role,
     TenantId,
     TurnStart,
 )
@@ -71,11 +72,15 @@ class Conversations:
     ) -> Sequence[Message]:
         """The messages that follow `after`, or the first ones; oldest first.
 
+        A question without a reply at the end may have lost the process that replied; then the reader is told.
+
         Raises:
             ConversationNotFound: There is no conversation with that id.
             StoreUnavailable: They cannot be read.
         """
         messages = await self._conversations.list_messages(tenant_id, conversation_id, after=after, limit=limit)
+        if messages and messages[-1].role is Role.USER and await self._turns.end_expired(tenant_id):
+            messages = await self._conversations.list_messages(tenant_id, conversation_id, after=after, limit=limit)
         if not messages:
             await self.get(tenant_id, conversation_id)
         return messages

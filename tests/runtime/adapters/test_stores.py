@@ -244,7 +244,28 @@ async def test_expired_turn_is_ended_as_failed_when_the_next_one_begins(stores: 
     await begin(stores, conversation_id, content="Still there?")
     with pytest.raises(TurnLost):
         await end(stores, expired)
-    assert [message.content for message in await read(stores, conversation_id)] == ["Hi", "Still there?"]
+    question, lost, again = await read(stores, conversation_id)
+    assert (question.content, lost.content, again.content) == ("Hi", "", "Still there?")
+    assert (lost.role, lost.state, lost.turn_id) == (Role.ASSISTANT, MessageState.FAILED, expired.turn.id)
+    assert lost.failure is not None
+    assert lost.failure.code == "turn-abandoned"
+
+
+async def test_expired_turn_is_ended_once_on_request(stores: Stores) -> None:
+    conversation_id = await start_conversation(stores)
+    await begin(stores, conversation_id, start=make_start(timedelta(seconds=-1)))
+    said = await asyncio.gather(*(stores.turns.end_expired(stores.tenant_id) for _ in range(3)))
+    assert said.count(True) == 1
+    assert [message.state for message in await read(stores, conversation_id)] == [
+        MessageState.COMPLETE,
+        MessageState.FAILED,
+    ]
+
+
+async def test_running_turn_is_not_ended_on_request(stores: Stores) -> None:
+    begun = await begin(stores, await start_conversation(stores))
+    assert not await stores.turns.end_expired(stores.tenant_id)
+    await end(stores, begun)
 
 
 async def test_expired_turn_of_another_conversation_is_ended_too(stores: Stores) -> None:

@@ -136,6 +136,20 @@ async def test_turn_goes_on_when_its_reader_leaves(services: Services, models: F
     assert (await read(services, conversation_id))[-1].content == "Hello"
 
 
+async def test_reader_finds_the_failure_when_the_process_that_replied_has_died(
+    services: Services, models: FakeChatModels, store: FakeFailingStore
+) -> None:
+    conversation_id = await start(services)
+    models.scripts = [["Hel", asyncio.Event()]]
+    await services.conversations.send(TENANT, conversation_id, content="Hi")
+    assert [message.role for message in await read(services, conversation_id)] == [Role.USER]
+    store.expire_turns(TENANT)
+    _, reply = await read(services, conversation_id)
+    assert (reply.role, reply.state, reply.content) == (Role.ASSISTANT, MessageState.FAILED, "")
+    assert reply.failure is not None
+    assert reply.failure.code == "turn-abandoned"
+
+
 async def test_second_message_is_refused_while_the_first_is_answered(
     services: Services, models: FakeChatModels
 ) -> None:

@@ -30,14 +30,28 @@ from ...models import (
 from .pool import Connection, Pool
 from .rows import MESSAGE_COLUMNS, TURN_COLUMNS, outcome_values, read_message, read_turn
 
+_HAS_EXPIRED = """
+SELECT EXISTS (
+  SELECT FROM syntera.turns WHERE tenant_id = $1 AND state = 'running' AND lease_expires_at < now()
+)
+"""
+
 _END_EXPIRED = """
-UPDATE syntera.turns
+UPDATE syntera.turns AS t
 SET state = 'failed', error_code = $2, error_detail = $3, lease_expires_at = NULL, ended_at = now()
-WHERE tenant_id = $1 AND id IN (
+WHERE t.tenant_id = $1 AND t.id IN (
   SELECT id FROM syntera.turns
   WHERE tenant_id = $1 AND state = 'running' AND lease_expires_at < now()
   FOR UPDATE SKIP LOCKED
 )
+RETURNING t.id, t.conversation_id, (
+  SELECT m.id FROM syntera.messages AS m WHERE m.tenant_id = $1 AND m.turn_id = t.id
+) AS user_message_id
+"""
+
+_INSERT_LOST_REPLY = """
+INSERT INTO syntera.messages (tenant_id, id, conversation_id, turn_id, role, state, content, created_at)
+VALUES ($1, $2, $3, $4, 'assistant', 'failed', '', now())
 """
 
 _BEGIN = f"""
@@ -126,14 +140,15 @@ class PostgresqlTurns:
         self, tenant_id: TenantId, conversation_id: ConversationId, *, start: TurnStart, content: str, history: int
     ) -> BegunTurn:
         """See `TurnStore`."""
-        async with self._pool.transaction() as connection:
+        async with self._pool.connection() as connection:
             await _end_expired(connection, tenant_id)
-            row = await _insert_turn(connection, tenant_id, conversation_id, start)
-            turn = read_turn(row)
-            # At least one, because the new ids must follow the newest message's.
-            newest = await connection.fetch(_NEWEST, tenant_id, conversation_id, max(history, 1))
-            message_id = MessageId(new_id(after=newest[0]["id"] if newest else None))
-            await connection.execute(_INSERT_USER_MESSAGE, tenant_id, message_id, conversation_id, turn.id, content)
+            async with connection.transaction():
+                row = await _insert_turn(connection, tenant_id, conversation_id, start)
+                turn = read_turn(row)
+                # At least one, because the new ids must follow the newest message's.
+                newest = await connection.fetch(_NEWEST, tenant_id, conversation_id, max(history, 1))
+                message_id = MessageId(new_id(after=newest[0]["id"] if newest else None))
+                await connection.execute(_INSERT_USER_MESSAGE, tenant_id, message_id, conversation_id, turn.id, content)
         return BegunTurn(
             turn=turn,
             user_message=Message(
@@ -178,7 +193,7 @@ class PostgresqlTurns:
 
     async def begin_completion(self, tenant_id: TenantId, *, start: TurnStart) -> Turn:
         """See `TurnStore`."""
-        async with self._pool.transaction() as connection:
+        async with self._pool.connection() as connection:
             await _end_expired(connection, tenant_id)
             row = await connection.fetchrow(
                 _BEGIN_COMPLETION, tenant_id, new_id(), start.agent, start.agent_revision, start.lease
@@ -204,10 +219,26 @@ class PostgresqlTurns:
         if tag == "UPDATE 0":
             raise TurnLost
 
+    async def end_expired(self, tenant_id: TenantId) -> bool:
+        """See `TurnStore`."""
+        async with self._pool.connection() as connection:
+            return await _end_expired(connection, tenant_id)
 
-async def _end_expired(connection: Connection, tenant_id: TenantId) -> None:
+
+async def _end_expired(connection: Connection, tenant_id: TenantId) -> bool:
+    """In a transaction of its own: two that each wait for a conversation which the other has freed would deadlock."""
+    if not await connection.fetchval(_HAS_EXPIRED, tenant_id):
+        return False
     abandoned = TurnAbandoned()
-    await connection.execute(_END_EXPIRED, tenant_id, abandoned.code, abandoned.message)
+    async with connection.transaction():
+        ended = await connection.fetch(_END_EXPIRED, tenant_id, abandoned.code, abandoned.message)
+        replies = [
+            (tenant_id, new_id(after=turn["user_message_id"]), turn["conversation_id"], turn["id"])
+            for turn in ended
+            if turn["conversation_id"] is not None
+        ]
+        await connection.executemany(_INSERT_LOST_REPLY, replies)
+    return bool(ended)
 
 
 async def _insert_turn(
