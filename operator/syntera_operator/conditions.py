@@ -116,6 +116,7 @@ def build_conditions(
     return made
 
 
+_NOT_STUCK = "The operator goes on by itself as soon as it can."
 _Finding = tuple[ConditionStatus, Reason, str]
 
 
@@ -153,7 +154,7 @@ def _summarize(problems: list[Problem], ready: Check) -> dict[ConditionType, _Fi
         ConditionType.STALLED: (
             (ConditionStatus.TRUE, stalled.reason, stalled.message)
             if stalled
-            else (ConditionStatus.FALSE, reconciling[1], "Nobody has to act.")
+            else (ConditionStatus.FALSE, reconciling[1], _NOT_STUCK if passing else "Nobody has to act.")
         ),
     }
 

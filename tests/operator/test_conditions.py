@@ -169,3 +169,13 @@ def test_conditions_hold_their_promises_in_any_history(history: list[tuple[dict[
         for type_, condition in made.items():
             has_moved = type_ not in before or before[type_].status is not condition.status
             assert condition.last_transition_time == (now if has_moved else before[type_].last_transition_time)
+
+
+@pytest.mark.parametrize(
+    ("resolved", "message"),
+    [(GOOD, "Nobody has to act."), (WAITING, "The operator goes on by itself as soon as it can.")],
+)
+def test_stalled_is_not_denied_by_telling_people_to_do_nothing_while_something_is_missing(
+    resolved: Check, message: str
+) -> None:
+    assert build({ACCEPTED: GOOD, RESOLVED: resolved})["Stalled"].message == message

@@ -47,7 +47,7 @@ async def examine_namespace(tenant: Manifest, *, cluster: Cluster, operator_name
         )
     namespace = await find_namespace(name, wanted, cluster=cluster)
     if namespace is not None:
-        return Claim(namespace) if is_namespace_of(namespace, name) else _describe_taken(name, namespace)
+        return Claim(namespace) if is_namespace_of(namespace, name) else _describe_taken(name, namespace, cluster)
     rival = _find_older_rival(tenant, wanted, cluster.tenants())
     if rival is not None:
         return Problem(
@@ -94,13 +94,16 @@ async def find_namespace(tenant: str, name: str, *, cluster: Cluster) -> Manifes
     return await cluster.read_namespace(name)
 
 
-def _describe_taken(tenant: str, namespace: Manifest) -> Problem:
+def _describe_taken(tenant: str, namespace: Manifest, cluster: Cluster) -> Problem:
+    """Who has it, and how it may be had; a namespace that a living Tenant has is not offered."""
     name, owner = name_of(namespace), labels_of(namespace).get(names.TENANT_LABEL)
     command = f"kubectl label namespace {name} {names.TENANT_LABEL}={tenant}"
-    if owner:
+    if owner and cluster.tenant(owner) is not None:
+        message = f"Namespace {name!r} belongs to Tenant {owner!r}; name another one in spec.namespace."
+    elif owner:
         message = (
-            f"Namespace {name!r} belongs to Tenant {owner!r}; name another one in spec.namespace, or hand it over:"
-            f" {command} --overwrite"
+            f"Namespace {name!r} belonged to Tenant {owner!r}, which is gone; name another one in spec.namespace, or, if"
+            f" nothing in it is needed any more, hand it over: {command} --overwrite"
         )
     else:
         message = f"Namespace {name!r} exists already; if this Tenant is to have it, hand it over: {command}"

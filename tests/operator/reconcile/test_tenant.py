@@ -238,7 +238,16 @@ async def test_namespace_of_another_tenant_is_not_taken(world: World) -> None:
     second = world.the_tenant("second")
     assert world.conditions(second)["Accepted"] == ("False", "NamespaceTaken")
     assert "belongs to Tenant 'first'" in world.message(second, "Accepted")
+    assert "kubectl label" not in world.message(second, "Accepted")
     assert {write.name for write in world.cluster.writes} == {"second"}
+
+
+async def test_namespace_of_a_tenant_that_is_gone_may_be_handed_over(world: World, acme: Any) -> None:
+    tenant = acme()
+    world.cluster.put_namespace("acme", labels={names.TENANT_LABEL: "gone"})
+    await world.tenant()
+    command = "kubectl label namespace acme syntera.io/tenant=acme --overwrite"
+    assert command in world.message(tenant, "Accepted")
 
 
 async def test_namespace_that_two_new_tenants_name_goes_to_the_older(world: World) -> None:
