@@ -33,6 +33,9 @@ class Wakeup(NamedTuple):
 class Views(Protocol):
     """What the rules must know of the rest of the cluster."""
 
+    def tenants(self) -> Iterable[Manifest]:
+        """All Tenants."""
+
     def agents(self, namespace: str) -> Iterable[Manifest]:
         """All Agents of a namespace."""
 
@@ -111,6 +114,13 @@ def of_runtime_pod(change: Change, views: Views) -> Iterator[Wakeup]:
     yield from _tenant(views.namespace(namespace))
     if _seen_of_pod(change.old) != _seen_of_pod(change.new):
         yield from _agents(namespace, views)
+
+
+def of_api_server(change: Change, views: Views) -> Iterator[Wakeup]:
+    """All Tenants, whose network policies name the API server's addresses, where these changed."""
+    old, new = ({} if manifest is None else manifest for manifest in (change.old, change.new))
+    if any(old.get(part) != new.get(part) for part in ("endpoints", "ports")):
+        yield from (Wakeup(key_of(tenant)) for tenant in views.tenants())
 
 
 def _seen_by_agents(tenant: Manifest) -> Any:

@@ -36,6 +36,9 @@ def make_child(*owners: tuple[str, str], namespace: str | None = "acme", api: st
 class Views:
     """One tenant with one agent, in the namespace `acme`."""
 
+    def tenants(self) -> list[Manifest]:
+        return [make_tenant_manifest()]
+
     def agents(self, namespace: str) -> list[Manifest]:
         return [make_agent_manifest()] if namespace == "acme" else []
 
@@ -164,3 +167,21 @@ def test_pod_wakes_agents_when_its_readiness_changes(change: Change, wakes_agent
     woken = [wakeup.key for wakeup in causes.of_runtime_pod(change, VIEWS)]
 
     assert woken == ([ACME, TRAVEL] if wakes_agents else [ACME])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wakes"),
+    [
+        (None, {"endpoints": [{"addresses": ["10.0.0.1"]}]}, True),
+        ({"endpoints": [{"addresses": ["10.0.0.1"]}]}, {"endpoints": [{"addresses": ["10.0.0.2"]}]}, True),
+        ({"ports": [{"port": 443}]}, {"ports": [{"port": 6443}]}, True),
+        ({"endpoints": []}, {"endpoints": [], "metadata": {}}, False),
+        ({"endpoints": [{"addresses": ["10.0.0.1"]}]}, None, True),
+    ],
+)
+def test_api_server_wakes_tenants_when_its_addresses_change(
+    old: Manifest | None, new: Manifest | None, wakes: bool
+) -> None:
+    woken = list(causes.of_api_server(Change("MODIFIED", old, new), VIEWS))
+
+    assert woken == ([Wakeup(ACME)] if wakes else [])

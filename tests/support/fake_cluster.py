@@ -191,7 +191,7 @@ class FakeCluster(Cluster):
             raise NameTaken(f"Secret {name!r} exists already and belongs to somebody else; rename or delete it")
         return {key: base64.b64decode(value).decode() for key, value in (found.get("data") or {}).items()}
 
-    async def api_server_addresses(self) -> list[tuple[str, int]]:
+    def api_server_addresses(self) -> list[tuple[str, int]]:
         return list(self.api_server)
 
     def set_references(self, key: Key, references: set[Reference]) -> None:

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from syntera_crds.contract import names
-from syntera_kube import BeforeWrite, KubeClient, Selection
+from syntera_kube import BeforeWrite, KubeClient
 from syntera_kube.errors import NotFound
-from syntera_kube.resources import CONFIG_MAPS, ENDPOINT_SLICES, NAMESPACES, SECRETS, Resource
+from syntera_kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, Resource
 
 from ..causes import Wakeup
 from ..errors import NameTaken
@@ -24,7 +24,6 @@ from .mirrors import Mirrors
 from .model import ObjectRef, Owner, Reference, SecretView
 from .writer import Writer
 
-_API_SERVER = Selection(namespace="default", label_selector="kubernetes.io/service-name=kubernetes")
 _FIELD_MANAGERS = {TENANTS: names.TENANT_FIELD_MANAGER, AGENTS: names.AGENT_FIELD_MANAGER}
 
 
@@ -128,6 +127,19 @@ class Cluster:
         """An object of that name that carries the operator's label, whoever owns it."""
         return self._view(resource, namespace, name)
 
+    def api_server_addresses(self) -> list[tuple[str, int]]:
+        """Addresses and ports behind the Service `kubernetes`, for network policies."""
+        return sorted(
+            {
+                (address, port["port"])
+                for one in self._mirrors.api_server_endpoints()
+                for endpoint in one.get("endpoints") or ()
+                for address in endpoint.get("addresses") or ()
+                for port in one.get("ports") or ()
+                if port.get("port")
+            }
+        )
+
     # Reads: at most one request. ---------------------------------------------------------------------------------
 
     async def read_namespace(self, name: str) -> Manifest | None:
@@ -189,24 +201,6 @@ class Cluster:
         if not is_own:
             raise NameTaken(f"Secret {name!r} exists already and belongs to somebody else; rename or delete it")
         return _decoded(found.get("data") or {})
-
-    async def api_server_addresses(self) -> list[tuple[str, int]]:
-        """Addresses and ports behind the Service `kubernetes`, for network policies.
-
-        Raises:
-            KubeError: the API server did not answer, or refused.
-        """
-        slices = await self._client.list(ENDPOINT_SLICES, _API_SERVER)
-        return sorted(
-            {
-                (address, port["port"])
-                for one in slices.items
-                for endpoint in one.get("endpoints") or ()
-                for address in endpoint.get("addresses") or ()
-                for port in one.get("ports") or ()
-                if port.get("port")
-            }
-        )
 
     # References ----------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from syntera_kube.errors import NotFound
 from syntera_kube.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,
+    ENDPOINT_SLICES,
     HORIZONTAL_POD_AUTOSCALERS,
     HTTP_ROUTES,
     INGRESSES,
@@ -66,6 +67,7 @@ _TENANT_NAMESPACES = Selection(label_selector=names.TENANT_LABEL)
 _RUNTIME_PODS = Selection(
     label_selector=f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY},{names.COMPONENT_LABEL}={names.RUNTIME_COMPONENT}"
 )
+_API_SERVER = Selection(namespace="default", label_selector="kubernetes.io/service-name=kubernetes")
 _METADATA = Selection(metadata_only=True)
 _SECRETS_SYNC_SECONDS = 5.0
 _DELIVERY_SECONDS = 2.0
@@ -99,6 +101,7 @@ class Mirrors:
         self._all_config_maps = Reflector(
             client, CONFIG_MAPS, _METADATA, transform=slim_reference, on_change=self._reference_changed
         )
+        self._api_server = Reflector(client, ENDPOINT_SLICES, _API_SERVER, on_change=self._api_server_changed)
         self._secrets: dict[str, tuple[Reflector, asyncio.Task[None]]] = {}
         self._echoes: dict[ObjectRef, _Echo] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -205,6 +208,10 @@ class Mirrors:
         """Whether there is a ConfigMap of that name, whoever made it."""
         return self._all_config_maps.store.get(namespace, name) is not None
 
+    def api_server_endpoints(self) -> Iterator[Manifest]:
+        """The EndpointSlices of the API server."""
+        return iter(self._api_server.store)
+
     def tenants(self) -> Iterator[Manifest]:
         """All Tenants."""
         return iter(self._own[TENANTS])
@@ -240,7 +247,7 @@ class Mirrors:
             self._changed(resource, change)
 
     def _reflectors(self) -> list[Reflector]:
-        return [*self._mirrors.values(), self._all_config_maps]
+        return [*self._mirrors.values(), self._all_config_maps, self._api_server]
 
     def _mirror(
         self,
@@ -290,6 +297,10 @@ class Mirrors:
 
     def _reference_changed(self, change: Change) -> None:
         for wakeup in self.references.wakeups("ConfigMap", change):
+            self._enqueue(wakeup)
+
+    def _api_server_changed(self, change: Change) -> None:
+        for wakeup in causes.of_api_server(change, self):
             self._enqueue(wakeup)
 
     def _start_or_stop_secrets(self, namespace: str) -> None:

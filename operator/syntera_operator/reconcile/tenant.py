@@ -135,7 +135,7 @@ async def _provide(
         secrets=identity.secrets,
         has_credentials=identity.is_complete,
         usable_secrets=resolution.usable_secrets,
-        api_server=await cluster.api_server_addresses(),
+        api_server=cluster.api_server_addresses(),
     )
     children = build_children(scope, tenant, surroundings, context.settings)
     applied = await apply_children(scope, children, owner=owner, cluster=cluster)

@@ -220,7 +220,7 @@ async def test_manifests_in_memory_are_slim(observed: Observed, home: Home) -> N
     assert "xxx" not in str(seen)
 
 
-async def test_api_server_is_found_by_its_addresses(observed: Observed) -> None:
+async def test_api_server_is_found_by_its_addresses(observed: Observed, home: Home) -> None:
     # An API server that listens on loopback, as this one does, does not tell its address itself.
     endpoints: Manifest = {
         "apiVersion": ENDPOINT_SLICES.api_version,
@@ -235,11 +235,12 @@ async def test_api_server_is_found_by_its_addresses(observed: Observed) -> None:
         "ports": [{"name": "https", "port": 6443}],
     }
     made = await observed.client.create(ENDPOINT_SLICES, endpoints)
+    found = [("10.9.8.6", 6443), ("10.9.8.7", 6443)]
 
-    addresses = await observed.cluster.api_server_addresses()
+    await observed.eventually(lambda: observed.cluster.api_server_addresses() == found)
+    assert home.key in observed.woken
     await observed.client.delete(ENDPOINT_SLICES, made["metadata"]["name"], namespace="default")
-
-    assert addresses == [("10.9.8.6", 6443), ("10.9.8.7", 6443)]
+    await observed.eventually(lambda: observed.cluster.api_server_addresses() == [])
 
 
 async def test_views_are_empty_when_there_is_nothing(observed: Observed) -> None:
