@@ -84,8 +84,9 @@ class AgentConfig(_Published):
     def digest(self) -> str:
         """Hash of everything but the revision, 32 hexadecimal digits: equal digests mean equal behaviour.
 
-        Defaults do not count, so that a release with a new field does not publish every agent anew. Only the writer computes it, and publishes it beside the configuration: a reader of another release may know
-        other fields and would get another hash, so it hands on the published one.
+        Defaults do not count, so that a release with a new field does not publish every agent anew. Only the writer
+        computes it, and publishes it beside the configuration: a reader of another release may know other fields and
+        would get another hash, so it hands on the published one.
         """
         content = self.model_dump(mode="json", by_alias=True, exclude={"revision"}, exclude_defaults=True)
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -95,8 +96,8 @@ class AgentConfig(_Published):
         """The text of the published ConfigMap's entry; the same configuration always gives the same text."""
         return self.model_dump_json(by_alias=True, exclude_defaults=True)
 
-    def secret_names(self) -> set[str]:
-        """Names of the Secrets that the runtime must be able to read."""
+    def secret_keys(self) -> frozenset[SecretKey]:
+        """Entries of Secrets that the runtime must be able to read."""
         keys = [candidate.api_key for candidate in self.models if candidate.api_key]
         keys += [header.secret for candidate in self.models for header in candidate.headers_from]
-        return {key.name for key in keys}
+        return frozenset(keys)

@@ -178,9 +178,7 @@ def _read(config_map: Manifest, name: str) -> _Published | None:
     if config.name != name or not digest or not config.models:
         log.error("published agent is not readable", agent=name, faults=["name, digest or models do not fit"])
         return None
-    keys = [candidate.api_key for candidate in config.models if candidate.api_key]
-    keys += [header.secret for candidate in config.models for header in candidate.headers_from]
-    return _Published(config=config, digest=digest, needs=frozenset(keys))
+    return _Published(config=config, digest=digest, needs=config.secret_keys())
 
 
 def _log_swap(name: str, now: _Published | None) -> None:

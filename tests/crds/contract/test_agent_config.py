@@ -203,9 +203,9 @@ def test_fields_that_an_earlier_release_did_not_know_mean_as_before() -> None:
     assert config.models[0].max_tokens_parameter == "max_completion_tokens"
 
 
-def test_secret_names_are_those_of_keys_and_headers_of_all_models() -> None:
-    assert FULL.secret_names() == {"openai", "token", "backup"}
-    assert make_config().secret_names() == set()
+def test_secret_keys_are_those_of_keys_and_headers_of_all_models() -> None:
+    assert {key.name for key in FULL.secret_keys()} == {"openai", "token", "backup"}
+    assert make_config().secret_keys() == frozenset()
 
 
 def test_configuration_holds_no_value_of_a_secret() -> None:

@@ -349,7 +349,7 @@ async def test_agent_whose_endpoint_has_a_secret_that_may_not_be_used_is_not_pub
 
     world.cluster.put_secret("acme", "openai", "api-key")
     await world.agent()
-    assert published(world).secret_names() == {"openai"}
+    assert {key.name for key in published(world).secret_keys()} == {"openai"}
     assert "secret" not in world.the_published()["data"][names.AGENT_CONFIG_KEY].replace("Secret", "")
 
 
