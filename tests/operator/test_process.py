@@ -102,7 +102,7 @@ def strip(manifest: Manifest) -> Manifest:
 
 
 @pytest.fixture(scope="module")
-def site(database: Database, redis_server: RedisServer) -> Iterator[Site]:
+def empty_site(database: Database, redis_server: RedisServer) -> Iterator[Site]:
     folder = Path(tempfile.mkdtemp(prefix="syntera-op-"))
     flags = Audit.flags(folder)
     with control_plane(folder / "plane", api_server_flags=flags) as plane:
@@ -126,18 +126,26 @@ def site(database: Database, redis_server: RedisServer) -> Iterator[Site]:
             yield Site(server, Audit(folder / "audit.log"), settings, folder)
 
 
+@pytest.fixture(scope="module")
+def site(empty_site: Site) -> Site:
+    empty_site.server.install_crds()
+    return empty_site
+
+
 @pytest.fixture(autouse=True)
-def _no_operator_is_left(site: Site) -> Iterator[None]:
+def _no_operator_is_left(empty_site: Site) -> Iterator[None]:
     yield
-    for process in site.running:
+    for process in empty_site.running:
         process.kill()
-    site.running.clear()
+    empty_site.running.clear()
     lease = LEASES.path(namespace=SYSTEM, name=names.LEASE_NAME)
-    if site.get(lease) is not None:
-        site.server.send("DELETE", lease)
+    if empty_site.get(lease) is not None:
+        empty_site.server.send("DELETE", lease)
 
 
-def test_operator_waits_for_its_kinds_and_then_serves_them(site: Site) -> None:
+def test_operator_waits_for_its_kinds_and_then_serves_them(empty_site: Site) -> None:
+    """The first test of this module: the others bring the kinds."""
+    site = empty_site
     operator = site.start()
     operator.wait_until(lambda: "install the CRDs" in operator.log)
     assert (operator.probe("/healthz"), operator.probe("/readyz")) == (200, 503)
@@ -251,6 +259,27 @@ def test_standby_takes_over_when_the_leader_was_killed(site: Site) -> None:
     leader.kill()
 
     assert standby.wait_until(standby.is_leader) < LEASE_SECONDS + 3
+
+
+def test_standby_outlives_an_api_server_that_was_away_and_takes_over(site: Site) -> None:
+    leader = site.start_leader()
+    name = unique_name("acme")
+    leader.wait_until(site.is_provided(site.make_tenant(name)))
+    standby = site.start("operator-1")
+    standby.wait_until(lambda: standby.probe("/readyz") == 200)
+
+    site.server.plane.stop_component("kube-apiserver", grace_seconds=0)
+    assert leader.process.wait(timeout=15) == 70  # it could not renew, so it may not write any more
+    time.sleep(LEASE_SECONDS)
+    assert standby.probe("/healthz") == 200
+    site.server.plane.start_component("kube-apiserver")
+
+    standby.wait_until(standby.is_leader)
+    agent = site.make_agent(name, "travel")
+    standby.wait_until(site.is_published(agent))
+    path = CONFIG_MAPS.path(namespace=name, name="agent-travel")
+    site.server.send("DELETE", path)
+    standby.wait_until(lambda: site.get(path) is not None)
 
 
 def test_operator_ends_when_its_lease_is_taken(site: Site) -> None:
