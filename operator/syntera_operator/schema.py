@@ -40,9 +40,13 @@ async def migrate(command: Sequence[str] = _COMMAND) -> int:
 
 
 async def _run(command: Sequence[str]) -> int:
-    process = await asyncio.create_subprocess_exec(*command)
+    # What it says becomes part of our structured log.
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
     try:
-        return await process.wait()
+        _, said = await process.communicate()
+        for line in said.decode(errors="replace").splitlines():
+            log.info("migration said", line=line)
+        return process.returncode or os.EX_OK
     finally:
         if process.returncode is None:
             process.terminate()

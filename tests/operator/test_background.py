@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from syntera_kube.errors import Unreachable
 from syntera_operator import schema
@@ -123,12 +124,14 @@ async def test_migration_is_tried_until_it_succeeds(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(schema, "_FIRST_DELAY_SECONDS", 0.01)
     tries = tmp_path / "tries"
     script = f"import pathlib, sys; f = pathlib.Path({str(tries)!r}); n = f.stat().st_size if f.exists() else 0"
-    script += "; f.write_text('x' * (n + 1)); sys.exit(69 if n < 2 else 0)"
+    script += "; f.write_text('x' * (n + 1)); print('try', n, file=sys.stderr); sys.exit(69 if n < 2 else 0)"
 
-    failures = await migrate((sys.executable, "-S", "-c", script))
+    with capture_logs() as logs:
+        failures = await migrate((sys.executable, "-S", "-c", script))
 
     assert failures == 2
     assert tries.read_text() == "xxx"
+    assert [entry["line"] for entry in logs if entry["event"] == "migration said"] == ["try 0", "try 1", "try 2"]
 
 
 async def test_migration_is_ended_when_the_leader_ends(tmp_path: Path) -> None:
