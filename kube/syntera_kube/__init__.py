@@ -3,8 +3,9 @@
 It knows nothing of Syntera, and its objects are plain dictionaries.
 """
 
-from .client import KubeClient, Manifest, ObjectList, Selection, ServiceAccountToken, WatchEvent
+from .client import KubeClient
 from .config import ClusterConfig, ConfigError
+from .model import Manifest, ObjectList, Selection, ServiceAccountToken, WatchEvent
 from .reflector import Reflector
 from .resources import Resource
 from .store import Change, ObjectStore

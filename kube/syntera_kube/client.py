@@ -6,18 +6,15 @@ dictionaries. A client that must not write at all times carries a `before_write`
 
 import random
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 import orjson
 
 from .config import ClusterConfig
 from .errors import Conflict, Gone, Invalid, ServerError, error_from_status
+from .model import EVERYTHING, Manifest, ObjectList, Selection, ServiceAccountToken, WatchEvent
 from .resources import SERVICE_ACCOUNTS, Resource
 from .transport import DEFAULT_TIMEOUT_SECONDS, BeforeWrite, Request, RequestObserver, Transport
-
-Manifest = dict[str, Any]
-"""A Kubernetes object as JSON."""
 
 _PARTIAL = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _PARTIAL_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -26,48 +23,6 @@ _MERGE_PATCH = "application/merge-patch+json"
 _JSON_PATCH = "application/json-patch+json"
 _INACTIVITY_SECONDS = 100.0
 """The API server sends a bookmark every minute or so; a watch that is silent for longer is dead."""
-
-
-class ObjectList(NamedTuple):
-    """All objects of a list at one moment."""
-
-    items: list[Manifest]
-    resource_version: str
-
-
-class WatchEvent(NamedTuple):
-    """One line of a watch. A bookmark's object holds nothing but the resourceVersion reached."""
-
-    type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
-    object: Manifest
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which objects of a kind to list or watch; all of it is evaluated by the server."""
-
-    namespace: str | None = None
-    """None: all namespaces."""
-    label_selector: str | None = None
-    field_selector: str | None = None
-    metadata_only: bool = False
-    """Ask for metadata alone (PartialObjectMetadata)."""
-
-    def params(self) -> dict[str, str]:
-        """As query parameters."""
-        pairs = {"labelSelector": self.label_selector, "fieldSelector": self.field_selector}
-        return {key: value for key, value in pairs.items() if value is not None}
-
-
-EVERYTHING = Selection()
-"""All objects of a kind."""
-
-
-class ServiceAccountToken(NamedTuple):
-    """A token of a ServiceAccount and for how many seconds from now it is valid."""
-
-    token: str
-    expires_in_seconds: float
 
 
 class KubeClient:

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import NoReturn
 
-from .client import EVERYTHING, KubeClient, Manifest, Selection, WatchEvent
+from .client import KubeClient
 from .errors import Gone, KubeError, NotFound
+from .model import EVERYTHING, Manifest, Selection, WatchEvent
 from .resources import Resource
 from .store import Change, ObjectStore
 

@@ -14,9 +14,9 @@ ResourceVersions are compared as numbers, which Kubernetes guarantees within one
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-Manifest = dict[str, Any]
+from .model import Manifest
 
 _REMEMBER_DELETED_SECONDS = 300.0
 """Longer than any request may take."""

@@ -12,8 +12,8 @@ from typing import Any
 from syntera_crds.contract import names
 from syntera_crds.contract.agent_config import AgentConfig
 from syntera_kube import KubeClient, Manifest, ObjectList, Resource, Selection, WatchEvent
-from syntera_kube.client import EVERYTHING
 from syntera_kube.errors import Forbidden
+from syntera_kube.model import EVERYTHING
 
 NAMESPACE = "acme"
 
