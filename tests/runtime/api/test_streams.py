@@ -72,12 +72,13 @@ async def test_turn_goes_on_when_its_client_leaves(
     assert [(item["state"], item["content"]) for item in items] == [("complete", "Hi"), ("complete", "Hello")]
 
 
+@pytest.mark.parametrize("said", [[], ["Hel"]])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_completion_stops_when_its_client_leaves(
-    store: MemoryStore, models: FakeChatModels, stream: bool
+    store: MemoryStore, models: FakeChatModels, stream: bool, said: list[str]
 ) -> None:
-    models.scripts = [["Hel", asyncio.Event()]]
-    services = make_services(store, models=models)
+    models.scripts = [[*said, asyncio.Event()]]
+    services = make_services(store, models=models, ping_seconds=30)
     asked = {"model": "travel", "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
     async with served(build_public_app(services)) as url, make_client(url, store) as client:
         asking = asyncio.create_task(client.post("/v1/chat/completions", json=asked))
@@ -92,3 +93,18 @@ async def test_completion_stops_when_its_client_leaves(
     turn = store.find_turn(TENANT, TurnId(turn_id))
     assert turn.failure is not None
     assert (turn.state, turn.failure.code) == (TurnState.FAILED, "client-disconnected")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_completion_stops_when_its_request_is_cancelled(
+    client: httpx.AsyncClient, models: FakeChatModels, stream: bool
+) -> None:
+    models.scripts = [[asyncio.Event()]]
+    asked = {"model": "travel", "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
+    asking = asyncio.create_task(client.post("/v1/chat/completions", json=asked))
+    await models.begun.wait()
+    await asyncio.sleep(0.05)  # the handler waits for the model
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    async with asyncio.timeout(5):
+        await models.ended.wait()

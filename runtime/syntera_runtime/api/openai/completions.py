@@ -1,7 +1,9 @@
 """Chat completions."""
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
 
@@ -18,6 +20,7 @@ from .requests import ChatCompletionRequest
 from .streaming import ChunkRenderer
 
 router = APIRouter(route_class=ApiRoute, tags=["openai"])
+Awaited = TypeVar("Awaited")
 
 
 @router.post(
@@ -43,7 +46,7 @@ async def create_chat_completion(
     completion = await services.completions.start(talker.tenant_id, agent=asked.model, request=asked.to_model())
     if not asked.stream:
         return await _whole_answer(completion, request)
-    await _await_first_event(completion, seconds=services.limits.ping_seconds)
+    await _await_first_event(completion, request, seconds=services.limits.ping_seconds)
     renderer = ChunkRenderer(completion.turn, with_usage=asked.wants_usage_chunk)
     return EventStream(
         completion.feed,
@@ -53,26 +56,22 @@ async def create_chat_completion(
     )
 
 
-async def _await_first_event(completion: Completion, *, seconds: float) -> None:
+async def _await_first_event(completion: Completion, request: Request, *, seconds: float) -> None:
     """Wait a little before the stream is opened: a model that cannot answer then still gets its own status code."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            first = await completion.feed.peek()
+    try:
+        with suppress(TimeoutError):
+            first = await _unless_departed(request, completion.feed.peek(), seconds=seconds)
             if isinstance(first, CompletionFailed):
                 raise first.error
+    except BaseException:  # there will be no stream that could abandon it, be this handler cancelled or failed
+        completion.abandon()
+        raise
 
 
 async def _whole_answer(completion: Completion, request: Request) -> ChatCompletion:
-    answer = asyncio.create_task(_last_event(completion))
-    departure = asyncio.create_task(_await_departure(request))
     try:
-        await asyncio.wait((answer, departure), return_when=asyncio.FIRST_COMPLETED)
-        if not answer.done():
-            raise ClientDisconnected
-        ended = answer.result()
+        ended = await _unless_departed(request, _last_event(completion))
     finally:
-        answer.cancel()
-        departure.cancel()
         completion.abandon()
     if isinstance(ended, CompletionFailed):
         raise ended.error
@@ -88,6 +87,27 @@ async def _last_event(completion: Completion) -> CompletionEnded | CompletionFai
         event = await completion.feed.next()
         if isinstance(event, CompletionEnded | CompletionFailed):
             return event
+
+
+async def _unless_departed(
+    request: Request, awaited: Coroutine[Any, Any, Awaited], *, seconds: float | None = None
+) -> Awaited:
+    """What is awaited.
+
+    Raises:
+        ClientDisconnected: The client left before.
+        TimeoutError: It took longer than `seconds`.
+    """
+    task = asyncio.create_task(awaited)
+    departure = asyncio.create_task(_await_departure(request))
+    try:
+        await asyncio.wait((task, departure), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientDisconnected if departure.done() else TimeoutError
+    finally:
+        task.cancel()
+        departure.cancel()
 
 
 async def _await_departure(request: Request) -> None:
