@@ -8,6 +8,7 @@ from typing import Any
 
 import kubernetes
 import urllib3
+from kubernetes.config import kube_config
 from yaml import YAMLError
 
 from syntera_crds.contract import names
@@ -49,13 +50,13 @@ class Cluster:
             client = kubernetes.config.new_client_from_config(  # type: ignore[no-untyped-call]  # its author left it so
                 config_file=file, context=context, client_configuration=configuration
             )
-            contexts, current = kubernetes.config.list_kube_config_contexts(file)  # type: ignore[no-untyped-call]
+            merged = kube_config.KubeConfigMerger(file or kube_config.KUBE_CONFIG_DEFAULT_LOCATION).config  # type: ignore[no-untyped-call]
+            chosen = merged["contexts"].get_with_name(context or merged["current-context"])
+            self._namespace: str | None = chosen["context"].safe_get("namespace")
         except (kubernetes.config.ConfigException, OSError, ValueError, KeyError, TypeError, YAMLError) as exc:
             raise ClusterUnusable(
                 f"There is no usable kubeconfig ({_one_line(exc)}). Set KUBECONFIG, or name a tenant's API with --url."
             ) from None
-        chosen = next((entry for entry in contexts if entry["name"] == context), current)
-        self._namespace: str | None = chosen["context"].get("namespace")
         self._host = str(configuration.host)
         self._core = kubernetes.client.CoreV1Api(client)
         self._objects = kubernetes.client.CustomObjectsApi(client)

@@ -198,6 +198,15 @@ def test_namespace_of_the_context_is_taken(tmp_path: Path, use: Callable[[Path],
     assert Cluster("other").find_namespace("travel", tenant=None) == "b"
 
 
+def test_context_that_is_named_needs_no_current_one(tmp_path: Path, use: Callable[[Path], None]) -> None:
+    file = write_kubeconfig(tmp_path / "config", server="http://127.0.0.1:1")
+    file.write_text(file.read_text().replace("current-context: main\n", ""))
+    use(file)
+    assert Cluster("other").find_namespace("travel", tenant=None) == "b"
+    with pytest.raises(ClusterUnusable, match="current-context"):
+        Cluster()
+
+
 def test_cluster_that_is_down_is_told(tmp_path: Path, use: Callable[[Path], None]) -> None:
     use(write_kubeconfig(tmp_path / "config", server="http://127.0.0.1:1"))
     with pytest.raises(ClusterUnusable, match=r"The cluster http://127\.0\.0\.1:1 does not answer"):
