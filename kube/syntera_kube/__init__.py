@@ -4,6 +4,7 @@ It knows nothing of Syntera, and its objects are plain dictionaries.
 """
 
 from .client import KubeClient
+from .comparison import find_missed
 from .config import ClusterConfig, ConfigError
 from .model import Manifest, ObjectList, Selection, ServiceAccountToken, WatchEvent
 from .reflector import Reflector
@@ -26,4 +27,5 @@ __all__ = [
     "ServiceAccountToken",
     "Transport",
     "WatchEvent",
+    "find_missed",
 ]

@@ -15,6 +15,7 @@ from contextlib import aclosing
 from typing import NoReturn
 
 from .client import KubeClient
+from .comparison import find_missed
 from .errors import Gone, KubeError, NotFound
 from .model import EVERYTHING, Manifest, Selection, WatchEvent
 from .resources import Resource
@@ -85,6 +86,21 @@ class Reflector:
                 await self._back_off(exc)
             except KubeError as exc:
                 await self._back_off(exc)
+
+    async def check(self) -> int:
+        """Compare with what the API server has and take over what was missed; gives how much that was.
+
+        Raises:
+            KubeError: the server refused, or did not answer.
+        """
+        try:
+            changes = await find_missed(self._client, self.resource, self.selection, self.store)
+        except NotFound:
+            if self._optional:
+                return 0
+            raise
+        self._tell(changes)
+        return len(changes)
 
     async def _list(self) -> None:
         try:

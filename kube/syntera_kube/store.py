@@ -108,12 +108,16 @@ class ObjectStore:
 
     def retain(self, items: Iterable[Manifest], resource_version: str) -> list[Change]:
         """Forget what is not in a complete list, of which metadata is enough, that was read at `resource_version`."""
+        gone = self.find_gone(items, resource_version)
+        for known in gone:
+            self._remember_deleted(_identity(known)[2], int(resource_version))
+        return [self._remove(known) for known in gone]
+
+    def find_gone(self, items: Iterable[Manifest], resource_version: str) -> list[Manifest]:
+        """What is known but not in a complete list, of which metadata is enough, that was read at `resource_version`."""
         listed = {_identity(item)[:2] for item in items}
         moment = int(resource_version)
-        gone = [known for known in self if _identity(known)[:2] not in listed and _version(known) <= moment]
-        for known in gone:
-            self._remember_deleted(_identity(known)[2], moment)
-        return [self._remove(known) for known in gone]
+        return [known for known in self if _identity(known)[:2] not in listed and _version(known) <= moment]
 
     def clear(self) -> list[Change]:
         """Forget everything, as if all were deleted; nothing that comes back is refused."""

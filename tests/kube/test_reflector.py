@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from syntera_kube import Change, KubeClient, Reflector, Selection
+from syntera_kube import Change, KubeClient, Reflector, Selection, WatchEvent
+from syntera_kube.errors import NotFound
 from syntera_kube.resources import CONFIG_MAPS, Resource
 from tests.kube.faulty_server import (
     FaultyServer,
@@ -187,6 +188,48 @@ async def test_kind_that_went_away_and_came_back_is_listed_anew(
         await eventually(lambda: len(told) == 2)
 
     assert told == [("ADDED", "one"), ("DELETED", "one")]
+
+
+async def test_check_finds_what_the_watch_lost(faulty: FaultyServer, faulty_client: KubeClient) -> None:
+    known, changed, late = (make_object(name, version=5) for name in ("known", "changed", "late"))
+    newer = make_object("changed", version=8)
+    fresh = make_object("fresh", version=9)
+    listing = make_list(known, newer, fresh, version=9)
+    faulty.answers = [ok(make_list(known, changed, late, version=5)), ok(listing), ok(newer), ok(fresh), ok(listing)]
+    reflector, told = make_reflector(faulty_client)
+    await reflector._list()
+    told.clear()
+
+    assert await reflector.check() == 3
+    assert await reflector.check() == 0
+
+    assert told == [("DELETED", "late"), ("MODIFIED", "changed"), ("ADDED", "fresh")]
+
+
+async def test_check_does_not_call_missed_what_is_under_way(faulty: FaultyServer, faulty_client: KubeClient) -> None:
+    one = make_object("one", version=6)
+    faulty.answers = [ok(make_list(version=5)), ok(make_list(one, version=6))]
+    reflector, told = make_reflector(faulty_client)
+    await reflector._list()
+
+    checking = asyncio.create_task(reflector.check())
+    await eventually(lambda: len(faulty.requests) == 2)
+    reflector._take(WatchEvent("ADDED", one))
+
+    assert await checking == 0
+    assert told == [("ADDED", "one")]
+
+
+async def test_check_of_a_kind_that_nobody_serves_finds_nothing(
+    faulty: FaultyServer, faulty_client: KubeClient
+) -> None:
+    faulty.answers = [failed(404)]
+    optional, _ = make_reflector(faulty_client, optional=True)
+    needed, _ = make_reflector(faulty_client)
+
+    assert await optional.check() == 0
+    with pytest.raises(NotFound):
+        await needed.check()
 
 
 @pytest.mark.api

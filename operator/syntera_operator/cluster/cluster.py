@@ -78,12 +78,12 @@ class Cluster:
         self._mirrors.observe(resource, obj, deleted=deleted)
 
     async def check(self) -> int:
-        """Compare Tenants and Agents in memory with what the API server has; gives how many changes had been missed.
+        """Compare what is in memory with what the API server has; gives how many changes had been missed.
 
         Raises:
             KubeError: the API server did not answer, or refused.
         """
-        return await self._mirrors.check_own(TENANTS) + await self._mirrors.check_own(AGENTS)
+        return await self._mirrors.check()
 
     def all_keys(self) -> Iterator[Key]:
         """Every Tenant and Agent."""

@@ -8,14 +8,16 @@ Secrets are watched namespace by namespace, from when the operator is bound ther
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from syntera_crds.contract import names
-from syntera_kube import Change, KubeClient, ObjectStore, Reflector, Resource, Selection
-from syntera_kube.errors import NotFound
+from syntera_kube import Change, KubeClient, ObjectStore, Reflector, Resource, Selection, find_missed
+from syntera_kube.errors import Forbidden, NotFound
+from syntera_kube.model import EVERYTHING
 from syntera_kube.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,
@@ -70,8 +72,6 @@ _RUNTIME_PODS = Selection(
 _API_SERVER = Selection(namespace="default", label_selector="kubernetes.io/service-name=kubernetes")
 _METADATA = Selection(metadata_only=True)
 _SECRETS_SYNC_SECONDS = 5.0
-_DELIVERY_SECONDS = 2.0
-"""How long a watch may take to deliver a change."""
 
 
 @dataclass(slots=True)
@@ -139,28 +139,25 @@ class Mirrors:
             for wait in late:
                 wait.cancel()
 
-    async def check_own(self, resource: Resource) -> int:
-        """Compare what was delivered of Tenants or Agents with what the API server has; gives how many were missed.
+    async def check(self) -> int:
+        """Compare everything with what the API server has; gives how many changes had been missed.
 
         Raises:
             KubeError: the API server refused, or did not answer.
         """
-        store = self._own[resource]
-        listed = await self._client.list(resource, _METADATA)
-        # What is under way while the list is read is not missed yet.
-        await asyncio.sleep(_DELIVERY_SECONDS)
-        missed = [item for item in listed.items if not store.has(item)]
-        changes = store.retain(listed.items, listed.resource_version)
-        for item in missed:
-            try:
-                found = await self._client.get(resource, name_of(item), namespace=namespace_of(item))
-            except NotFound:
-                continue
-            if change := store.put(found):
-                changes.append(change)
-        for change in changes:
-            self._changed(resource, change)
-        return len(changes)
+        missed = 0
+        for resource, store in self._own.items():
+            changes = await find_missed(self._client, resource, EVERYTHING, store)
+            for change in changes:
+                self._changed(resource, change)
+            missed += len(changes)
+        for reflector in self._reflectors():
+            missed += await reflector.check()
+        for reflector, _ in list(self._secrets.values()):
+            # One without rights, because the binding was removed this moment, is no reason to leave the others out.
+            with contextlib.suppress(Forbidden, NotFound):
+                missed += await reflector.check()
+        return missed
 
     def observe(self, resource: Resource, item: Manifest, *, deleted: bool) -> None:
         """Take over what a handler was told of a Tenant or Agent."""

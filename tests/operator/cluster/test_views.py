@@ -198,8 +198,17 @@ async def test_check_finds_what_watches_missed(observed: Observed, home: Home) -
     observed.cluster.observe(AGENTS, never, deleted=False)
     observed.woken.clear()
 
-    assert await observed.cluster.check() == 1
+    lost = home.build(name="lost")
+    lost["metadata"] |= {"uid": "lost", "resourceVersion": "1"}
+    await observed.cluster.apply(home.build(), owner=home.owner, manager=MANAGER)
+    mirrored = observed.cluster._mirrors.store(CONFIG_MAPS, home.namespace)
+    assert mirrored is not None
+    mirrored.put(lost | {"apiVersion": "v1", "kind": "ConfigMap"})
 
+    assert await observed.cluster.check() == 2
+
+    assert observed.cluster.child(CONFIG_MAPS, home.namespace, "lost") is None
+    assert observed.cluster.child(CONFIG_MAPS, home.namespace, "one") is not None
     assert Key("Agent", home.namespace, "never") in observed.woken
     assert observed.cluster.agent(home.namespace, "never") is None
     assert set(observed.cluster.all_keys()) >= {home.key, agent}
