@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 import orjson
 
 from .config import ClusterConfig
-from .errors import Conflict, Gone, Invalid, ServerError, error_from_status
+from .errors import Conflict, Gone, Invalid, NotFound, ServerError, error_from_status
 from .model import EVERYTHING, Manifest, ObjectList, Selection, ServiceAccountToken, WatchEvent
 from .resources import SERVICE_ACCOUNTS, Resource
 from .transport import DEFAULT_TIMEOUT_SECONDS, BeforeWrite, Request, RequestObserver, Transport
@@ -86,6 +86,18 @@ class KubeClient:
             Request("GET", path, accept=_PARTIAL if metadata_only else "application/json")
         )
         return _typed(answer, resource)
+
+    async def is_discoverable(self, resource: Resource) -> bool:
+        """Whether the API server tells of the kind in its discovery, which may be a moment after it serves it.
+
+        Raises:
+            KubeError: the server refused, or did not answer.
+        """
+        try:
+            answer = await self._transport.send(Request("GET", resource.group_path))
+        except NotFound:
+            return False
+        return any(one["name"] == resource.plural for one in answer["resources"])
 
     async def list(self, resource: Resource, selection: Selection = EVERYTHING, *, page_size: int = 500) -> ObjectList:
         """All selected objects, as one consistent state, fetched in pages of `page_size` (0: at once).

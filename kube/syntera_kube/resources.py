@@ -25,12 +25,17 @@ class Resource:
 
     def path(self, *, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
         """URL path of a collection, an object or a part of an object. `namespace` None: all namespaces, or none."""
-        parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
+        parts = [self.group_path]
         if namespace is not None and self.namespaced:
             parts += ["namespaces", namespace]
         parts.append(self.plural)
         parts += [part for part in (name, subresource) if part is not None]
-        return "/" + "/".join(parts)
+        return "/".join(parts)
+
+    @property
+    def group_path(self) -> str:
+        """URL path of the group's version, where the API server tells which kinds it has."""
+        return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
 
     def __str__(self) -> str:
         """As kubectl spells it: `deployments.apps`."""

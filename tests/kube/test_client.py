@@ -104,6 +104,13 @@ async def test_list_raises_not_found_when_the_kind_is_not_served(client: KubeCli
         await client.list(Resource("nobody.example", "v1", "things", "Thing"))
 
 
+async def test_discovery_tells_which_kinds_are_served(client: KubeClient) -> None:
+    assert await client.is_discoverable(CONFIG_MAPS)
+    assert await client.is_discoverable(TENANTS)
+    assert not await client.is_discoverable(Resource("syntera.io", "v1alpha1", "things", "Thing"))
+    assert not await client.is_discoverable(Resource("nobody.example", "v1", "things", "Thing"))
+
+
 async def test_watch_tells_changes_after_the_list(client: KubeClient, namespace: str) -> None:
     selection = Selection(namespace=namespace, label_selector="from=test")
     listed = await client.list(CONFIG_MAPS, selection)

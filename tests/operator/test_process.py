@@ -103,9 +103,12 @@ def strip(manifest: Manifest) -> Manifest:
 
 @pytest.fixture(scope="module")
 def empty_site(database: Database, redis_server: RedisServer) -> Iterator[Site]:
-    folder = Path(tempfile.mkdtemp(prefix="syntera-op-"))
-    flags = Audit.flags(folder)
-    with control_plane(folder / "plane", api_server_flags=flags) as plane:
+    # A short path: the store's socket stands in it, and the kernel bounds the length of those.
+    with (
+        tempfile.TemporaryDirectory(prefix="syntera-op-") as path,
+        control_plane(Path(path) / "plane", api_server_flags=Audit.flags(Path(path))) as plane,
+    ):
+        folder = Path(path)
         client = kubernetes.config.new_client_from_config(  # type: ignore[no-untyped-call]  # its author left it untyped
             config_file=str(plane.kubeconfig)
         )

@@ -238,8 +238,11 @@ class Mirrors:
     async def _list_own(self, resource: Resource) -> None:
         try:
             listed = await self._client.list(resource)
+            is_discoverable = await self._client.is_discoverable(resource)
         except NotFound as exc:
             raise CustomResourcesMissing(f"the API server does not serve {resource}: install the CRDs") from exc
+        if not is_discoverable:  # kopf would find nothing to watch, and never look again
+            raise CustomResourcesMissing(f"the API server does not tell of {resource} yet")
         for change in self._own[resource].replace(listed.items, listed.resource_version):
             self._changed(resource, change)
 
