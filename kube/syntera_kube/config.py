@@ -10,7 +10,7 @@ import os
 import ssl
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -110,10 +110,6 @@ class ClusterConfig:
             client_key=_data(user, "client-key", file),
             namespace=entry.get("namespace"),
         )
-
-    def with_token(self, token: str) -> Self:
-        """The same API server with another identity."""
-        return replace(self, token=token, token_file=None, client_certificate=None, client_key=None)
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """What to verify the server by and to log in with; None for plain HTTP.

@@ -98,12 +98,6 @@ class Unreachable(KubeError):
     retryable = True
 
 
-class WriteForbidden(KubeError):
-    """Writing is not allowed now; raised by a `before_write` hook, and nothing was sent."""
-
-    code = "write_forbidden"
-
-
 _BY_STATUS: dict[int, type[KubeError]] = {
     400: BadRequest,
     401: Unauthorized,

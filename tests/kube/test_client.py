@@ -6,7 +6,7 @@ from contextlib import aclosing
 import pytest
 
 from syntera_kube import ClusterConfig, KubeClient, Selection
-from syntera_kube.errors import BadRequest, Conflict, Forbidden, Invalid, NotFound, WriteForbidden
+from syntera_kube.errors import BadRequest, Conflict, Forbidden, Invalid, NotFound
 from syntera_kube.resources import CONFIG_MAPS, NAMESPACES, SERVICE_ACCOUNTS, Resource
 from tests.support.apiserver import RunningApiServer, unique_name
 
@@ -233,18 +233,22 @@ async def test_forbidden_is_raised_when_rbac_says_no(api_server: RunningApiServe
             await nobody.list(NAMESPACES)
 
 
+class NotNow(Exception):
+    """What the hook raises."""
+
+
 async def test_guarded_client_reads_but_does_not_write_when_the_hook_raises(client: KubeClient, namespace: str) -> None:
     def forbid() -> None:
-        raise WriteForbidden
+        raise NotNow
 
     guarded = client.guarded(forbid)
 
     assert (await guarded.get(NAMESPACES, namespace))["kind"] == "Namespace"
-    with pytest.raises(WriteForbidden):
+    with pytest.raises(NotNow):
         await guarded.apply(CONFIG_MAPS, make_config_map(namespace), field_manager="one")
-    with pytest.raises(WriteForbidden):
+    with pytest.raises(NotNow):
         await guarded.create(CONFIG_MAPS, make_config_map(namespace))
-    with pytest.raises(WriteForbidden):
+    with pytest.raises(NotNow):
         await guarded.delete(CONFIG_MAPS, "one", namespace=namespace)
     with pytest.raises(NotFound):
         await client.get(CONFIG_MAPS, "one", namespace=namespace)
