@@ -46,10 +46,12 @@ def run(
     return finished.stdout
 
 
-def succeeds(arguments: Sequence[str | Path], *, timeout_seconds: float = 60) -> bool:
+def succeeds(
+    arguments: Sequence[str | Path], *, timeout_seconds: float = 60, environment: Mapping[str, str] | None = None
+) -> bool:
     """Tell whether a program ends well, where its failure is an answer and not an error."""
     try:
-        run(arguments, timeout_seconds=timeout_seconds)
+        run(arguments, timeout_seconds=timeout_seconds, environment=environment)
     except CommandFailed:
         return False
     return True

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from syntera_dev.demo.installation import Installation
-from tests.support.e2e import TenantUnderTest, complete
+from tests.support.e2e import STAND_IN, TenantUnderTest, complete
 from tests.support.kstatus import Kstatus, compute
 
 pytestmark = pytest.mark.cluster
@@ -48,15 +48,7 @@ def test_tenant_serves_once_it_is_current(installation: Installation) -> None:
         installation.kubectl,
         "fresh",
         "syntera-fresh",
-        {
-            "models": [
-                {
-                    "name": "stand-in",
-                    "baseURL": "http://stand-in-models.syntera-dev.svc:8000/v1",
-                    "chat": "stand-in-echo",
-                }
-            ]
-        },
+        {"models": [STAND_IN]},
     )
     try:
         tenant.apply()

@@ -12,7 +12,12 @@ import httpx
 from syntera_dev.demo.kubectl import Kubectl
 from syntera_dev.demo.showcase import api_key, port_forward
 
-MODELS_URL = "http://stand-in-models.syntera-dev.svc:8000/v1"
+STAND_IN = {
+    "name": "stand-in",
+    "baseURL": "http://stand-in-models.syntera-dev.svc:8000/v1",
+    "chat": "stand-in-echo",
+}
+"""The offline model server as a model endpoint."""
 
 
 @dataclass
@@ -112,7 +117,7 @@ def make_tenant(kubectl: Kubectl, name: str, **spec: object) -> TenantUnderTest:
     unique = f"{name}-{secrets.token_hex(3)}"
     default = {
         "displayName": name.title(),
-        "models": [{"name": "stand-in", "baseURL": MODELS_URL, "chat": "stand-in-echo"}],
+        "models": [STAND_IN],
     }
     tenant = TenantUnderTest(kubectl, unique, f"syntera-{unique}", default | spec)
     tenant.apply()

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from syntera_dev.cluster.target import find_kubectl
-from syntera_dev.commands import run
-from syntera_dev.errors import CommandFailed
+from syntera_dev.commands import run, succeeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +32,7 @@ class Kubectl:
 
     def works(self, *arguments: str) -> bool:
         """Whether kubectl ends well, where its failure is an answer and not an error."""
-        try:
-            self(*arguments)
-        except CommandFailed:
-            return False
-        return True
+        return succeeds([find_kubectl(), *arguments], environment=self.environment)
 
     def get(self, *arguments: str) -> dict[str, Any]:
         """`kubectl get … -o json`."""
