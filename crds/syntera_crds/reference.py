@@ -98,6 +98,8 @@ def _type(section: _Section, name: str, schema: Schema) -> str:
             text = " or ".join(f"`{value}`" for value in values)
         case {"type": "array", "items": items} if _is_object(items):
             text = f"list of [objects](#{_anchor(_Section(section.kind, f'{below}[]', items))})"
+        case {"type": "array", "items": {"enum": values}}:
+            text = "list of " + " or ".join(f"`{value}`" for value in values)
         case {"type": "array", "items": items}:
             text = f"list of {_type(section, name, items)}s"
         case {"type": "object", "additionalProperties": values}:

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import orjson
 
 from .config import ClusterConfig
+from .decoding import decode
 from .errors import Conflict, Gone, Invalid, NotFound, ServerError, error_from_status
 from .model import EVERYTHING, Manifest, ObjectList, Selection, ServiceAccountToken, WatchEvent
 from .resources import SERVICE_ACCOUNTS, Resource
@@ -372,7 +373,7 @@ def _typed(item: Manifest, resource: Resource) -> Manifest:
 
 def _watch_event(line: bytes, resource: Resource) -> WatchEvent:
     try:
-        event = orjson.loads(line)
+        event = decode(line)
     except orjson.JSONDecodeError as exc:
         raise ServerError(f"a watch of {resource} sent a line that is no JSON") from exc
     if event["type"] == "ERROR":

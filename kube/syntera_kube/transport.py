@@ -15,8 +15,10 @@ from typing import Any, Self
 
 import aiohttp
 import orjson
+from aiohttp.abc import AbstractStreamWriter
 
 from .config import ClusterConfig
+from .decoding import decode
 from .errors import KubeError, ServerError, TooManyRequests, Unauthorized, Unreachable, error_from_status
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
@@ -26,10 +28,10 @@ _TOKEN_REREAD_SECONDS = 60.0
 """The kubelet replaces a token at 80 % of its life of ten minutes or more."""
 
 BeforeWrite = Callable[[], float | None]
-"""Asked before each attempt to write. Raises to forbid it; gives the seconds that it may take at most, or None."""
+"""Asked before each attempt to write, and again when its body goes out: a process may have stood still between the two.
+Raises to forbid it; gives the seconds that it may take at most, or None."""
 
-RequestObserver = Callable[[str, int, float], None]
-"""Told of each attempt: HTTP verb, status (0: no answer), seconds."""
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,16 @@ class Request:
     content_type: str = "application/json"
     accept: str = "application/json"
     idempotent: bool = True
+
+    @property
+    def is_watch(self) -> bool:
+        """Whether the answer is a stream of changes."""
+        return self.params is not None and "watch" in self.params
+
+
+RequestObserver = Callable[[Request, int, float], None]
+"""Told of each attempt: the request, the HTTP status (0: no answer) and the seconds until the answer was there, of a stream
+until it began."""
 
 
 class Transport:
@@ -65,7 +77,7 @@ class Transport:
         self._session = aiohttp.ClientSession(
             # Each watch holds a connection; callers bound how many requests are under way.
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
-            timeout=aiohttp.ClientTimeout(total=None),
+            timeout=_NO_TIMEOUT,
             # Compression costs both sides more time than the network inside a cluster saves.
             headers={"User-Agent": component, "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -96,7 +108,8 @@ class Transport:
             allowed = before_write() if before_write else None
             remaining = deadline - time.monotonic()
             try:
-                return await self._attempt(request, remaining if allowed is None else min(remaining, allowed))
+                seconds = remaining if allowed is None else min(remaining, allowed)
+                return await self._attempt(request, seconds, before_write)
             except KubeError as exc:
                 delay = _delay_before_retry(exc, request, attempt)
                 if delay is None or time.monotonic() + delay >= deadline:
@@ -111,35 +124,49 @@ class Transport:
             KubeError: the server refused, or the connection was lost or silent.
         """
         timeout = aiohttp.ClientTimeout(total=None, connect=self._timeout_seconds, sock_read=inactivity_seconds)
+        started, status = time.monotonic(), 0
         try:
-            async with self._open(request, timeout) as response:
+            async with self._open(request, timeout=timeout) as response:
+                status = response.status
+                self._tell(request, status, started)
                 await self._raise_for_status(response)
                 try:
                     yield _lines(response)
                 finally:
                     _hang_up(response)
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
+            if not status:
+                self._tell(request, status, started)
             raise Unreachable(f"the stream {request.path!r} broke: {_describe(exc)}") from exc
 
-    async def _attempt(self, request: Request, seconds: float) -> Any:
+    async def _attempt(self, request: Request, seconds: float, before_write: BeforeWrite | None) -> Any:
         started = time.monotonic()
         status = 0
         try:
-            async with asyncio.timeout(seconds), self._open(request, None) as response:
+            async with asyncio.timeout(seconds), self._open(request, before_write=before_write) as response:
                 status = response.status
                 await self._raise_for_status(response)
                 body = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
             raise Unreachable(f"{request.method} {request.path!r} got no answer: {_describe(exc)}") from exc
         finally:
-            if self._observer:
-                self._observer(request.method, status, time.monotonic() - started)
+            self._tell(request, status, started)
         try:
-            return orjson.loads(body) if body else None
+            return decode(body) if body else None
         except orjson.JSONDecodeError as exc:
             raise ServerError(f"{request.method} {request.path!r} was answered with something that is no JSON") from exc
 
-    def _open(self, request: Request, timeout: aiohttp.ClientTimeout | None) -> "aiohttp.client._RequestContextManager":
+    def _tell(self, request: Request, status: int, started: float) -> None:
+        if self._observer:
+            self._observer(request, status, time.monotonic() - started)
+
+    def _open(
+        self,
+        request: Request,
+        *,
+        timeout: aiohttp.ClientTimeout = _NO_TIMEOUT,
+        before_write: BeforeWrite | None = None,
+    ) -> "aiohttp.client._RequestContextManager":
         headers = {"Accept": request.accept}
         if request.body is not None:
             headers["Content-Type"] = request.content_type
@@ -149,9 +176,9 @@ class Transport:
             request.method,
             self._config.server + request.path,
             params=request.params,
-            data=None if request.body is None else orjson.dumps(request.body),
+            data=None if request.body is None else _Body(orjson.dumps(request.body), before_write),
             headers=headers,
-            timeout=timeout if timeout is not None else aiohttp.ClientTimeout(total=None),
+            timeout=timeout,
             ssl=self._ssl if self._ssl is not None else True,
             server_hostname=self._config.tls_server_name,
         )
@@ -175,10 +202,24 @@ class Transport:
         return self._token
 
 
+class _Body(aiohttp.BytesPayload):
+    """What a request carries. Between the decision to send it and this, its connection is found or made."""
+
+    def __init__(self, value: bytes, before_write: BeforeWrite | None) -> None:
+        super().__init__(value)
+        self._before_write = before_write
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        """To the wire, unless that is forbidden by now: then the connection is closed, and no server acts on half a request."""
+        if self._before_write:
+            self._before_write()
+        await super().write_with_length(writer, content_length)
+
+
 def error_from_body(status: int, body: bytes, *, retry_after: float | None = None) -> KubeError:
     """The typed error that an answer's `Status` object describes."""
     try:
-        described = orjson.loads(body)
+        described = decode(body)
     except orjson.JSONDecodeError:
         described = None
     if not isinstance(described, dict):

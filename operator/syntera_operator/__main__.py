@@ -5,17 +5,21 @@ should answer with a restart.
 """
 
 import asyncio
+import gc
+import logging
 import os
 import secrets
 import signal
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import NoReturn
 
 import structlog
 import uvloop
 
-from syntera_kube import ClusterConfig, ConfigError, KubeClient
+from syntera_crds import __version__
+from syntera_kube import BeforeWrite, ClusterConfig, ConfigError, KubeClient
 
 from .causes import Wakeup
 from .cluster import Cluster
@@ -26,21 +30,29 @@ from .handlers import build_registry
 from .handlers.framework import run_framework
 from .leadership import Leadership, LeaseTimes
 from .logs import configure_logs
+from .manifest import OWN_KINDS
 from .metrics import Metrics
 from .queue import Key, Outcome, Reconcile, ReconcileQueue
 from .reconcile.agent import reconcile_agent
 from .reconcile.context import Context
 from .reconcile.tenant import reconcile_tenant
 from .resync import Resync
+from .retention import RetentionRounds
 from .runtimes import Runtimes
 from .schema import migrate
+from .stores.faults import StoreObserver
 from .stores.postgresql import PostgresqlSettings
 from .stores.redis_acl import RedisSettings
 from .stores.tenant_stores import TenantStores
+from .telemetry import Telemetry
+from .tracing import Span, Tracer, tracing
 
 log = structlog.get_logger(__name__)
 
 _COMPONENT = "syntera-operator"
+_GARBAGE_THRESHOLDS = (20_000, 20, 100)
+"""How many new objects, and younger collections, lead to a collection. Reference counts free nearly everything here; to look
+for cycles after every 700 objects, as Python does by default, costs a tenth of the processor time of a busy operator."""
 
 
 async def run(settings: Settings, config: ClusterConfig) -> int:
@@ -75,7 +87,9 @@ async def _build(
     """Everything of one process; what has to be closed is on `stack`."""
     identity = f"{settings.pod_name}_{secrets.token_hex(4)}"
     metrics = Metrics()
-    client = KubeClient.connect(config, component=_COMPONENT, observer=metrics.requested)
+    tracer = await stack.enter_async_context(tracing(_describe_process(settings)))
+    telemetry = Telemetry(metrics, tracer)
+    client = KubeClient.connect(config, component=_COMPONENT, observer=telemetry.requested)
     await stack.enter_async_context(client)
     leadership = Leadership(
         client,
@@ -84,27 +98,37 @@ async def _build(
         times=LeaseTimes(settings.lease_seconds, settings.lease_renew_seconds, settings.lease_retry_seconds),
     )
     queue = ReconcileQueue(timeout_seconds=settings.reconcile_timeout_seconds, observer=metrics)
-    metrics.watch(queue, is_leader=lambda: leadership.is_leader)
 
     def enqueue(wakeup: Wakeup) -> None:
         queue.add(wakeup.key, after_seconds=wakeup.after_seconds)
 
     cluster = Cluster(client, before_write=leadership.before_write, enqueue=enqueue, instance=identity)
-    stores = await stack.enter_async_context(_build_stores(settings))
-    runtimes = await stack.enter_async_context(
-        Runtimes(client, namespace=settings.operator_namespace, service_account=settings.service_account)
+    stores = await stack.enter_async_context(
+        _build_stores(settings, before_use=leadership.before_write, observer=telemetry.used_store)
     )
-    resync = Resync(cluster, enqueue, seconds=settings.resync_seconds)
-    registry = build_registry(config, cluster.observe)
+    retention = RetentionRounds(cluster, stores, observer=metrics)
+    metrics.watch(queue, cluster, retention, is_leader=lambda: leadership.is_leader)
+    runtimes = await stack.enter_async_context(
+        Runtimes(
+            client,
+            namespace=settings.operator_namespace,
+            service_account=settings.service_account,
+            observer=metrics.asked_runtime,
+            tracer=tracer,
+        )
+    )
+    resync = Resync(cluster, enqueue, seconds=settings.resync_seconds, observer=metrics.compared)
+    registry = build_registry(config, cluster.observe, is_known=cluster.is_known)
     engine = Engine(
         cluster=cluster,
         queue=queue,
         leadership=leadership,
         resync=resync,
         cache=stores,
-        reconcile=_build_reconcile(Context(cluster, stores, runtimes, settings)),
+        retention=retention,
+        reconcile=_build_reconcile(Context(cluster, stores, runtimes, settings), tracer),
         settings=settings,
-        watch_own_kinds=lambda: run_framework(registry, spawned=take_signals),
+        watch_own_kinds=lambda: run_framework(registry, kinds=len(OWN_KINDS), spawned=take_signals),
         migrate=migrate,
     )
     probes = build_probes(healthy=engine.trouble, ready=engine.unreadiness)
@@ -113,7 +137,18 @@ async def _build(
     return engine
 
 
-def _build_stores(settings: Settings) -> TenantStores:
+def _describe_process(settings: Settings) -> dict[str, str]:
+    """What tells its traces from those of others."""
+    return {
+        "service.name": _COMPONENT,
+        "service.version": __version__,
+        "service.instance.id": settings.pod_name,
+        "k8s.pod.name": settings.pod_name,
+        "k8s.namespace.name": settings.operator_namespace,
+    }
+
+
+def _build_stores(settings: Settings, *, before_use: BeforeWrite, observer: StoreObserver) -> TenantStores:
     return TenantStores(
         PostgresqlSettings(
             url=settings.postgresql_url,
@@ -124,17 +159,42 @@ def _build_stores(settings: Settings) -> TenantStores:
         RedisSettings(
             url=settings.redis_url, password_file=settings.redis_password_file, tenant_url=settings.tenant_redis_url
         ),
+        before_use=before_use,
+        observer=observer,
     )
 
 
-def _build_reconcile(context: Context) -> Reconcile:
+def _build_reconcile(context: Context, tracer: Tracer) -> Reconcile:
     async def reconcile(key: Key) -> Outcome:
-        with structlog.contextvars.bound_contextvars(kind=key.kind, namespace=key.namespace, name=key.name):
+        described = {"syntera.kind": key.kind, "syntera.namespace": key.namespace or "", "syntera.name": key.name}
+        with (
+            tracer.span(f"reconcile {key.kind}", described) as span,
+            structlog.contextvars.bound_contextvars(
+                kind=key.kind, namespace=key.namespace, name=key.name, **_trace_of(span)
+            ),
+        ):
             if key.kind == "Tenant":
                 return await reconcile_tenant(key.name, context)
             return await reconcile_agent(key.namespace or "", key.name, context)
 
     return reconcile
+
+
+def _trace_of(span: Span) -> dict[str, str]:
+    """What a line of the log says of the trace that it belongs to."""
+    return {} if span.trace_id is None else {"trace_id": span.trace_id}
+
+
+async def _run_and_end(settings: Settings, config: ClusterConfig) -> NoReturn:
+    """Run, then end the process at once.
+
+    Everything of ours is closed by then. Of kopf, when an error of the API server ended it, a request may be left that
+    swallows its cancellation, and an event loop that waits for it would keep the process: neither alive nor gone.
+    """
+    code = await run(settings, config)
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)
 
 
 def main() -> int:
@@ -146,7 +206,8 @@ def main() -> int:
         print(f"syntera-operator: {exc}", file=sys.stderr)  # noqa: T201 - there is no log yet
         return os.EX_CONFIG
     configure_logs(settings.log_level)
-    return uvloop.run(run(settings, config))
+    gc.set_threshold(*_GARBAGE_THRESHOLDS)
+    return uvloop.run(_run_and_end(settings, config))
 
 
 if __name__ == "__main__":

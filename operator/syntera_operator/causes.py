@@ -15,7 +15,7 @@ from syntera_kube import Change, Manifest
 from .manifest import is_being_deleted, is_pod_ready, labels_of, name_of, namespace_of, uid_of
 from .queue import Key
 
-_COUNT_DELAY_SECONDS = 2.0
+_COUNT_DELAY_SECONDS = 5.0
 """A Tenant counts its Agents at most this long after the first of many was made."""
 _OWN_API = f"{names.GROUP}/"
 # What an Agent's reconcile reads of its Tenant's status, beside the spec.
@@ -64,19 +64,6 @@ def namespace_of_tenant(tenant: Manifest) -> str:
     return str((tenant.get("spec") or {}).get("namespace") or NAMESPACE_PREFIX + name_of(tenant))
 
 
-def owner_keys(manifest: Manifest) -> list[Key]:
-    """The keys of the Tenants and Agents that own the object."""
-    found = []
-    for owner in manifest["metadata"].get("ownerReferences") or ():
-        if not str(owner.get("apiVersion", "")).startswith(_OWN_API):
-            continue
-        if owner["kind"] == "Tenant":
-            found.append(tenant_key(owner["name"]))
-        elif owner["kind"] == "Agent" and (namespace := namespace_of(manifest)):
-            found.append(agent_key(namespace, owner["name"]))
-    return found
-
-
 def of_tenant(change: Change, views: Views) -> Iterator[Wakeup]:
     """The Tenant itself, and its Agents where they depend on what changed."""
     yield Wakeup(key_of(change.object))
@@ -91,11 +78,11 @@ def of_agent(change: Change, views: Views) -> Iterator[Wakeup]:
         yield from _tenant(views.namespace(namespace), after_seconds=_COUNT_DELAY_SECONDS)
 
 
-def of_child(change: Change) -> Iterator[Wakeup]:
+def of_child(change: Change, views: Views) -> Iterator[Wakeup]:
     """Whoever owns the object, or owned it before."""
     for manifest in (change.old, change.new):
         if manifest is not None:
-            yield from (Wakeup(key) for key in owner_keys(manifest))
+            yield from map(Wakeup, _owners(manifest, views))
 
 
 def of_namespace(change: Change, views: Views) -> Iterator[Wakeup]:
@@ -121,6 +108,23 @@ def of_api_server(change: Change, views: Views) -> Iterator[Wakeup]:
     old, new = ({} if manifest is None else manifest for manifest in (change.old, change.new))
     if any(old.get(part) != new.get(part) for part in ("endpoints", "ports")):
         yield from (Wakeup(key_of(tenant)) for tenant in views.tenants())
+
+
+def _owners(manifest: Manifest, views: Views) -> Iterator[Key]:
+    """The Tenants and Agents that own the object.
+
+    Whoever may write an object may name any owner; a Tenant owns nothing outside of its namespace.
+    """
+    namespace = namespace_of(manifest)
+    if namespace is None:
+        return
+    for owner in manifest["metadata"].get("ownerReferences") or ():
+        if not str(owner.get("apiVersion", "")).startswith(_OWN_API):
+            continue
+        if owner["kind"] == "Tenant" and owner["name"] == _tenant_name(views.namespace(namespace)):
+            yield tenant_key(owner["name"])
+        elif owner["kind"] == "Agent":
+            yield agent_key(namespace, owner["name"])
 
 
 def _seen_by_agents(tenant: Manifest) -> Any:
@@ -153,5 +157,10 @@ def _agents(namespace: str, views: Views) -> Iterator[Wakeup]:
 
 
 def _tenant(namespace: Manifest | None, *, after_seconds: float = 0.0) -> Iterator[Wakeup]:
-    if namespace is not None and (tenant := labels_of(namespace).get(names.TENANT_LABEL)):
+    if tenant := _tenant_name(namespace):
         yield Wakeup(tenant_key(tenant), after_seconds)
+
+
+def _tenant_name(namespace: Manifest | None) -> str | None:
+    """The Tenant that a namespace is labelled for."""
+    return labels_of(namespace).get(names.TENANT_LABEL) if namespace is not None else None

@@ -6,11 +6,15 @@ Read once, at start. An unknown `SYNTERA_` variable is an error: it is a typo.
 import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _PREFIX = "SYNTERA_"
+
+OpenTelemetryVariable = Annotated[str | None, BeforeValidator(lambda value: value or None)]
+"""One of OpenTelemetry's own variables; an empty one counts as unset, as OpenTelemetry says."""
 
 
 class Peer(BaseModel):
@@ -24,7 +28,7 @@ class Peer(BaseModel):
 
 
 class NetworkSettings(BaseModel):
-    """Who a tenant's pods may talk to beside the API server and their model endpoints."""
+    """Who a tenant's pods may talk to beside the API server, their model endpoints and their issuers' keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,7 +41,7 @@ class NetworkSettings(BaseModel):
     store_cidrs: list[str] = []
     """PostgreSQL and Redis outside the cluster, as address blocks."""
     model_cidrs: list[str] = []
-    """Private address blocks in which model endpoints, or proxies to them, may be found by host name."""
+    """Private address blocks in which model endpoints, proxies to them, or the keys of issuers may be found by host name."""
     operator: list[Peer] = []
     """The operator's pods, which ask runtimes over the internal port. Empty: all pods of the operator's namespace that
     carry its name label."""
@@ -45,6 +49,8 @@ class NetworkSettings(BaseModel):
     """Ingress or gateway controllers, which reach the public port where a tenant is exposed."""
     prometheus: list[Peer] = [Peer(namespace_labels={"kubernetes.io/metadata.name": "monitoring"})]
     """Prometheus servers, which read metrics from the internal port."""
+    collectors: list[Peer] = [Peer(namespace_labels={"kubernetes.io/metadata.name": "monitoring"})]
+    """OpenTelemetry collectors, which take traces on the port of `otlp_endpoint` where there is one."""
     clients: list[Peer] = []
     """Further pods of the cluster that may use tenants' public ports."""
 
@@ -52,7 +58,7 @@ class NetworkSettings(BaseModel):
 class Settings(BaseSettings):
     """Everything that an installation can set."""
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True, populate_by_name=True)
 
     operator_namespace: str
     """Namespace that the operator runs in."""
@@ -101,11 +107,28 @@ class Settings(BaseSettings):
 
     network: NetworkSettings = NetworkSettings()
 
+    otlp_endpoint: Annotated[OpenTelemetryVariable, Field(validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")] = None
+    """Where traces go, as OTLP over HTTP; None: there are none. It holds for the operator and for the runtimes."""
+    trace_sampler: Annotated[OpenTelemetryVariable, Field(validation_alias="OTEL_TRACES_SAMPLER")] = None
+    """Which traces are recorded; None: all."""
+    trace_sampler_argument: Annotated[OpenTelemetryVariable, Field(validation_alias="OTEL_TRACES_SAMPLER_ARG")] = None
+    """What the sampler needs to know, such as a ratio."""
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9090
     """Prometheus metrics."""
     probe_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """`/healthz` and `/readyz`."""
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _endpoint_is_an_address_for_everybody(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "http://none")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+            raise ValueError(
+                "otlp_endpoint must be an http or https URL without credentials: tenants' pods are told it"
+            )
+        return value
 
     @model_validator(mode="after")
     def _lease_times_are_ordered(self) -> Self:
@@ -117,6 +140,26 @@ class Settings(BaseSettings):
     def operator_subject(self) -> str:
         """The operator as token issuers name it."""
         return f"system:serviceaccount:{self.operator_namespace}:{self.service_account}"
+
+    @property
+    def runtime_tracing(self) -> dict[str, str]:
+        """OpenTelemetry's variables for runtimes; none that could hold a credential."""
+        if self.otlp_endpoint is None:
+            return {}
+        variables = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": self.otlp_endpoint,
+            "OTEL_TRACES_SAMPLER": self.trace_sampler,
+            "OTEL_TRACES_SAMPLER_ARG": self.trace_sampler_argument,
+        }
+        return {name: value for name, value in variables.items() if value is not None}
+
+    @property
+    def collector_port(self) -> int | None:
+        """The port at which traces are taken, None where there are none."""
+        if self.otlp_endpoint is None:
+            return None
+        parts = urlsplit(self.otlp_endpoint)
+        return parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def load_settings() -> Settings:

@@ -20,12 +20,15 @@ from .errors import LeadershipLost, OperatorError
 from .leadership import Leadership
 from .queue import Reconcile, ReconcileQueue
 from .resync import Resync
+from .retention import RetentionRounds
 
 log = structlog.get_logger(__name__)
 
 _LOAD_RETRY_SECONDS = 2.0
 _GRACE_SECONDS = 0.7
 """How long reconciles that are under way may go on when the process was told to end."""
+_CANCEL_SECONDS = 0.3
+"""How long they may take to end when cancelled. One that a hanging store keeps longer may do nothing more by then."""
 _MAX_SILENCE_SECONDS = 300.0
 """Watches carry a bookmark every minute or so, and are restarted when they do not."""
 
@@ -41,6 +44,7 @@ class Engine:
         leadership: Leadership,
         resync: Resync,
         cache: Cache,
+        retention: RetentionRounds,
         reconcile: Reconcile,
         settings: Settings,
         watch_own_kinds: Callable[[], Awaitable[None]],
@@ -54,6 +58,7 @@ class Engine:
             leadership: whether it does.
             resync: the safety net under the watches.
             cache: asked whether it restarted.
+            retention: has old rows deleted while this process leads.
             reconcile: brings one object to what it should be.
             settings: how many workers, and whether to migrate.
             watch_own_kinds: feeds `cluster` with Tenants and Agents; returns only when it cannot go on.
@@ -64,6 +69,7 @@ class Engine:
         self._leadership = leadership
         self._resync = resync
         self._cache = cache
+        self._retention = retention
         self._reconcile = reconcile
         self._settings = settings
         self._watch_own_kinds = watch_own_kinds
@@ -91,7 +97,7 @@ class Engine:
         await self._queue.stop(grace_seconds=_GRACE_SECONDS)
         if self._leading is not None:
             self._leading.cancel()
-            await asyncio.wait([self._leading])
+            await asyncio.wait([self._leading], timeout=_CANCEL_SECONDS)
         await self._leadership.release()
 
     def unreadiness(self) -> str | None:
@@ -102,8 +108,12 @@ class Engine:
         """Why the process should be restarted, None if it should not."""
         if self._queue.oldest_wait_seconds() > 2 * self._settings.reconcile_timeout_seconds:
             return "the queue does not move"
+        if self._queue.longest_work_seconds() > 2 * self._settings.reconcile_timeout_seconds:
+            return "a reconcile hangs"
         if self._cluster.silent_seconds() > _MAX_SILENCE_SECONDS:
             return "a watch is silent"
+        if deaf := self._cluster.deaf_to():
+            return f"the watch of {deaf[0]} delivers nothing"
         return self._resync.trouble()
 
     async def _load(self) -> None:
@@ -114,7 +124,8 @@ class Engine:
                 break
             except (KubeError, OperatorError) as exc:
                 log.warning("cluster could not be read", error=str(exc))
-            await asyncio.sleep(_LOAD_RETRY_SECONDS)
+                pause = max(_LOAD_RETRY_SECONDS, getattr(exc, "retry_after", None) or 0.0)
+            await asyncio.sleep(pause)
         self._is_loaded = True
         log.info("caches loaded", seconds=round(time.monotonic() - started, 2))
 
@@ -130,6 +141,7 @@ class Engine:
             helpers: list[asyncio.Task[None]] = [
                 tasks.create_task(self._queue.run(self._reconcile, workers=self._settings.workers)),
                 tasks.create_task(watch_cache(self._cache, self._look_at_tenants)),
+                tasks.create_task(self._retention.run()),
             ]
             if self._settings.migrate_on_start:
                 helpers.append(tasks.create_task(self._keep_schema()))

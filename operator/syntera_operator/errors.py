@@ -4,7 +4,10 @@
 on changes or the slow resync comes by.
 """
 
+import asyncio
 from typing import ClassVar
+
+from syntera_kube.errors import KubeError
 
 
 class OperatorError(Exception):
@@ -64,3 +67,12 @@ class CustomResourcesMissing(OperatorError):
     """The API server does not serve the kinds of syntera.io: install the CRDs."""
 
     code = "custom_resources_missing"
+
+
+def code_of(error: BaseException) -> str:
+    """A word of a closed list for what went wrong, for metrics and traces: messages may hold what should not get there."""
+    if isinstance(error, OperatorError | KubeError):
+        return error.code
+    if isinstance(error, TimeoutError):
+        return "timeout"
+    return "cancelled" if isinstance(error, asyncio.CancelledError) else "unexpected"

@@ -101,6 +101,8 @@ class Leadership:
     async def acquire(self) -> None:
         """Wait until this process leads."""
         while True:
+            # Standbys look twice as often as the leader renews, and not in step with one another.
+            pause = self._times.retry_seconds / 2 * random.uniform(0.8, 1.0)  # noqa: S311
             try:
                 if await self._try_to_acquire():
                     log.info("leadership acquired", identity=self._identity)
@@ -109,13 +111,15 @@ class Leadership:
                 log.debug("another replica was faster", identity=self._identity)
             except KubeError as exc:
                 log.warning("lease could not be read or taken", error=str(exc))
-            # Standbys look twice as often as the leader renews, and not in step with one another.
-            await asyncio.sleep(self._times.retry_seconds / 2 * random.uniform(0.8, 1.0))  # noqa: S311
+                pause = max(pause, exc.retry_after or 0.0)
+            await asyncio.sleep(pause)
 
     async def hold(self) -> None:
         """Renew the Lease until it is lost, then return. Nothing may be written any more."""
+        pause = self._times.retry_seconds
         while self.is_leader:
-            await asyncio.sleep(self._times.retry_seconds)
+            await asyncio.sleep(pause)
+            pause = self._times.retry_seconds
             try:
                 await self._renew()
             except LeadershipLost as exc:
@@ -123,6 +127,9 @@ class Leadership:
                 break
             except KubeError as exc:
                 log.warning("lease could not be renewed", error=str(exc), seconds_left=round(self._left(), 1))
+                if exc.retry_after:
+                    # No longer than the Lease lasts: then there is nothing left to ask for.
+                    pause = max(pause, min(exc.retry_after, self._left()))
         self._held = None
 
     async def release(self) -> None:
@@ -175,6 +182,8 @@ class Leadership:
 
     async def _renew(self) -> None:
         assert self._held is not None
+        if self._left() <= 0:
+            raise LeadershipLost("the Lease was not renewed in time")
         started = self._clock()
         spec = self._held["spec"] | {"renewTime": _timestamp()}
         try:
@@ -212,8 +221,10 @@ class Leadership:
 
     def _is_free(self, lease: Manifest) -> bool:
         spec = lease.get("spec") or {}
-        was_released = not spec.get("holderIdentity") and spec.get("leaseDurationSeconds") == _RELEASED_DURATION_SECONDS
-        return was_released or self._has_run_out()
+        holder = spec.get("holderIdentity")
+        was_released = not holder and spec.get("leaseDurationSeconds") == _RELEASED_DURATION_SECONDS
+        is_ours = holder == self._identity  # by a request whose answer was lost
+        return was_released or is_ours or self._has_run_out()
 
     def _has_run_out(self) -> bool:
         return self._clock() - self._seen_at > self._times.lease_seconds

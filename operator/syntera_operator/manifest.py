@@ -14,6 +14,7 @@ Manifest = dict[str, Any]
 
 TENANTS = Resource(names.GROUP, names.VERSION, "tenants", "Tenant", namespaced=False)
 AGENTS = Resource(names.GROUP, names.VERSION, "agents", "Agent")
+OWN_KINDS = (TENANTS, AGENTS)
 
 
 _BY_KIND = {(resource.api_version, resource.kind): resource for resource in (*BUILT_IN, TENANTS, AGENTS)}

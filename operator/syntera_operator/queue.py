@@ -71,8 +71,8 @@ class QueueObserver(Protocol):
     def started(self, key: Key, *, waited_seconds: float) -> None:
         """A worker took `key`."""
 
-    def finished(self, key: Key, *, result: Result, seconds: float) -> None:
-        """A worker is done with `key`."""
+    def finished(self, key: Key, *, result: Result, error: Exception | None, seconds: float) -> None:
+        """A worker is done with `key`; `error` says why it failed, None where it did not or was cancelled."""
 
 
 class _Lane:
@@ -134,6 +134,7 @@ class ReconcileQueue:
         self._active: dict[Key, float] = {}
         self._again: set[Key] = set()
         self._failures: dict[Key, int] = {}
+        self._limit = 0
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -151,14 +152,28 @@ class ReconcileQueue:
         return len(self._active)
 
     @property
+    def limit(self) -> int:
+        """How many keys may be worked on at once, failing ones included; 0 before `run`."""
+        return self._limit
+
+    @property
     def delayed(self) -> int:
         """How many keys wait for their time."""
         return len(self._delayed)
+
+    @property
+    def failing(self) -> int:
+        """How many keys failed when they were last worked on."""
+        return len(self._failures)
 
     def oldest_wait_seconds(self) -> float:
         """For how long the longest waiting healthy key has been waiting for a worker."""
         since = self._healthy.oldest()
         return 0.0 if since is None else _now() - since
+
+    def longest_work_seconds(self) -> float:
+        """For how long the key that is worked on for longest has been worked on. Past the timeout it should have ended."""
+        return _now() - min(self._active.values(), default=_now())
 
     def open(self) -> None:
         """Take keys from now on."""
@@ -181,6 +196,7 @@ class ReconcileQueue:
     async def run(self, reconcile: Reconcile, *, workers: int) -> NoReturn:
         """Work on keys until cancelled: at most `workers` healthy ones and a quarter as many failing ones at a time."""
         limits = ((self._healthy, workers), (self._failing, max(1, workers // 4)))
+        self._limit = sum(limit for _, limit in limits)
         try:
             async with asyncio.TaskGroup() as tasks:
                 while True:
@@ -210,10 +226,12 @@ class ReconcileQueue:
         if self._observer:
             self._observer.started(key, waited_seconds=started - since)
         result: Result = "error"
+        error: Exception | None = None
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 outcome = await reconcile(key)
         except Exception as exc:  # noqa: BLE001 - the front door of every reconcile
+            error = exc
             self._failed(key, exc)
         else:
             result = self._succeeded(key, outcome)
@@ -223,7 +241,7 @@ class ReconcileQueue:
             if not self._active:
                 self._idle.set()
             if self._observer:
-                self._observer.finished(key, result=result, seconds=_now() - started)
+                self._observer.finished(key, result=result, error=error, seconds=_now() - started)
         if key in self._again:
             self._again.discard(key)
             self.add(key)

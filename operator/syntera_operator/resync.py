@@ -36,8 +36,18 @@ class Checked(Protocol):
 class Resync:
     """Looks at everything every `seconds` or so."""
 
-    def __init__(self, cluster: Checked, enqueue: Callable[[Wakeup], None], *, seconds: float) -> None:
+    def __init__(
+        self,
+        cluster: Checked,
+        enqueue: Callable[[Wakeup], None],
+        *,
+        seconds: float,
+        observer: Callable[[int | None], None] | None = None,
+    ) -> None:
+        """Prepare; nothing is looked at before `run`. `observer` is told of each look: how many changes had been missed,
+        None where it was put off."""
         self._cluster = cluster
+        self._observer = observer
         self._enqueue = enqueue
         self._seconds = seconds
         self._missed_in_a_row = 0
@@ -58,9 +68,15 @@ class Resync:
             missed = await self._cluster.check()
         except (KubeError, OperatorError) as exc:
             log.warning("resync put off", error=str(exc))
+            self._tell(None)
             return
         self._missed_in_a_row = self._missed_in_a_row + 1 if missed else 0
         if missed:
             log.warning("changes had been missed", count=missed)
+        self._tell(missed)
         for key in self._cluster.all_keys():
             self._enqueue(Wakeup(key, random.uniform(0, self._seconds * _SPREAD)))  # noqa: S311
+
+    def _tell(self, missed: int | None) -> None:
+        if self._observer is not None:
+            self._observer(missed)

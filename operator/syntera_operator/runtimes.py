@@ -6,6 +6,7 @@ leaks it gives away nothing but itself. A pod is not trusted: its answer is boun
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 from uuid import UUID
@@ -18,6 +19,7 @@ from syntera_crds.contract.internal_api import AGENT_PATH, MAX_WAIT_SECONDS, Loa
 from syntera_kube import KubeClient
 
 from .errors import RuntimeUnreachable
+from .tracing import NO_TRACER, Attributes, Tracer
 
 _TOKEN_SECONDS = 3600
 _TOKEN_USE = 0.8
@@ -39,7 +41,14 @@ class Runtimes:
     """The internal API of all tenants' runtimes. Make it inside a running event loop; close it with `aclose`."""
 
     def __init__(
-        self, client: KubeClient, *, namespace: str, service_account: str, port: int = names.INTERNAL_PORT
+        self,
+        client: KubeClient,
+        *,
+        namespace: str,
+        service_account: str,
+        port: int = names.INTERNAL_PORT,
+        observer: Callable[[int, float], None] | None = None,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         """Prepare; nothing is asked for yet.
 
@@ -48,7 +57,11 @@ class Runtimes:
             namespace: the operator's.
             service_account: the operator's.
             port: where pods serve the internal API.
+            observer: told of each answer: its HTTP status (0: there was none) and the seconds until it was there.
+            tracer: told of each question; the pod goes on with its trace.
         """
+        self._observer = observer
+        self._tracer = tracer
         self._client = client
         self._namespace = namespace
         self._service_account = service_account
@@ -82,7 +95,7 @@ class Runtimes:
         """
         for attempt in (1, 2):
             token = await self._token(tenant_id)
-            status, body = await self._ask(pod_ip, token, agent, digest=digest, wait_seconds=wait_seconds)
+            status, body = await self._observed_ask(pod_ip, token, agent, digest=digest, wait_seconds=wait_seconds)
             if status == 401 and attempt == 1:  # the cluster's signing key was replaced
                 self._tokens.pop(tenant_id, None)
                 continue
@@ -96,14 +109,37 @@ class Runtimes:
         except ValidationError:
             raise RuntimeUnreachable(f"the runtime pod at {pod_ip} answered with something else than agreed") from None
 
-    async def _ask(self, pod_ip: str, token: str, agent: str, *, digest: str, wait_seconds: float) -> tuple[int, bytes]:
+    async def _observed_ask(
+        self, pod_ip: str, token: str, agent: str, *, digest: str, wait_seconds: float
+    ) -> tuple[int, bytes]:
+        described: Attributes = {
+            "http.request.method": "GET",
+            "url.template": AGENT_PATH,
+            "server.address": pod_ip,
+            "server.port": self._port,
+            "syntera.agent": agent,
+        }
+        started, status = time.monotonic(), 0
+        with self._tracer.call(f"GET {AGENT_PATH}", described) as span:
+            headers = {"Authorization": f"Bearer {token}", **span.headers()}
+            try:
+                status, body = await self._ask(pod_ip, headers, agent, digest=digest, wait_seconds=wait_seconds)
+            finally:
+                if self._observer is not None:
+                    self._observer(status, time.monotonic() - started)
+            span.set({"http.response.status_code": status})
+            return status, body
+
+    async def _ask(
+        self, pod_ip: str, headers: dict[str, str], agent: str, *, digest: str, wait_seconds: float
+    ) -> tuple[int, bytes]:
         host = f"[{pod_ip}]" if ":" in pod_ip else pod_ip
         wait = max(0.0, min(wait_seconds, MAX_WAIT_SECONDS))
         try:
             async with self._session.get(
                 f"http://{host}:{self._port}{AGENT_PATH.format(agent=agent)}",
                 params={"digest": digest, "waitSeconds": f"{wait:g}"},
-                headers={"Authorization": f"Bearer {token}"},
+                headers=headers,
                 timeout=aiohttp.ClientTimeout(total=wait + _ANSWER_SECONDS, sock_connect=_CONNECT_SECONDS),
                 allow_redirects=False,
             ) as response:

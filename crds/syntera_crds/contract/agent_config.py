@@ -1,43 +1,38 @@
-"""What the operator publishes for an Agent and a runtime serves: complete, resolved, without secrets.
-
-Readers ignore fields that they do not know, so that old and new pods live side by side during an upgrade; hence a new
-field always has a default that means "as before".
-"""
+"""What the operator publishes for an Agent and a runtime serves: complete, resolved, without secrets."""
 
 import hashlib
 import json
+from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
+from .published import Published
 
 
-class _Published(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        extra="ignore",
-        frozen=True,
-        use_attribute_docstrings=True,
-        protected_namespaces=(),
-    )
-
-
-class SecretKey(_Published):
+class SecretKey(Published):
     """One entry of a Secret in the tenant's namespace. The value is read by the runtime, never by the operator."""
 
     name: str
     key: str
 
 
-class HeaderFromSecret(_Published):
+class HeaderFromSecret(Published):
     """An HTTP header whose value comes from a Secret."""
 
     name: str
     secret: SecretKey
 
 
-class ModelCandidate(_Published):
+class ModelPrice(Published):
+    """What a model costs."""
+
+    currency: str
+    """ISO 4217."""
+    input_per_million_tokens: str
+    """A decimal number with at most six decimals, as its author wrote it; never a float."""
+    output_per_million_tokens: str
+
+
+class ModelCandidate(Published):
     """One model to ask. The first candidate that answers wins; the others are its fallbacks, in order."""
 
     endpoint: str
@@ -60,9 +55,35 @@ class ModelCandidate(_Published):
     max_output_tokens: int | None = None
     parameters: dict[str, Any] = {}
     """Further fields of the request body, passed through as they are."""
+    price: ModelPrice | None = None
+    """None: nobody has said what the model costs."""
+    takes_images: bool = False
+    """Whether the model can be shown images."""
 
 
-class AgentConfig(_Published):
+class Access(StrEnum):
+    """Who may talk to an agent, apart from the holders of secret keys."""
+
+    PUBLIC = "Public"
+    """Visitors too, who hold nothing but what a publishable key gave them."""
+    AUTHENTICATED = "Authenticated"
+    """People who signed in, and those for whom the site vouches."""
+
+
+class AgentLimits(Published):
+    """How much may be used of an agent, and what happens then. None: no limit."""
+
+    tokens_per_conversation: int | None = None
+    turns_per_conversation: int | None = None
+    soft_models: list[ModelCandidate] = []
+    """Asked in place of `models` where a limit is nearly reached. Empty: `models` are."""
+    soft_history_messages: int | None = None
+    """In place of `history_messages` where a limit is nearly reached, if it is less. None: that one."""
+    message: str | None = None
+    """What the agent says where a limit is reached, rendered. None: the runtime's own words."""
+
+
+class AgentConfig(Published):
     """Everything a runtime needs to serve one Agent."""
 
     name: str
@@ -80,6 +101,11 @@ class AgentConfig(_Published):
     suggestions: list[str] = []
     history_messages: int = 30
     """How many of the newest messages of a conversation the model sees, the new one included."""
+    history_tokens: int | None = None
+    """How many tokens, as estimated, the newest messages may have, the new one included. None: no bound."""
+    access: Access = Access.AUTHENTICATED
+    """Who may talk to the agent."""
+    limits: AgentLimits = AgentLimits()
 
     def digest(self) -> str:
         """Hash of everything but the revision, 32 hexadecimal digits: equal digests mean equal behaviour.
@@ -98,6 +124,7 @@ class AgentConfig(_Published):
 
     def secret_keys(self) -> frozenset[SecretKey]:
         """Entries of Secrets that the runtime must be able to read."""
-        keys = [candidate.api_key for candidate in self.models if candidate.api_key]
-        keys += [header.secret for candidate in self.models for header in candidate.headers_from]
+        candidates = (*self.models, *self.limits.soft_models)
+        keys = [candidate.api_key for candidate in candidates if candidate.api_key]
+        keys += [header.secret for candidate in candidates for header in candidate.headers_from]
         return frozenset(keys)

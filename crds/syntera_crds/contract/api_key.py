@@ -33,12 +33,18 @@ class KeyKind(StrEnum):
 
 
 class Scope(StrEnum):
-    """What a key may do."""
+    """What a key, or a person by their role, may do."""
 
     AGENTS_READ = "agents:read"
     """List agents and read what they show to the public."""
     CHAT = "chat"
     """Talk to agents: completions, conversations and messages."""
+    CONVERSATIONS_READ = "conversations:read"
+    """List, search and export everybody's conversations."""
+    CONVERSATIONS_WRITE = "conversations:write"
+    """Rename, end, archive and delete everybody's conversations."""
+    USAGE_READ = "usage:read"
+    """Read what was used and what it cost."""
     ADMIN = "admin"
     """Everything, every other scope included."""
 

@@ -2,7 +2,6 @@
 
 * `GET /internal/v1/config/agents/{agent}?digest=D&waitSeconds=S` answers with a `LoadedAgent` as soon as digest D is
   loaded, else after S seconds with what is loaded then; 404 when the agent is not loaded at all.
-* `GET /internal/v1/config/revisions` answers with a `LoadedConfig`.
 
 The bearer token is a ServiceAccount token of the operator whose audience is `names.internal_audience(tenant)`.
 """
@@ -11,7 +10,6 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 AGENT_PATH = "/internal/v1/config/agents/{agent}"
-REVISIONS_PATH = "/internal/v1/config/revisions"
 MAX_WAIT_SECONDS = 10.0
 """A longer `waitSeconds` is cut to this."""
 
@@ -26,9 +24,3 @@ class LoadedAgent(_Message):
     name: str
     revision: int
     digest: str
-
-
-class LoadedConfig(_Message):
-    """What a pod serves at this moment."""
-
-    agents: list[LoadedAgent]

@@ -46,9 +46,14 @@ QUOTA = "syntera"
 STORES_SECRET = "syntera-stores"
 POSTGRESQL_URL_KEY = "postgresql-url"
 REDIS_URL_KEY = "redis-url"
+SIGNING_SECRET = "syntera-signing"
+SIGNING_KEY_KEY = "signing-key"
+"""Entry of the Secret with 32 random bytes, in base64: the runtime's pods sign visitors' tokens with it."""
 ADMIN_SECRET = "syntera-admin"
 ADMIN_API_KEY_KEY = "api-key"
 
+SIGNING_DIR = "/var/run/syntera/signing"
+"""Where the Secret of the signing key is mounted in a tenant's runtime pods."""
 STORES_DIR = "/var/run/syntera/stores"
 """Where the Secret of the stores is mounted in a tenant's pods, one file per key."""
 
@@ -57,6 +62,10 @@ INTERNAL_PORT = 8081
 
 AGENT_CONFIG_KEY = "agent.json"
 """Entry of a published ConfigMap that holds the `AgentConfig`."""
+TENANT_CONFIG = "tenant"
+"""Name of the ConfigMap that holds the Tenant's published configuration."""
+TENANT_CONFIG_KEY = "tenant.json"
+"""Its entry that holds the `TenantConfig`."""
 DIGEST_KEY = "digest"
 """Entry of a published ConfigMap that holds the configuration's digest."""
 

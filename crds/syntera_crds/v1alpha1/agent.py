@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from ..contract.agent_config import Access
 from .common import (
     AGE_COLUMN,
     MESSAGE_COLUMN,
@@ -17,9 +18,12 @@ from .common import (
     Resource,
     Status,
 )
-from .rules import Rule
+from .limits import AgentLimits
+from .rules import Rule, broken
 
 MAX_INSTRUCTIONS_LENGTH = 32768
+MAX_PARAMETER_DEPTH = 32
+"""Levels of lists and objects in `parameters`. No request to a model needs more, and readers of JSON have bounds too."""
 
 
 # What the runtime puts into the request itself, with the types that make the fields visible to CEL.
@@ -39,6 +43,22 @@ _RESERVED: dict[str, dict[str, Any]] = {
     "top_p": {"type": "number"},
 }
 RESERVED_PARAMETERS = frozenset(_RESERVED)
+
+
+def _check_depth(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Not a `Rule`: CEL cannot look into values whose type no schema tells."""
+    level: list[Any] = [parameters]
+    for _ in range(MAX_PARAMETER_DEPTH):
+        level = [inner for outer in level for inner in _contents(outer)]
+    if any(isinstance(value, dict | list) for value in level):
+        raise broken(f"must not be nested deeper than {MAX_PARAMETER_DEPTH} levels", field="")
+    return parameters
+
+
+def _contents(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+
+
 Parameters = Annotated[
     dict[str, Any],
     Field(
@@ -58,6 +78,7 @@ Parameters = Annotated[
         holds=lambda parameters: all(parameters.get(name) is None for name in RESERVED_PARAMETERS),
         reason="FieldValueForbidden",
     ),
+    AfterValidator(_check_depth),
 ]
 
 
@@ -92,7 +113,8 @@ class ModelChoice(Model):
     """Bound on the tokens of one answer; a client may ask for fewer, not for more. Left out: no bound of ours."""
     parameters: Parameters = {}
     """Further fields of the request to the endpoint, passed through as they are, for example
-    `reasoning_effort: low`. Fields that Syntera sets itself cannot be set here. Left out: none."""
+    `reasoning_effort: low`. Fields that Syntera sets itself cannot be set here, nor anything that is nested deeper than
+    32 levels. Left out: none."""
     fallbacks: Annotated[list[Fallback], Field(max_length=4)] = []
     """Models to ask, in this order, when the first cannot answer. They get the same sampling settings, but not
     `parameters`. Left out: none."""
@@ -103,6 +125,11 @@ class Memory(Model):
 
     history_messages: Annotated[int, Field(ge=1, le=500)] = 30
     """How many of the newest messages, the new one included. Default 30."""
+    history_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    """How many tokens the newest messages may have at most, the new one included, which is always seen whole. Tokens are
+    estimated, rather too many than too few: three bytes of text make one, and each message four more; attached text
+    files count with 40000 bytes at most in all, and each image with 1500 tokens, 8 at most, where a model takes images. Of this
+    and `historyMessages` what lets the model see less counts. Left out: `historyMessages` alone counts."""
 
 
 class AgentSpec(Model):
@@ -134,6 +161,12 @@ class AgentSpec(Model):
     """Questions that a chat window may offer. Left out: none."""
     memory: Memory = Memory()
     """What of a conversation the model sees. Left out: the newest 30 messages."""
+    limits: AgentLimits = AgentLimits()
+    """How much may be used of the agent, and what happens then. Left out: the Tenant's limits alone count."""
+    access: Annotated[Access, Field(strict=False)] = Access.AUTHENTICATED
+    """Who may talk to the agent, beside the holders of secret API keys. `Public`: visitors too, who have nothing but a
+    publishable key of the website. `Authenticated` (default): people who signed in, and those for whom the website
+    vouches."""
 
 
 class AgentStatus(Status):

@@ -20,7 +20,7 @@ from .rules import VALIDATIONS, Rule, UniqueBy, matching
 MAX_NAME_LENGTH = 63
 """Of a Tenant's and an Agent's name: they stand in label values and host names."""
 
-_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _INITIALISMS = {"Url": "URL", "Id": "ID"}
 
 
@@ -76,13 +76,13 @@ class StatusModel(Model):
 DnsLabel = Annotated[
     str,
     Field(min_length=1, max_length=MAX_NAME_LENGTH),
-    matching(f"^{_LABEL}$", "must be lower-case letters, digits and '-', and begin and end with a letter or digit"),
+    matching(f"^{LABEL}$", "must be lower-case letters, digits and '-', and begin and end with a letter or digit"),
 ]
 DnsName = Annotated[
     str,
     Field(min_length=1, max_length=253),
     matching(
-        rf"^{_LABEL}(\.{_LABEL})*$",
+        rf"^{LABEL}(\.{LABEL})*$",
         "must be lower-case letters, digits, '-' and '.', and each part begin and end with a letter or digit",
     ),
 ]
@@ -95,14 +95,14 @@ DataKey = Annotated[
     Field(min_length=1, max_length=253),
     matching(r"^[-._a-zA-Z0-9]+$", "must be letters, digits, '-', '_' and '.'"),
 ]
-_HOST_LABEL = "[a-zA-Z0-9]([-_a-zA-Z0-9]*[a-zA-Z0-9])?"
-_PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
-_PATH = "[-._~%!$&()*+,;=:@/a-zA-Z0-9]*"
+HOST_LABEL = "[a-zA-Z0-9]([-_a-zA-Z0-9]*[a-zA-Z0-9])?"
+PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+PATH = "[-._~%!$&()*+,;=:@/a-zA-Z0-9]*"
 HttpURL = Annotated[
     str,
     Field(min_length=1, max_length=1024),
     matching(
-        rf"^https?://{_HOST_LABEL}(\.{_HOST_LABEL})*(:({_PORT}))?(/{_PATH})?$",
+        rf"^https?://{HOST_LABEL}(\.{HOST_LABEL})*(:({PORT}))?(/{PATH})?$",
         "must be a URL such as https://models.example/v1: http or https, a host, and at most a port and a path",
     ),
 ]

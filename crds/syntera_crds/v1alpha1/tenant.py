@@ -6,6 +6,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from .auth import Auth
+from .cidr import CIDR
 from .common import (
     AGE_COLUMN,
     MAX_NAME_LENGTH,
@@ -25,7 +27,12 @@ from .common import (
     SecretKeyRef,
     Status,
 )
+from .egress import Egress
+from .files import Files
+from .limits import Limits
+from .prices import Currency, ModelPrice
 from .quantity import Quantity, parse_quantity
+from .retention import Retention
 from .rules import Rule, UniqueBy, matching
 
 NAMESPACE_PREFIX = "syntera-"
@@ -87,6 +94,9 @@ class ModelEndpoint(Model):
     """The API key. Left out: the endpoint asks for none."""
     chat: Annotated[str, Field(min_length=1, max_length=256)]
     """Name of the chat model for Agents that name none."""
+    image_models: Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=64)] = []
+    """Names of the endpoint's models that take images. Left out: none; a model that is not named here is told that an
+    image was sent, and cannot see it."""
     timeout_seconds: Annotated[int, Field(ge=1, le=600)] = 60
     """How long one request may take, the whole answer included, in seconds. Default 60."""
     max_tokens_parameter: Annotated[MaxTokensParameter, Field(strict=False)] = MaxTokensParameter.MAX_COMPLETION_TOKENS
@@ -98,6 +108,8 @@ class ModelEndpoint(Model):
     """PEM certificates to trust for this endpoint instead of the public ones. Left out: those."""
     proxy_url: HttpURL | None = None
     """HTTP proxy to reach the endpoint through. Left out: straight."""
+    prices: Annotated[list[ModelPrice], Field(max_length=64), UniqueBy("model")] = []
+    """What its models cost. Left out, and for a model that does not stand here: nobody knows, and no cost is counted."""
 
 
 class Autoscaling(Model):
@@ -210,6 +222,10 @@ class Exposure(Model):
     part, and the endpoint is `http://`."""
     gateway_ref: GatewayRef | None = None
     """Attach an HTTPRoute to this Gateway, which ends TLS: the endpoint is `https://`. Left out: an Ingress is made."""
+    trusted_proxies: Annotated[list[CIDR], Field(max_length=32)] = []
+    """Addresses of the proxies in front of the API, whose `X-Forwarded-For` is believed: a request comes from the last
+    address there that is no proxy's. Whoever connects from one of these addresses is believed: name the proxies' own, not
+    the whole cluster's. Left out: a request comes from whoever opened the connection, whatever the header says."""
 
 
 _QUOTA_KEY = "^[a-zA-Z0-9]([-._/a-zA-Z0-9]*[a-zA-Z0-9])?$"
@@ -231,6 +247,12 @@ class TenantSpec(Model):
             holds=None,
             field=".namespace",
             reason="FieldValueForbidden",
+        ),
+        Rule(
+            "has(self.currency) || !has(self.models) || self.models.all(m, !has(m.prices) || m.prices.size() == 0)",
+            "is needed where a model has prices; say which currency they are in, for example EUR",
+            holds=lambda spec: spec.currency is not None or not any(endpoint.prices for endpoint in spec.models),
+            field=".currency",
         ),
     )
 
@@ -257,6 +279,20 @@ class TenantSpec(Model):
     """True: no pod runs, nothing is lost. Default false."""
     models: Annotated[list[ModelEndpoint], Field(max_length=32), UniqueBy("name")] = []
     """Model endpoints; the first is the default for Agents that name none. Left out: no Agent of the tenant can answer."""
+    currency: Currency | None = None
+    """Currency of all prices in `models` (ISO 4217), for example `EUR`. Left out: there can be no prices."""
+    auth: Auth = Auth()
+    """Whom the tenant's API believes, and which websites may call it. Left out: nobody but the holders of API keys, and
+    no website."""
+    limits: Limits = Limits()
+    """How much the tenant's API takes, and how many tokens may be used. Left out: as much as its pods can do."""
+    files: Files = Files()
+    """Files that people send with their messages. Left out: at most 10 MiB each, kept in PostgreSQL."""
+    egress: Egress = Egress()
+    """What webhooks may reach beside public hosts. Left out: nothing."""
+    retention: Retention = Retention()
+    """How long the tenant's data is kept, suspended or not. What is older is deleted within some hours, for good: a longer
+    period brings nothing back. Left out: for ever."""
     runtime: Runtime = Runtime()
     """Size of the chat runtime. Left out: one pod with the default resources."""
     quota: Annotated[dict[str, Quantity], Field(min_length=1, max_length=64), _QUOTA_KEYS] | None = None

@@ -73,9 +73,13 @@ class Cluster:
         """
         await self._mirrors.load()
 
-    def observe(self, resource: Resource, obj: Manifest, *, deleted: bool) -> None:
-        """Take over what a handler was told of a Tenant or an Agent."""
-        self._mirrors.observe(resource, obj, deleted=deleted)
+    def observe(self, resource: Resource, obj: Manifest, *, deleted: bool, listed: bool = False) -> None:
+        """Take over what a handler was told of a Tenant or an Agent; `listed`: in a list of all, which tells no deletion."""
+        self._mirrors.observe(resource, obj, deleted=deleted, listed=listed)
+
+    def is_known(self, obj: Manifest) -> bool:
+        """Whether a Tenant or an Agent of which a handler would be told is known in that or a newer version."""
+        return self._mirrors.is_known(obj)
 
     async def check(self) -> int:
         """Compare what is in memory with what the API server has; gives how many changes had been missed.
@@ -86,12 +90,24 @@ class Cluster:
         return await self._mirrors.check()
 
     def all_keys(self) -> Iterator[Key]:
-        """Every Tenant and Agent."""
+        """The keys of every Tenant and Agent."""
         return self._mirrors.all_keys()
+
+    def all_objects(self) -> Iterator[Manifest]:
+        """Every Tenant and Agent, as last seen."""
+        return self._mirrors.all_objects()
 
     def silent_seconds(self) -> float:
         """For how long the most silent watch, of those that know of no trouble, has told nothing."""
         return self._mirrors.silent_seconds()
+
+    def deaf_to(self) -> list[str]:
+        """Kinds of ours whose watch delivers nothing although something happens, as the last `check` found."""
+        return self._mirrors.deaf_to()
+
+    def broken_watches(self) -> int:
+        """How many watches know of trouble: what they show may be old."""
+        return self._mirrors.broken()
 
     # Views: no I/O, fed by watches. ------------------------------------------------------------------------------
 
@@ -189,6 +205,8 @@ class Cluster:
     async def own_secret(self, namespace: str, name: str) -> dict[str, str] | None:
         """The decoded entries of a Secret that the operator itself made, None if there is none.
 
+        One that was made for a Tenant that had the namespace before counts as none: its credentials are that one's.
+
         Raises:
             NameTaken: the Secret is somebody else's.
             KubeError: the API server did not answer, or refused.
@@ -197,9 +215,11 @@ class Cluster:
             found = await self._client.get(SECRETS, name, namespace=namespace)
         except NotFound:
             return None
-        is_own = labels_of(found).get(names.USABLE_LABEL) == "false" and names.TENANT_FIELD_MANAGER in managers(found)
-        if not is_own:
+        if names.TENANT_FIELD_MANAGER not in managers(found):
             raise NameTaken(f"Secret {name!r} exists already and belongs to somebody else; rename or delete it")
+        holder = self.namespace(namespace)
+        if holder is not None and labels_of(holder)[names.TENANT_LABEL] != labels_of(found).get(names.TENANT_LABEL):
+            return None
         return _decoded(found.get("data") or {})
 
     # References ----------------------------------------------------------------------------------------------------
@@ -214,7 +234,8 @@ class Cluster:
         """Make the object be as desired; True if something was written.
 
         Adds owner reference, label and hash annotation. An object of that name is ours if its owner reference or a field
-        manager says so; `adopt` takes over one that is not, for a namespace that its owner handed over.
+        manager says so; `adopt` takes over one that is not, for a namespace that its owner handed over. What a Tenant left
+        in a namespace that went to another stays that Tenant's while it lives.
 
         Raises:
             NameTaken: the object belongs to somebody else.
@@ -244,17 +265,18 @@ class Cluster:
         """
         return await self._writer.delete_child(ObjectRef(resource, namespace, name), owner=owner)
 
-    async def prune(self, owner: Owner, manager: str, keep: set[ObjectRef]) -> list[ObjectRef]:
-        """Delete what this owner and manager made and no longer want; gives what was deleted.
+    async def prune(self, owner: Owner, manager: str, keep: set[ObjectRef], *, namespace: str) -> list[ObjectRef]:
+        """Delete what this owner and manager made in the namespace and no longer want; gives what was deleted.
 
         Only objects with the owner's uid among their owner references and `manager` among their field managers are
-        touched; a label alone proves nothing.
+        touched; a label alone proves nothing. Nor does all of it together in another namespace: whoever may write an
+        object there may name any owner and any manager.
 
         Raises:
             KubeError: the API server did not answer, or refused.
             LeadershipLost: this process may write no more.
         """
-        return await self._writer.prune(owner, manager, keep)
+        return await self._writer.prune(owner, manager, keep, namespace=namespace)
 
     async def patch_status(self, obj: Manifest, status: Mapping[str, Any]) -> bool:
         """Make the status of a Tenant or Agent be `status`; True if something was written.

@@ -13,10 +13,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
 
 from syntera_crds.contract import names
 from syntera_kube import Change, KubeClient, ObjectStore, Reflector, Resource, Selection, find_missed
-from syntera_kube.errors import Forbidden, NotFound
+from syntera_kube.errors import Forbidden, KubeError, NotFound
 from syntera_kube.model import EVERYTHING
 from syntera_kube.resources import (
     CONFIG_MAPS,
@@ -41,11 +44,13 @@ from syntera_kube.resources import (
 from .. import causes
 from ..causes import Wakeup
 from ..errors import CustomResourcesMissing
-from ..manifest import AGENTS, TENANTS, Manifest, is_being_deleted, name_of, namespace_of
+from ..manifest import AGENTS, TENANTS, Manifest, is_being_deleted, name_of, namespace_of, resource_of
 from ..queue import Key
 from .model import ObjectRef, Owner
 from .references import References
 from .slim import slim, slim_pod, slim_reference, slim_secret
+
+log = structlog.get_logger(__name__)
 
 CHILD_KINDS = (
     CONFIG_MAPS,
@@ -72,6 +77,8 @@ _RUNTIME_PODS = Selection(
 _API_SERVER = Selection(namespace="default", label_selector="kubernetes.io/service-name=kubernetes")
 _METADATA = Selection(metadata_only=True)
 _SECRETS_SYNC_SECONDS = 5.0
+_SIGNS_SECONDS = 1.0
+"""Signs of unseen deletions come in crowds: kopf tells the objects of a list one by one."""
 
 
 @dataclass(slots=True)
@@ -83,6 +90,8 @@ class _Echo:
     """ResourceVersions that came meanwhile; None for a deletion."""
     answered: str | None = ""
     """The resourceVersion of the answer; empty while there is none."""
+    holds_more: bool = False
+    """Whether one of these versions, and be it the answer, brought what somebody else had changed."""
 
 
 class Mirrors:
@@ -103,6 +112,12 @@ class Mirrors:
         )
         self._api_server = Reflector(client, ENDPOINT_SLICES, _API_SERVER, on_change=self._api_server_changed)
         self._secrets: dict[str, tuple[Reflector, asyncio.Task[None]]] = {}
+        self._heard: set[Resource] = set()
+        """Of which own kinds the handlers were told something since they were last compared."""
+        self._missed: set[Resource] = set()
+        """Of which own kinds something had been missed when they were last compared."""
+        self._deaf: set[Resource] = set()
+        self._forgetting: dict[Resource, asyncio.Task[None]] = {}
         self._echoes: dict[ObjectRef, _Echo] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -116,7 +131,7 @@ class Mirrors:
                 yield
             finally:
                 self._tasks = None
-                for task in started:
+                for task in (*started, *self._forgetting.values()):
                     task.cancel()
                 for namespace in list(self._secrets):
                     self._stop_secrets(namespace)
@@ -148,6 +163,7 @@ class Mirrors:
         missed = 0
         for resource, store in self._own.items():
             changes = await find_missed(self._client, resource, EVERYTHING, store)
+            self._judge(resource, has_missed=bool(changes))
             for change in changes:
                 self._changed(resource, change)
             missed += len(changes)
@@ -159,25 +175,43 @@ class Mirrors:
                 missed += await reflector.check()
         return missed
 
-    def observe(self, resource: Resource, item: Manifest, *, deleted: bool) -> None:
-        """Take over what a handler was told of a Tenant or Agent."""
+    def observe(self, resource: Resource, item: Manifest, *, deleted: bool, listed: bool = False) -> None:
+        """Take over what a handler was told of a Tenant or Agent; `listed`: in a list of all."""
         store = self._own[resource]
+        self._hear(resource)
+        if listed:  # kopf lists when it starts, and when it lost its place; what was deleted before, it does not tell
+            self.forget_gone(resource)
         if change := store.discard(item) if deleted else store.put(item):
             self._changed(resource, change)
+
+    def is_known(self, item: Manifest) -> bool:
+        """Whether a Tenant or Agent is known in that or a newer version, so that handlers need not be told."""
+        resource = resource_of(item)
+        if not self._own[resource].has(item):
+            return False
+        self._hear(resource)
+        return True
+
+    def forget_gone(self, resource: Resource) -> None:
+        """Look soon which Tenants or Agents are gone although nobody told: there is a sign that some are."""
+        if self._tasks is not None and resource in self._own and resource not in self._forgetting:
+            task = self._forgetting[resource] = self._tasks.create_task(self._forget_gone(resource))
+            task.add_done_callback(lambda _: self._forgetting.pop(resource, None))
 
     @contextmanager
     def writing(self, ref: ObjectRef, writer: Key | None) -> Iterator[Callable[[Manifest], None]]:
         """Hold a write to `ref`; call what it gives with the API server's answer.
 
         The answer is taken over at once, and everybody but the writer hears of the change. Nor does the writer hear of
-        it by the watch, which may well be faster than the answer.
+        it by the watch, which may well be faster than the answer. What somebody else changed just before is in the
+        answer too, and its own event is too old to tell by then: of that the writer hears when the write is over.
         """
         echo = self._echoes[ref] = _Echo(writer)
         try:
             yield lambda answer: self._answered(ref, echo, answer)
         finally:
             del self._echoes[ref]
-            if writer is not None and echo.versions - {echo.answered}:
+            if writer is not None and (echo.holds_more or echo.versions - {echo.answered}):
                 self._enqueue(Wakeup(writer))
 
     def store(self, resource: Resource, namespace: str | None) -> ObjectStore | None:
@@ -193,13 +227,11 @@ class Mirrors:
         found = self._secrets.get(namespace)
         return found[0].store if found is not None and found[0].synced.is_set() else None
 
-    def children_of(self, owner: Owner) -> Iterator[tuple[Resource, Manifest]]:
-        """Everything mirrored that names `owner` among its owners."""
-        for kind in CHILD_KINDS:
-            yield from ((kind, item) for item in self._mirrors[kind].store.owned_by(owner.uid))
-        tenant = self._own[TENANTS].get(None, owner.name) if owner.kind == TENANTS.kind else None
-        if tenant is not None and (secrets := self.store(SECRETS, causes.namespace_of_tenant(tenant))):
-            yield from ((SECRETS, item) for item in secrets.owned_by(owner.uid))
+    def children_of(self, owner: Owner, namespace: str) -> Iterator[tuple[Resource, Manifest]]:
+        """Everything mirrored of a namespace that names `owner` among its owners."""
+        for kind in (*CHILD_KINDS, SECRETS):
+            if store := self.store(kind, namespace):
+                yield from ((kind, item) for item in store.owned_by(owner.uid) if namespace_of(item) == namespace)
 
     def has_config_map(self, namespace: str, name: str) -> bool:
         """Whether there is a ConfigMap of that name, whoever made it."""
@@ -225,15 +257,41 @@ class Mirrors:
         """The Namespace, if it carries the label of a tenant."""
         return self._mirrors[NAMESPACES].store.get(None, name)
 
-    def all_keys(self) -> Iterator[Key]:
+    def all_objects(self) -> Iterator[Manifest]:
         """Every Tenant and Agent."""
         for store in self._own.values():
-            yield from (causes.key_of(item) for item in store)
+            yield from store
+
+    def all_keys(self) -> Iterator[Key]:
+        """The keys of every Tenant and Agent."""
+        return map(causes.key_of, self.all_objects())
 
     def silent_seconds(self) -> float:
         """For how long the most silent watch, of those that know of no trouble, has told nothing."""
         now = time.monotonic()
         return max((now - one.last_event for one in self._reflectors() if one.last_error is None), default=0.0)
+
+    def deaf_to(self) -> list[str]:
+        """Own kinds of which changes are missed and nothing at all is heard, not even the echo of what repaired them."""
+        return sorted(map(str, self._deaf))
+
+    def _hear(self, resource: Resource) -> None:
+        self._heard.add(resource)
+        self._deaf.discard(resource)
+
+    def _judge(self, resource: Resource, *, has_missed: bool) -> None:
+        if resource not in self._heard and (has_missed or resource in self._missed):
+            self._deaf.add(resource)
+        self._heard.discard(resource)
+        if has_missed:
+            self._missed.add(resource)
+        else:
+            self._missed.discard(resource)
+
+    def broken(self) -> int:
+        """How many watches know of trouble. A kind that the cluster may do without, and does, is none."""
+        reflectors = [*self._reflectors(), *(reflector for reflector, _ in self._secrets.values())]
+        return sum(one.last_error is not None and not _is_left_out(one) for one in reflectors)
 
     async def _list_own(self, resource: Resource) -> None:
         try:
@@ -245,6 +303,21 @@ class Mirrors:
             raise CustomResourcesMissing(f"the API server does not tell of {resource} yet")
         for change in self._own[resource].replace(listed.items, listed.resource_version):
             self._changed(resource, change)
+
+    async def _forget_gone(self, resource: Resource) -> None:
+        # Not by what gave the sign: a kind that is not served for a moment has objects that are not found, too.
+        pause = _SIGNS_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                listed = await self._client.list(resource, _METADATA)
+            except KubeError as exc:
+                log.warning("deletions could not be looked for", resource=str(resource), error=str(exc))
+                pause = max(_SIGNS_SECONDS, exc.retry_after or 0.0)
+                continue
+            for change in self._own[resource].retain(listed.items, listed.resource_version):
+                self._changed(resource, change)
+            return
 
     def _reflectors(self) -> list[Reflector]:
         return [*self._mirrors.values(), self._all_config_maps, self._api_server]
@@ -270,6 +343,8 @@ class Mirrors:
 
     def _changed(self, resource: Resource, change: Change) -> None:
         echo = self._echoes.get(ObjectRef(resource, namespace_of(change.object), name_of(change.object)))
+        if echo is not None and self._holds_more(resource, change):
+            echo.holds_more = True
         for wakeup in self._wakeups(resource, change):
             if echo is not None and wakeup.key == echo.writer:
                 echo.versions.add(change.new["metadata"]["resourceVersion"] if change.new is not None else None)
@@ -282,6 +357,13 @@ class Mirrors:
         elif resource in self._own and change.new is None:
             self.references.set(causes.key_of(change.object), ())
 
+    def _holds_more(self, resource: Resource, change: Change) -> bool:
+        """Whether something changed that no write of ours changes."""
+        if change.old is None or change.new is None:
+            return False
+        parts = _not_ours_of_own_kinds if resource in self._own else _not_ours_of_children
+        return parts(change.old) != parts(change.new)
+
     def _wakeups(self, resource: Resource, change: Change) -> Iterable[Wakeup]:
         if resource == TENANTS:
             return causes.of_tenant(change, self)
@@ -292,8 +374,8 @@ class Mirrors:
         if resource == PODS:
             return causes.of_runtime_pod(change, self)
         if resource == SECRETS:
-            return [*causes.of_child(change), *self.references.wakeups("Secret", change)]
-        return causes.of_child(change)
+            return [*causes.of_child(change, self), *self.references.wakeups("Secret", change)]
+        return causes.of_child(change, self)
 
     def _reference_changed(self, change: Change) -> None:
         for wakeup in self.references.wakeups("ConfigMap", change):
@@ -323,3 +405,17 @@ class Mirrors:
     def _stop_secrets(self, namespace: str) -> None:
         _, task = self._secrets.pop(namespace)
         task.cancel()
+
+
+def _not_ours_of_own_kinds(item: Manifest) -> tuple[Any, ...]:
+    """Of Tenants and Agents we write status and finalizers."""
+    return tuple(item["metadata"].get(part) for part in ("generation", "deletionTimestamp", "labels", "annotations"))
+
+
+def _not_ours_of_children(item: Manifest) -> tuple[Any, ...]:
+    """Of what we make we write everything but what controllers say of it."""
+    return item.get("status"), item["metadata"].get("deletionTimestamp")
+
+
+def _is_left_out(reflector: Reflector) -> bool:
+    return reflector.resource in _OPTIONAL_KINDS and isinstance(reflector.last_error, NotFound)

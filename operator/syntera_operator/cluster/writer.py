@@ -5,7 +5,7 @@ server keeps a value in another spelling than it was sent, the object would diff
 write is remembered, and is as good as what was desired until one of the two changes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import structlog
@@ -15,7 +15,7 @@ from syntera_kube import KubeClient
 from syntera_kube.errors import Conflict, NotFound
 from syntera_kube.resources import CONFIG_MAPS, SECRETS
 
-from ..causes import agent_key, key_of, tenant_key
+from ..causes import agent_key, key_of, namespace_of_tenant, tenant_key
 from ..errors import NameTaken
 from ..manifest import (
     TENANTS,
@@ -66,6 +66,10 @@ class Writer:
                 raise NameTaken(
                     f"{resource.kind} {ref.name!r} exists already and belongs to somebody else; rename or delete it"
                 )
+            if before := self._earlier_tenant(ref, live, owner):
+                raise NameTaken(
+                    f"{resource.kind} {ref.name!r} belongs to Tenant {before!r}, which had the namespace before and goes with it"
+                )
             if is_being_deleted(live) or self._is_as_desired(ref, wanted, live):
                 return False
         with self._mirrors.writing(ref, _writer_of(wanted, owner)) as answered:
@@ -92,10 +96,10 @@ class Writer:
             return False
         return await self.delete(ref, uid=uid_of(live))
 
-    async def prune(self, owner: Owner, manager: str, keep: set[ObjectRef]) -> list[ObjectRef]:
+    async def prune(self, owner: Owner, manager: str, keep: set[ObjectRef], *, namespace: str) -> list[ObjectRef]:
         """See `Cluster.prune`."""
         unwanted = []
-        for resource, live in list(self._mirrors.children_of(owner)):
+        for resource, live in list(self._mirrors.children_of(owner, namespace)):
             ref = ObjectRef(resource, namespace_of(live), name_of(live))
             if ref not in keep and manager in managers(live) and not is_being_deleted(live):
                 unwanted.append((ref, uid_of(live)))
@@ -107,8 +111,11 @@ class Writer:
         try:
             await self._client.delete(ref.resource, ref.name, namespace=ref.namespace, uid=uid)
         except NotFound:
+            self._mirrors.forget_gone(ref.resource)
             return False
         except Conflict:
+            if await self._is_there(ref, uid=uid):
+                raise
             return False  # the object of that name is another one by now
         log.info("object deleted", resource=str(ref.resource), object_namespace=ref.namespace, object_name=ref.name)
         return True
@@ -123,8 +130,7 @@ class Writer:
         if (known.get("status") or {}) == dict(status):
             return False
         wanted = {"metadata": item["metadata"], "status": dict(status)}
-        with self._mirrors.writing(ref, key_of(item)) as answered:
-            answered(await self._client.patch_status(resource, wanted, field_manager=manager))
+        await self._write_own(ref, item, self._client.patch_status(resource, wanted, field_manager=manager))
         return True
 
     async def set_finalizers(self, item: Manifest, finalizers: Sequence[str], *, manager: str) -> bool:
@@ -143,13 +149,29 @@ class Writer:
             "kind": resource.kind,
             "metadata": {"name": name_of(item), "resourceVersion": version, "finalizers": list(finalizers)},
         }
-        with self._mirrors.writing(ref, key_of(item)) as answered:
-            answered(await self._client.merge_patch(resource, patch, field_manager=manager))
+        await self._write_own(ref, item, self._client.merge_patch(resource, patch, field_manager=manager))
         return True
+
+    async def _write_own(self, ref: ObjectRef, item: Manifest, request: Awaitable[Manifest]) -> None:
+        """Write to a Tenant or Agent. One that is not found was deleted unseen, and others may have been, too."""
+        with self._mirrors.writing(ref, key_of(item)) as answered:
+            try:
+                answered(await request)
+            except NotFound:
+                self._mirrors.forget_gone(ref.resource)
+                raise
 
     def _mirrored(self, ref: ObjectRef) -> Manifest | None:
         store = self._mirrors.store(ref.resource, ref.namespace)
         return store.get(ref.namespace, ref.name) if store is not None else None
+
+    def _earlier_tenant(self, ref: ObjectRef, live: Manifest, owner: Owner | None) -> str | None:
+        """The living Tenant, another than `owner`, that names the object's namespace as its own and owns the object."""
+        uids = owner_uids(live)
+        if owner is None or not uids or owner.uid in uids:
+            return None
+        others = (one for one in self._mirrors.tenants() if uid_of(one) in uids)
+        return next((name_of(one) for one in others if namespace_of_tenant(one) == ref.namespace), None)
 
     async def _look(self, ref: ObjectRef) -> Manifest | None:
         """Whether there is an object of that name that the mirrors, which select by label, do not show."""
@@ -159,6 +181,14 @@ class Writer:
             return await self._client.get(ref.resource, ref.name, namespace=ref.namespace, metadata_only=True)
         except NotFound:
             return None
+
+    async def _is_there(self, ref: ObjectRef, *, uid: str) -> bool:
+        """Whether exactly that object exists and nobody has asked for its deletion yet."""
+        try:
+            found = await self._client.get(ref.resource, ref.name, namespace=ref.namespace, metadata_only=True)
+        except NotFound:
+            return False
+        return uid_of(found) == uid and not is_being_deleted(found)
 
     def _is_as_desired(self, ref: ObjectRef, wanted: Manifest, live: Manifest) -> bool:
         if applied_hash(live) != applied_hash(wanted):

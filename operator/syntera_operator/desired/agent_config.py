@@ -4,7 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from syntera_crds.contract.agent_config import AgentConfig, HeaderFromSecret, ModelCandidate, SecretKey
+from syntera_crds.contract.agent_config import (
+    AgentConfig,
+    AgentLimits,
+    HeaderFromSecret,
+    ModelCandidate,
+    ModelPrice,
+    SecretKey,
+)
 from syntera_crds.v1alpha1 import Agent, Tenant
 from syntera_crds.v1alpha1.agent import RESERVED_PARAMETERS
 from syntera_crds.v1alpha1.common import ConfigMapKeyRef, SecretKeyRef
@@ -43,11 +50,25 @@ def choose_models(agent: Agent, tenant: Tenant) -> list[Choice]:
     return choices
 
 
+def choose_soft_models(agent: Agent, tenant: Tenant) -> list[Choice]:
+    """The models that it asks where a limit is nearly reached. None: the same as ever.
+
+    Raises:
+        EndpointMissing: the endpoint is missing.
+    """
+    wanted = agent.spec.limits.over_soft_limit.model
+    if wanted is None:
+        return []
+    endpoint = _find(tenant, wanted.endpoint, field="spec.limits.overSoftLimit.model.endpoint")
+    return [Choice(endpoint, wanted.name or endpoint.chat)]
+
+
 def build_agent_config(
     agent: Agent,
     tenant: Tenant,
     choices: Sequence[Choice],
     *,
+    soft_choices: Sequence[Choice] = (),
     instructions: str,
     instructions_field: str,
     bundles: Mapping[ConfigMapKeyRef, str],
@@ -58,7 +79,7 @@ def build_agent_config(
     holds the CA certificates of the chosen endpoints that have some.
 
     Raises:
-        TemplateError: instructions or greeting use an expression that does not exist or does not end.
+        TemplateError: instructions, greeting or what is said at a limit use an expression that does not exist or does not end.
     """
     values = build_values(
         tenant=tenant.metadata.name,
@@ -67,6 +88,7 @@ def build_agent_config(
         agent_display_name=agent.display_name,
     )
     first, *fallbacks = choices
+    limits = agent.spec.limits
     parameters = {name: value for name, value in agent.spec.model.parameters.items() if name not in RESERVED_PARAMETERS}
     return AgentConfig(
         name=agent.metadata.name,
@@ -76,12 +98,21 @@ def build_agent_config(
         description=agent.spec.description,
         instructions=render_template(instructions, values, field=instructions_field),
         models=[
-            _build_candidate(agent, first, bundles, parameters=parameters),
-            *(_build_candidate(agent, fallback, bundles, parameters={}) for fallback in fallbacks),
+            _build_candidate(agent, tenant, first, bundles, parameters=parameters),
+            *(_build_candidate(agent, tenant, fallback, bundles, parameters={}) for fallback in fallbacks),
         ],
         greeting=agent.spec.greeting and render_template(agent.spec.greeting, values, field="spec.greeting"),
         suggestions=agent.spec.suggestions,
         history_messages=agent.spec.memory.history_messages,
+        history_tokens=agent.spec.memory.history_tokens,
+        access=agent.spec.access,
+        limits=AgentLimits(
+            tokens_per_conversation=limits.tokens_per_conversation,
+            turns_per_conversation=limits.turns_per_conversation,
+            soft_models=[_build_candidate(agent, tenant, choice, bundles, parameters={}) for choice in soft_choices],
+            soft_history_messages=limits.over_soft_limit.history_messages,
+            message=limits.message and render_template(limits.message, values, field="spec.limits.message"),
+        ),
     )
 
 
@@ -102,7 +133,12 @@ def _find(tenant: Tenant, name: str | None, *, field: str) -> ModelEndpoint:
 
 
 def _build_candidate(
-    agent: Agent, choice: Choice, bundles: Mapping[ConfigMapKeyRef, str], *, parameters: dict[str, Any]
+    agent: Agent,
+    tenant: Tenant,
+    choice: Choice,
+    bundles: Mapping[ConfigMapKeyRef, str],
+    *,
+    parameters: dict[str, Any],
 ) -> ModelCandidate:
     endpoint, sampling = choice.endpoint, agent.spec.model
     bundle = endpoint.ca_bundle_config_map_ref
@@ -125,6 +161,19 @@ def _build_candidate(
         top_p=sampling.top_p,
         max_output_tokens=sampling.max_output_tokens,
         parameters=parameters,
+        price=_build_price(tenant, choice),
+        takes_images=choice.model in endpoint.image_models,
+    )
+
+
+def _build_price(tenant: Tenant, choice: Choice) -> ModelPrice | None:
+    stated = next((price for price in choice.endpoint.prices if price.model == choice.model), None)
+    if stated is None or tenant.spec.currency is None:
+        return None
+    return ModelPrice(
+        currency=tenant.spec.currency,
+        input_per_million_tokens=stated.input_per_million_tokens,
+        output_per_million_tokens=stated.output_per_million_tokens,
     )
 
 

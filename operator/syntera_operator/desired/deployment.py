@@ -3,7 +3,8 @@
 Nothing that an Agent or a model endpoint changes is part of the pod: such an edit must not restart it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -50,6 +51,8 @@ class RuntimePods:
     replicas: int | None
     """None: an autoscaler owns the number, and the manifest says nothing of it."""
     resources: Resources
+    tracing: Mapping[str, str] = field(default_factory=dict)
+    """OpenTelemetry's variables; empty: no traces."""
 
 
 def build_deployment(scope: Scope, pods: RuntimePods) -> Manifest:
@@ -108,6 +111,11 @@ def _build_pod(scope: Scope, pods: RuntimePods) -> dict[str, Any]:
         "containers": [_build_container(scope, pods)],
         "volumes": [
             {"name": "stores", "secret": {"secretName": names.STORES_SECRET, "defaultMode": 0o440}},
+            # Optional, so that no pod waits for it: the operator makes it, and kubelets bring it to pods that run.
+            {
+                "name": "signing",
+                "secret": {"secretName": names.SIGNING_SECRET, "defaultMode": 0o440, "optional": True},
+            },
             {"name": "api-access", "projected": _build_api_access()},
             {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
         ],
@@ -146,6 +154,7 @@ def _build_container(scope: Scope, pods: RuntimePods) -> dict[str, Any]:
         "readinessProbe": _build_probe("/readyz", period_seconds=2, failure_threshold=2),
         "volumeMounts": [
             {"name": "stores", "mountPath": names.STORES_DIR, "readOnly": True},
+            {"name": "signing", "mountPath": names.SIGNING_DIR, "readOnly": True},
             {"name": "api-access", "mountPath": _TOKEN_DIR, "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own, and its only writable place
         ],
@@ -162,6 +171,7 @@ def _build_environment(scope: Scope, pods: RuntimePods) -> list[dict[str, Any]]:
         "SYNTERA_OPERATOR_SUBJECT": pods.operator_subject,
         "SYNTERA_DRAIN_SECONDS": str(_DRAIN_SECONDS),
         "SYNTERA_FINISH_SECONDS": str(_FINISH_SECONDS),
+        **pods.tracing,
     }
     return [
         *({"name": name, "value": value} for name, value in values.items()),

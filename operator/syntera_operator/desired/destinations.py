@@ -3,11 +3,13 @@
 What must not be reached by *name* is not decided here: a policy sees addresses only.
 """
 
+import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
-from syntera_crds.v1alpha1.tenant import ModelEndpoint
+from syntera_crds.v1alpha1 import Tenant
 
 _MAX_LABEL_LENGTH = 63
 _DEFAULT_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "postgres": 5432, "redis": 6379, "rediss": 6379}
@@ -35,16 +37,72 @@ class InPublic:
     port: int
 
 
-Destination = InNamespace | AtAddress | InPublic
+@dataclass(frozen=True, slots=True, order=True)
+class InRange:
+    """Any address of a range, at any port."""
+
+    cidr: str
 
 
-def destination_of_endpoint(endpoint: ModelEndpoint, *, own_namespace: str) -> Destination:
-    """Where the requests to a model endpoint go: to its proxy, if it has one.
+Destination = InNamespace | AtAddress | InPublic | InRange
+
+NEVER = tuple(
+    ip_network(text)
+    for text in (
+        "0.0.0.0/8",
+        "100.100.100.200/32",
+        "127.0.0.0/8",
+        "168.63.129.16/32",
+        "169.254.0.0/16",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+        "::/96",
+        "fd00:ec2::/32",
+        "fe80::/10",
+        "fec0::/10",
+        "ff00::/8",
+    )
+)
+"""What nobody reaches by a range that contains it: the same that the runtime refuses, and a test holds the two together."""
+
+
+def list_urls(tenant: Tenant) -> Iterator[tuple[str, str]]:
+    """Every URL that the tenant's runtime connects to, with its field: of an endpoint behind a proxy only the proxy's."""
+    for index, endpoint in enumerate(tenant.spec.models):
+        field, url = ("baseURL", endpoint.base_url) if endpoint.proxy_url is None else ("proxyURL", endpoint.proxy_url)
+        yield f"spec.models[{index}].{field}", url
+    for index, issuer in enumerate(tenant.spec.auth.issuers):
+        yield f"spec.auth.issuers[{index}].jwksURL", issuer.jwks_url
+    if tenant.spec.auth.challenge is not None:
+        yield "spec.auth.challenge.verifyURL", tenant.spec.auth.challenge.verify_url
+    if tenant.spec.files.s3 is not None:
+        yield "spec.files.s3.endpointURL", tenant.spec.files.s3.endpoint_url
+
+
+def list_egress(tenant: Tenant) -> Iterator[tuple[str, Destination]]:
+    """Where URLs may lead that are given through the API, such as those of webhooks, with the fields that say so.
 
     Raises:
-        ValueError: nothing of the cluster's network can lead there.
+        ValueError: a field, named first, allows what nobody may reach.
     """
-    return destination_of(endpoint.proxy_url or endpoint.base_url, own_namespace=own_namespace)
+    yield "spec.egress", InPublic(_DEFAULT_PORTS["https"])
+    for index, host in enumerate(tenant.spec.egress.hosts):
+        field = f"spec.egress.hosts[{index}]"
+        try:
+            yield field, destination_of(f"https://{host}", own_namespace=tenant.namespace)
+        except ValueError as error:
+            raise ValueError(f"{field}: {error}") from None
+    for index, cidr in enumerate(tenant.spec.egress.networks):
+        network = ip_network(cidr, strict=False)
+        if any(_is_within(network, never) for never in NEVER):
+            raise ValueError(f"spec.egress.networks[{index}]: {network} holds no server's address that may be reached")
+        yield f"spec.egress.networks[{index}]", InRange(str(network))
+
+
+def exceptions_of(cidr: str) -> list[str]:
+    """The parts of a range that nobody reaches."""
+    network = ip_network(cidr)
+    return [str(never) for never in NEVER if _is_within(never, network) and never != network]
 
 
 def destination_of(url: str, *, own_namespace: str) -> Destination:
@@ -59,6 +117,7 @@ def destination_of(url: str, *, own_namespace: str) -> Destination:
     try:
         address = ip_address(host)
     except ValueError:
+        _refuse_disguised(host)
         return _destination_of_name(host, port, own_namespace=own_namespace)
     _refuse_special(address)
     return AtAddress(str(address), port)
@@ -91,6 +150,23 @@ def _destination_of_name(host: str, port: int, *, own_namespace: str) -> Destina
     return InPublic(port)
 
 
+def _refuse_disguised(host: str) -> None:
+    """Resolvers take more for an IPv4 address than four decimal numbers: fewer, hexadecimal and octal ones."""
+    if host == "localhost" or host.endswith(".localhost"):
+        raise ValueError(f"{host!r} is loopback, which is the pod itself; name the server's own host")
+    try:
+        socket.inet_aton(host)
+    except OSError:
+        return
+    raise ValueError(f"{host!r} is an IPv4 address in another spelling; write it as four decimal numbers")
+
+
+def _is_within(one: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:
+    if isinstance(one, IPv4Network) and isinstance(other, IPv4Network):
+        return one.subnet_of(other)
+    return isinstance(one, IPv6Network) and isinstance(other, IPv6Network) and one.subnet_of(other)
+
+
 def _refuse_special(address: IPv4Address | IPv6Address) -> None:
     if address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified:
-        raise ValueError(f"{address} is no address of a model endpoint: loopback, link-local and multicast are refused")
+        raise ValueError(f"{address} is no server's address: loopback, link-local and multicast are refused")

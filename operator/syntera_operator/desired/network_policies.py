@@ -12,7 +12,7 @@ from syntera_crds.contract import names
 
 from ..config import NetworkSettings, Peer
 from ..manifest import Manifest
-from .destinations import AtAddress, Destination, InNamespace, InPublic
+from .destinations import AtAddress, Destination, InNamespace, InPublic, InRange, exceptions_of
 from .metadata import Scope, build_object, build_runtime_selector
 
 DEFAULT_DENY = "syntera-default-deny"
@@ -24,18 +24,35 @@ _NOT_PUBLIC_4 = [
     "10.0.0.0/8",
     "100.64.0.0/10",
     "127.0.0.0/8",
+    "168.63.129.16/32",
     "169.254.0.0/16",
     "172.16.0.0/12",
     "192.0.0.0/24",
+    "192.0.2.0/24",
     "192.168.0.0/16",
     "198.18.0.0/15",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
     "224.0.0.0/4",
     "240.0.0.0/4",
 ]
-"""This network, private, shared (carrier-grade NAT), loopback, link-local, protocol assignments, benchmarks, multicast,
-reserved."""
-_NOT_PUBLIC_6 = ["::1/128", "64:ff9b:1::/48", "fc00::/7", "fe80::/10", "ff00::/8"]
-"""Loopback, local translation to IPv4, unique local, link-local, multicast."""
+"""This network, private, shared (carrier-grade NAT), loopback, Azure's host agent, link-local, protocol assignments,
+documentation, benchmarks, multicast, reserved. The agent's address is a public one, but only its machine sees it."""
+_NOT_PUBLIC_6 = [
+    "::/96",
+    "64:ff9b:1::/48",
+    "100::/64",
+    "2001::/23",
+    "2001:db8::/32",
+    "2002::/16",
+    "fc00::/7",
+    "fe80::/10",
+    "fec0::/10",
+    "ff00::/8",
+]
+"""Loopback and IPv4 in another form, local translation to IPv4, discard, protocol assignments (Teredo among them),
+documentation, 6to4, unique local, link-local, site-local, multicast. The common translation to IPv4, 64:ff9b::/96, stays:
+it stands for public addresses only, and clusters with IPv6 alone reach the rest of the world by it."""
 
 Json = dict[str, Any]
 
@@ -49,7 +66,9 @@ class Flows:
     store_ports: Sequence[int]
     """Ports on which the stores' pods listen."""
     destinations: Iterable[Destination] = ()
-    """Where the tenant's model endpoints are."""
+    """Where the tenant's model endpoints and its issuers' keys are, and what webhooks may reach."""
+    collector_port: int | None = None
+    """Port at which traces are taken; None: nobody sends any."""
     is_exposed: bool = False
     """Whether ingress or gateway controllers reach the public port."""
 
@@ -74,6 +93,11 @@ def build_runtime_policy(scope: Scope, network: NetworkSettings, flows: Flows, *
             "to",
             [*map(_build_peer, network.stores), *({"ipBlock": {"cidr": cidr}} for cidr in sorted(network.store_cidrs))],
             [_tcp(port) for port in sorted(set(flows.store_ports))],
+        ),
+        *_rule(
+            "to",
+            map(_build_peer, network.collectors),
+            [] if flows.collector_port is None else [_tcp(flows.collector_port)],
         ),
         *_build_destination_rules(flows.destinations, network.model_cidrs),
     ]
@@ -116,6 +140,13 @@ def _build_address(address: str) -> Json:
     return {"ipBlock": {"cidr": f"{address}/{ip_address(address).max_prefixlen}"}}
 
 
+def _build_range(cidr: str) -> Json:
+    block: Json = {"cidr": cidr}
+    if left_out := exceptions_of(cidr):
+        block["except"] = left_out
+    return {"ipBlock": block}
+
+
 def _build_api_server_rules(addresses: Iterable[tuple[str, int]]) -> list[Json]:
     by_port: dict[int, set[str]] = {}
     for address, port in addresses:
@@ -130,6 +161,7 @@ def _build_destination_rules(destinations: Iterable[Destination], private_cidrs:
     namespaces = sorted(one for one in wanted if isinstance(one, InNamespace))
     addresses = sorted(one for one in wanted if isinstance(one, AtAddress))
     public = sorted(one for one in wanted if isinstance(one, InPublic))
+    ranges = sorted(one for one in wanted if isinstance(one, InRange))
     everywhere: list[Json] = [
         {"ipBlock": {"cidr": "0.0.0.0/0", "except": _NOT_PUBLIC_4}},
         {"ipBlock": {"cidr": "::/0", "except": _NOT_PUBLIC_6}},
@@ -141,5 +173,6 @@ def _build_destination_rules(destinations: Iterable[Destination], private_cidrs:
             for one in namespaces
         ),
         *({"to": [_build_address(one.address)], "ports": [_tcp(one.port)]} for one in addresses),
+        *({"to": [_build_range(one.cidr)], "ports": [_tcp()]} for one in ranges),
         *({"to": everywhere, "ports": [_tcp(one.port)]} for one in public),
     ]

@@ -1,16 +1,19 @@
-"""The ConfigMap in which an Agent's configuration is published, and which revision comes next."""
+"""The ConfigMaps in which configurations are published, and which revision of an Agent's comes next."""
 
 import json
 from dataclasses import dataclass
 
 from syntera_crds.contract import names
 from syntera_crds.contract.agent_config import AgentConfig
+from syntera_crds.contract.tenant_config import TenantConfig
 
 from ..manifest import Manifest
 from .metadata import Scope, build_object
 
 MAX_BYTES = 1024 * 1024 - 16 * 1024
 """The API server takes 1 MiB of data; the rest is a margin for keys and a longer revision."""
+_MAX_LOST = 100
+"""So many status writes are never lost in a row: a ConfigMap that is further ahead was edited by hand."""
 _MAX_REVISION = 2**53
 """A larger number was never ours: somebody edited the ConfigMap."""
 
@@ -33,6 +36,15 @@ def build_published(scope: Scope, config: AgentConfig, *, digest: str) -> Manife
         data={names.AGENT_CONFIG_KEY: config.to_json(), names.DIGEST_KEY: digest},
     )
     published["metadata"]["labels"][names.PUBLISHED_LABEL] = "agent"
+    return published
+
+
+def build_published_tenant(scope: Scope, config: TenantConfig) -> Manifest:
+    """The ConfigMap of a compiled Tenant."""
+    published = build_object(
+        "v1", "ConfigMap", names.TENANT_CONFIG, scope, data={names.TENANT_CONFIG_KEY: config.to_json()}
+    )
+    published["metadata"]["labels"][names.PUBLISHED_LABEL] = "tenant"
     return published
 
 
@@ -62,6 +74,6 @@ def next_revision(digest: str, *, recorded: Publication | None, published: Publi
     newest = recorded or published
     if newest is None:
         return 1
-    if published is not None and published.digest != newest.digest and published.revision > newest.revision:
+    if published is not None and newest.revision < published.revision <= newest.revision + _MAX_LOST:
         newest = published
     return newest.revision if newest.digest == digest else newest.revision + 1

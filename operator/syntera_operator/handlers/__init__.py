@@ -8,14 +8,15 @@ from syntera_kube import ClusterConfig
 
 from . import agent, process, tenant
 from .observe import Observe
+from .session import IsKnown
 
-__all__ = ["Observe", "build_registry"]
+__all__ = ["IsKnown", "Observe", "build_registry"]
 
 
-def build_registry(config: ClusterConfig, observe: Observe) -> kopf.OperatorRegistry:
-    """All handlers, in a registry of their own."""
+def build_registry(config: ClusterConfig, observe: Observe, *, is_known: IsKnown) -> kopf.OperatorRegistry:
+    """All handlers, in a registry of their own. They are told of no change of an object that `is_known`."""
     registry = kopf.OperatorRegistry()
-    process.register(registry, config)
+    process.register(registry, config, is_known=is_known)
     tenant.register(registry, observe)
     agent.register(registry, observe)
     return registry

@@ -10,9 +10,12 @@ from ..manifest import Manifest
 
 
 class Observe(Protocol):
-    """Takes a kind and an object of it as the API server sent it."""
+    """Takes a kind and an object of it as the API server sent it.
 
-    def __call__(self, resource: Resource, obj: Manifest, /, *, deleted: bool) -> None: ...
+    `listed`: it stood in a list of all, so that what was deleted before that list nobody tells any more.
+    """
+
+    def __call__(self, resource: Resource, obj: Manifest, /, *, deleted: bool, listed: bool) -> None: ...
 
 
 def register_observer(registry: kopf.OperatorRegistry, resource: Resource, observe: Observe) -> None:
@@ -20,4 +23,5 @@ def register_observer(registry: kopf.OperatorRegistry, resource: Resource, obser
 
     @kopf.on.event(resource.group, resource.version, resource.plural, registry=registry)
     async def observed(event: kopf.RawEvent, **_: Any) -> None:
-        observe(resource, dict(event["object"]), deleted=event["type"] == "DELETED")
+        type_ = event["type"]
+        observe(resource, dict(event["object"]), deleted=type_ == "DELETED", listed=type_ is None)

@@ -19,7 +19,7 @@ from ..config import Peer, Settings
 from ..desired.access import build_operator_binding, build_runtime_binding, build_runtime_role, build_service_account
 from ..desired.autoscaler import build_autoscaler
 from ..desired.deployment import Image, RuntimePods, build_deployment, build_replicas
-from ..desired.destinations import destination_of_endpoint, ports_of_store
+from ..desired.destinations import destination_of, list_egress, list_urls, ports_of_store
 from ..desired.exposure import build_exposure
 from ..desired.metadata import Scope
 from ..desired.network_policies import Flows, build_default_deny, build_runtime_policy
@@ -39,9 +39,11 @@ class Surroundings:
     tenant_id: UUID | None
     """None: the stores have not told it yet, so no pod can be made."""
     secrets: Sequence[Manifest]
-    """Those that the operator itself fills, with what the stores gave."""
+    """Those that the operator itself fills."""
     has_credentials: bool
     """Whether `secrets` hold a login for every store."""
+    published: Manifest | None
+    """The Tenant's configuration; None: it cannot be compiled, and what was published last goes on."""
     usable_secrets: frozenset[str]
     """Names of the Secrets that the runtime may read."""
     api_server: Sequence[tuple[str, int]]
@@ -55,6 +57,8 @@ class Children:
     walls: Sequence[Manifest]
     """What must stand before a pod runs: the runtime's rights, and whom its pods may talk to."""
     limits: Sequence[Manifest]
+    published: Sequence[Manifest]
+    """What the runtime acts by. Empty: what was published last goes on."""
     secrets: Sequence[Manifest]
     front: Sequence[Manifest]
     """What stands around the runtime's pods, whoever they are."""
@@ -86,6 +90,7 @@ def build_children(scope: Scope, tenant: Tenant, surroundings: Surroundings, set
     return Children(
         walls=_build_walls(scope, tenant, surroundings, settings),
         limits=[] if quota is None else [build_quota(scope, quota), build_limit_range(scope, quota)],
+        published=[] if surroundings.published is None else [surroundings.published],
         secrets=surroundings.secrets,
         front=_build_front(scope, tenant),
         pods=_build_pods(scope, tenant, tenant_id, settings) if tenant_id and surroundings.has_credentials else None,
@@ -130,7 +135,7 @@ async def apply_children(scope: Scope, children: Children, *, owner: Owner, clus
     for manifest in children.walls:
         await _apply(manifest, applied.namespace_problems, applied, owner=owner, cluster=cluster)
     has_walls = not applied.namespace_problems
-    for manifest in children.limits:
+    for manifest in (*children.limits, *children.published):
         await _apply(manifest, applied.namespace_problems, applied, owner=owner, cluster=cluster)
     for manifest in children.secrets:
         await _apply(manifest, applied.runtime_problems, applied, owner=owner, cluster=cluster)
@@ -141,7 +146,7 @@ async def apply_children(scope: Scope, children: Children, *, owner: Owner, clus
         await _apply(children.pods, applied.runtime_problems, applied, owner=owner, cluster=cluster)
     for manifest in children.front:
         await _apply(manifest, applied.runtime_problems, applied, owner=owner, cluster=cluster)
-    await cluster.prune(owner, names.TENANT_FIELD_MANAGER, _list_kept(scope, children))
+    await cluster.prune(owner, names.TENANT_FIELD_MANAGER, _list_kept(scope, children), namespace=scope.namespace)
     return applied
 
 
@@ -194,11 +199,14 @@ def _describe_refused(manifest: Manifest, error: KubeError, outlook: Outlook) ->
 
 
 def _build_walls(scope: Scope, tenant: Tenant, surroundings: Surroundings, settings: Settings) -> list[Manifest]:
-    endpoints = tenant.spec.models
     flows = Flows(
         api_server=surroundings.api_server,
         store_ports=_list_store_ports(settings),
-        destinations=[destination_of_endpoint(endpoint, own_namespace=scope.namespace) for endpoint in endpoints],
+        destinations=[
+            *(destination_of(url, own_namespace=scope.namespace) for _, url in list_urls(tenant)),
+            *(destination for _, destination in list_egress(tenant)),
+        ],
+        collector_port=settings.collector_port,
         is_exposed=tenant.spec.exposure is not None,
     )
     operator = settings.network.operator or [_default_operator_peer(settings)]
@@ -230,6 +238,7 @@ def _build_pods(scope: Scope, tenant: Tenant, tenant_id: UUID, settings: Setting
         operator_subject=settings.operator_subject,
         replicas=0 if tenant.spec.suspended else replicas,
         resources=runtime.resources,
+        tracing=settings.runtime_tracing,
     )
     return build_deployment(scope, pods)
 
@@ -240,6 +249,7 @@ def _list_kept(scope: Scope, children: Children) -> set[ObjectRef]:
     return {
         *(ObjectRef(resource_of(one), namespace_of(one), name_of(one)) for one in manifests),
         ObjectRef(kube.ROLE_BINDINGS, scope.namespace, names.OPERATOR_BINDING),
+        ObjectRef(kube.CONFIG_MAPS, scope.namespace, names.TENANT_CONFIG),
         ObjectRef(kube.SECRETS, scope.namespace, names.STORES_SECRET),
         ObjectRef(kube.SECRETS, scope.namespace, names.ADMIN_SECRET),
         ObjectRef(kube.DEPLOYMENTS, scope.namespace, names.RUNTIME),

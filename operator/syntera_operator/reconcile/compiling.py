@@ -10,7 +10,7 @@ from syntera_crds.validation import load_as
 
 from ..causes import agent_key
 from ..conditions import Check, Good, Outlook, Problem
-from ..desired.agent_config import EndpointMissing, build_agent_config, choose_models
+from ..desired.agent_config import EndpointMissing, build_agent_config, choose_models, choose_soft_models
 from ..desired.templates import TemplateError
 from ..manifest import Manifest
 from .context import Context
@@ -64,13 +64,14 @@ async def compile_agent(manifest: Manifest, context: Context) -> Compiled:
         raise Refused(checks, ready=host)
     try:
         choices = choose_models(agent, host.tenant)
+        soft_choices = choose_soft_models(agent, host.tenant)
     except EndpointMissing as error:
         problem = Problem(Reason.ENDPOINT_NOT_FOUND, f"{error}.")
         raise Refused(checks | {ConditionType.RESOLVED_REFS: problem}) from None
     written_elsewhere = agent.spec.instructions_from
     source = None if written_elsewhere is None else written_elsewhere.config_map_key_ref
     references = list_references(
-        ((f"model endpoint {choice.endpoint.name!r}: ", choice.endpoint) for choice in choices),
+        ((f"model endpoint {choice.endpoint.name!r}: ", choice.endpoint) for choice in (*choices, *soft_choices)),
         config_maps={source: "spec.instructionsFrom.configMapKeyRef"} if source else None,
     )
     cluster.set_references(agent_key(namespace, agent.metadata.name), references.causes(namespace))
@@ -86,6 +87,7 @@ async def compile_agent(manifest: Manifest, context: Context) -> Compiled:
             agent,
             host.tenant,
             choices,
+            soft_choices=soft_choices,
             instructions=instructions,
             instructions_field=_field(source),
             bundles=resolution.texts,

@@ -88,7 +88,7 @@ async def _delete_agents(namespace: str, context: Context) -> int:
 async def _delete_children(namespace: str, owner: Owner, context: Context) -> None:
     """Delete what was made for the Tenant, but for the right to do so."""
     binding = ObjectRef(kube.ROLE_BINDINGS, namespace, names.OPERATOR_BINDING)
-    await context.cluster.prune(owner, names.TENANT_FIELD_MANAGER, {binding})
+    await context.cluster.prune(owner, names.TENANT_FIELD_MANAGER, {binding}, namespace=namespace)
 
 
 async def _leave_stores(manifest: Manifest, context: Context, *, erases: bool) -> None:

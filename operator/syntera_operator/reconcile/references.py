@@ -1,12 +1,14 @@
-"""What model endpoints refer to: whether it exists and may be used. Values of Secrets are never read."""
+"""What model endpoints, issuers, the challenge and the store of files refer to: whether it exists and may be used. Values of Secrets are never read."""
 
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from syntera_crds.contract import names
+from syntera_crds.v1alpha1.auth import Issuer
 from syntera_crds.v1alpha1.common import ConfigMapKeyRef, Reason, SecretKeyRef
-from syntera_crds.v1alpha1.tenant import ModelEndpoint
+from syntera_crds.v1alpha1.files import ACCESS_KEY_ID, SECRET_ACCESS_KEY
+from syntera_crds.v1alpha1.tenant import ModelEndpoint, TenantSpec
 
 from ..cluster import Cluster, Reference, SecretView
 from ..conditions import Check, Good, Outlook, Problem, join_problems
@@ -55,6 +57,27 @@ def list_references(
         if endpoint.ca_bundle_config_map_ref is not None:
             bundles.setdefault(endpoint.ca_bundle_config_map_ref, f"{field}caBundleConfigMapRef")
     return References(secrets, bundles, config_maps or {})
+
+
+def list_issuer_references(issuers: Iterable[Issuer]) -> References:
+    """All references of a Tenant's issuers."""
+    bundles: dict[ConfigMapKeyRef, str] = {}
+    for index, issuer in enumerate(issuers):
+        if issuer.ca_bundle_config_map_ref is not None:
+            bundles.setdefault(issuer.ca_bundle_config_map_ref, f"spec.auth.issuers[{index}].caBundleConfigMapRef")
+    return References(secrets={}, bundles=bundles, config_maps={})
+
+
+def list_service_references(spec: TenantSpec) -> References:
+    """All references of what a Tenant uses beside models: its challenge and its store of files."""
+    secrets: dict[SecretKeyRef, str] = {}
+    if spec.auth.challenge is not None:
+        secrets[spec.auth.challenge.secret_key_ref] = "spec.auth.challenge.secretKeyRef"
+    if spec.files.s3 is not None:
+        name = spec.files.s3.credentials_secret_ref.name
+        for key in (ACCESS_KEY_ID, SECRET_ACCESS_KEY):
+            secrets.setdefault(SecretKeyRef(name=name, key=key), "spec.files.s3.credentialsSecretRef")
+    return References(secrets=secrets, bundles={}, config_maps={})
 
 
 async def resolve(references: References, *, namespace: str, cluster: Cluster) -> Resolution:

@@ -3,7 +3,8 @@
 A Tenant that is not accepted changes nothing but its own conditions: what its last sound spec made goes on serving.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from syntera_crds.contract import names
 from syntera_crds.errors import InvalidResource
@@ -17,7 +18,7 @@ from syntera_kube.errors import Forbidden
 from ..causes import tenant_key
 from ..cluster import Owner
 from ..conditions import Check, Good, Outlook, Problem, join_problems
-from ..desired.destinations import destination_of_endpoint
+from ..desired.destinations import destination_of, list_egress, list_urls
 from ..desired.exposure import build_endpoint
 from ..desired.metadata import Scope
 from ..errors import NameTaken
@@ -37,8 +38,10 @@ from .context import Context
 from .deletion import delete_tenant
 from .identity import ensure_identity
 from .readiness import check_runtime, check_suspended
-from .references import Resolution, check_of, list_references, resolve
+from .references import Resolution, check_of, list_issuer_references, list_references, list_service_references, resolve
 from .report import read_status
+from .signing import ensure_signing_key
+from .tenant_config import CompiledTenant, compile_tenant
 from .tenant_status import known_id, report_tenant
 
 _LOOK_AGAIN_SECONDS = 15.0
@@ -94,12 +97,15 @@ async def _accept(manifest: Manifest, context: Context) -> _Accepted | Problem:
         tenant = load_as(Tenant, {**manifest, "status": {}})
     except InvalidResource as error:
         return Problem(Reason.INVALID, "; ".join(map(str, error.faults)) + ".", Outlook.STALLED)
-    for index, endpoint in enumerate(tenant.spec.models):
+    for field, url in list_urls(tenant):
         try:
-            destination_of_endpoint(endpoint, own_namespace=tenant.namespace)
+            destination_of(url, own_namespace=tenant.namespace)
         except ValueError as error:
-            field = "baseURL" if endpoint.proxy_url is None else "proxyURL"
-            return Problem(Reason.INVALID, f"spec.models[{index}].{field}: {error}.", Outlook.STALLED)
+            return Problem(Reason.INVALID, f"{field}: {error}.", Outlook.STALLED)
+    try:
+        list(list_egress(tenant))
+    except ValueError as error:
+        return Problem(Reason.INVALID, f"{error}.", Outlook.STALLED)
     claim = await examine_namespace(
         manifest, cluster=context.cluster, operator_namespace=context.settings.operator_namespace
     )
@@ -129,19 +135,24 @@ async def _provide(
     await ensure_binding(scope, owner=owner, settings=context.settings, cluster=cluster)
 
     identity = await ensure_identity(scope, tenant_uid=owner.uid, known_id=known_id(manifest), context=context)
-    resolution = await _resolve(tenant, context)
+    signing = await ensure_signing_key(scope, cluster=cluster)
+    models, issuers, services = await _resolve(tenant, context)
+    compiled = compile_tenant(scope, tenant, issuers)
     surroundings = Surroundings(
         tenant_id=identity.tenant_id,
-        secrets=identity.secrets,
+        secrets=[*identity.secrets, signing],
         has_credentials=identity.is_complete,
-        usable_secrets=resolution.usable_secrets,
+        published=compiled.published,
+        usable_secrets=models.usable_secrets | services.usable_secrets,
         api_server=cluster.api_server_addresses(),
     )
     children = build_children(scope, tenant, surroundings, context.settings)
     applied = await apply_children(scope, children, owner=owner, cluster=cluster)
 
     checks |= identity.checks
-    checks[ConditionType.RESOLVED_REFS] = check_of(resolution.problems)
+    checks[ConditionType.RESOLVED_REFS] = _check_references(
+        scope, [*models.problems, *services.problems], compiled, context
+    )
     checks[ConditionType.NAMESPACE_READY] = join_problems(
         applied.namespace_problems,
         good=Good(Reason.UP_TO_DATE, f"Namespace {scope.namespace!r} holds what it should."),
@@ -163,12 +174,28 @@ async def _provide(
     return Outcome(_LOOK_AGAIN_SECONDS if applied.is_blocked_by_others else None)
 
 
-async def _resolve(tenant: Tenant, context: Context) -> Resolution:
-    """Look up what the model endpoints refer to, now and whenever it changes."""
+async def _resolve(tenant: Tenant, context: Context) -> tuple[Resolution, Resolution, Resolution]:
+    """Look up what the model endpoints, the issuers, the challenge and the store of files refer to, now and whenever it changes."""
+    cluster, namespace = context.cluster, tenant.namespace
     endpoints = ((f"spec.models[{index}].", endpoint) for index, endpoint in enumerate(tenant.spec.models))
-    references = list_references(endpoints)
-    context.cluster.set_references(tenant_key(tenant.metadata.name), references.causes(tenant.namespace))
-    return await resolve(references, namespace=tenant.namespace, cluster=context.cluster)
+    models, issuers = list_references(endpoints), list_issuer_references(tenant.spec.auth.issuers)
+    services = list_service_references(tenant.spec)
+    causes = models.causes(namespace) | issuers.causes(namespace) | services.causes(namespace)
+    cluster.set_references(tenant_key(tenant.metadata.name), causes)
+    return (
+        await resolve(models, namespace=namespace, cluster=cluster),
+        await resolve(issuers, namespace=namespace, cluster=cluster),
+        await resolve(services, namespace=namespace, cluster=cluster),
+    )
+
+
+def _check_references(scope: Scope, problems: Sequence[Problem], compiled: CompiledTenant, context: Context) -> Check:
+    """Whether everything was found; where nothing new could be published, that what was published before goes on."""
+    check = check_of([*problems, *compiled.problems])
+    has_published = context.cluster.child(kube.CONFIG_MAPS, scope.namespace, names.TENANT_CONFIG) is not None
+    if isinstance(check, Good) or compiled.published is not None or not has_published:
+        return check
+    return replace(check, message=f"{check.message} The issuers and origins that were published last stay in force.")
 
 
 def _check_runtime(tenant: Tenant, applied: Applied, context: Context) -> Check:

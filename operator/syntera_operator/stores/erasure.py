@@ -19,6 +19,8 @@ from .postgresql import Postgresql
 
 _BATCH_ROWS = 5000
 """A batch has to end within the deadline of one use of the server."""
+_BULKY_ROWS = {"syntera.file_chunks": 100}
+"""Fewer at once of rows that hold 256 KiB each."""
 
 REDIS_KEYS = "redis keys"
 """What a receipt calls the keys that were deleted from Redis."""
@@ -37,6 +39,9 @@ _RECEIPT = """
     SELECT id, tenant_id, tenant_name, rows, requested_at, completed_at
     FROM syntera.erasure_receipts WHERE tenant_id = $1
 """
+
+_TELL_NOBODY = "SET LOCAL syntera.erases_tenant = 'on'"
+"""Triggers would tell the outbox of what is deleted, and it is erased as well."""
 
 _COUNT = """
     UPDATE syntera.erasure_receipts
@@ -96,7 +101,7 @@ class Erasure:
         async with self._postgresql.maintenance() as connection:
             tables = {row["name"]: row["referring"] for row in await connection.fetch(_TABLES)}
         for table in TopologicalSorter(tables).static_order():
-            while await self._erase_batch(tenant_id, table) == _BATCH_ROWS:
+            while await self._erase_batch(tenant_id, table) == _rows_at_once(table):
                 pass
 
     async def count(self, tenant_id: UUID, what: str, number: int) -> None:
@@ -125,12 +130,17 @@ class Erasure:
 
     async def _erase_batch(self, tenant_id: UUID, table: str) -> int:
         async with self._postgresql.maintenance() as connection:
+            await connection.execute(_TELL_NOBODY)
             # The names are regclass texts: quoted where they need it, and with their schema.
             deleted = await connection.execute(
                 f"DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE tenant_id = $1 LIMIT $2))",  # noqa: S608
-                tenant_id, _BATCH_ROWS,
+                tenant_id, _rows_at_once(table),
             )  # fmt: skip
             number = int(deleted.removeprefix("DELETE "))
             if number:
                 await connection.execute(_COUNT, tenant_id, table.removeprefix("syntera."), number)
             return number
+
+
+def _rows_at_once(table: str) -> int:
+    return min(_BATCH_ROWS, _BULKY_ROWS.get(table, _BATCH_ROWS))

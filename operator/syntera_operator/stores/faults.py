@@ -1,6 +1,8 @@
 """What errors of the stores' clients mean: is the store away, so that trying again helps, or does it refuse?"""
 
-from collections.abc import Iterator
+import asyncio
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import asyncpg
@@ -10,6 +12,9 @@ from syntera_operator.errors import StoreRefused, StoreUnavailable
 
 POSTGRESQL = "PostgreSQL"
 REDIS = "Redis"
+
+StoreObserver = Callable[[str, str | None, float], None]
+"""Told of each use of a store: which one, the code of the fault or None, and the seconds that it took."""
 
 POSTGRESQL_UNAVAILABLE = (
     OSError,
@@ -31,6 +36,24 @@ POSTGRESQL_UNAVAILABLE = (
 a standby, lost a race. The next try may meet a better moment."""
 
 _NOT_MIGRATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError)
+
+
+@contextmanager
+def observed(store: str, observer: StoreObserver | None) -> Iterator[None]:
+    """Around one use of a store, outside of what translates its faults."""
+    started = time.monotonic()
+    code: str | None = None
+    try:
+        yield
+    except asyncio.CancelledError:
+        code = "cancelled"
+        raise
+    except (StoreUnavailable, StoreRefused) as exc:
+        code = exc.code
+        raise
+    finally:
+        if observer is not None:
+            observer(store, code, time.monotonic() - started)
 
 
 @contextmanager

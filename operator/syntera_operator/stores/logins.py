@@ -102,14 +102,22 @@ class Logins:
             await self._end_sessions(connection, login)
 
     async def drop(self, tenant_id: UUID) -> None:
-        """Remove the login, which was closed before.
+        """Remove the login, which was closed before, with what the tenant left behind that hangs on it.
+
+        A tenant owns nothing that holds data, but it can always set default privileges for itself, and PostgreSQL keeps
+        a role that some depend on.
 
         Raises:
             StoreUnavailable: PostgreSQL does not answer.
-            StoreRefused: PostgreSQL refused, because the login owns something, for example.
+            StoreRefused: PostgreSQL refused, because the login owns something in another database, for example.
         """
-        async with self._postgresql.session() as connection:
-            await connection.execute(f'DROP ROLE IF EXISTS "{tenant_login(tenant_id)}"')
+        login = tenant_login(tenant_id)
+        async with self._postgresql.session() as connection, connection.transaction():
+            if await connection.fetchrow("SELECT FROM pg_catalog.pg_roles WHERE rolname = $1", login) is None:
+                return
+            await connection.execute(_take_rights_of(login))
+            await connection.execute(f'DROP OWNED BY "{login}"')
+            await connection.execute(f'DROP ROLE "{login}"')
 
     async def _end_sessions(self, connection: Session, login: str) -> None:
         """End the login's sessions and wait until they are gone.
@@ -121,7 +129,7 @@ class Logins:
         transaction = connection.transaction()
         await transaction.start()
         try:
-            await connection.execute(f'GRANT "{login}" TO CURRENT_USER WITH INHERIT TRUE, SET FALSE')
+            await connection.execute(_take_rights_of(login))
             await connection.execute(
                 "SELECT pg_terminate_backend(pid, $2) FROM pg_catalog.pg_stat_activity WHERE usename = $1", login, wait
             )
@@ -156,6 +164,10 @@ def _repairs(login: str, role: _Role | None, *, connection_limit: int) -> list[s
         # A tenant may set defaults for its own sessions, and lock itself out with them.
         statements += [f'ALTER ROLE "{login}" RESET ALL', f'ALTER ROLE "{login}" IN DATABASE {role.database} RESET ALL']
     return statements
+
+
+def _take_rights_of(login: str) -> str:
+    return f'GRANT "{login}" TO CURRENT_USER WITH INHERIT TRUE, SET FALSE'
 
 
 def _set_password(login: str, password: str) -> str:

@@ -17,6 +17,7 @@ import asyncio
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 
 import asyncpg
@@ -41,6 +42,7 @@ _ADVISORY_LOCK = 0x53594E54455241
 _CONNECT_TIMEOUT_SECONDS = 10
 _TURN_TIMEOUT_SECONDS = 60
 """How long to wait for another migration to end."""
+_ASK_AGAIN_SECONDS = 0.2
 _LOCK_TIMEOUT_SECONDS = 5
 """How long a revision may wait for a table; everybody else's queries queue up behind it meanwhile."""
 
@@ -96,14 +98,23 @@ async def _connect(settings: MigrationSettings) -> asyncpg.Connection:
         server_settings={"application_name": "syntera-migrate"},
     )
     try:
-        await connection.execute(f"SET lock_timeout = '{_TURN_TIMEOUT_SECONDS}s'")
-        await connection.execute(f"SELECT pg_advisory_lock({_ADVISORY_LOCK})")
+        await _wait_for_turn(connection)
         await connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT_SECONDS}s'")
         await connection.execute("SET ROLE syntera_owner")
     except BaseException:
         connection.terminate()
         raise
     return connection
+
+
+async def _wait_for_turn(connection: asyncpg.Connection) -> None:
+    """Ask again and again instead of waiting inside a statement: an index that is built beside everybody's work waits for
+    every statement that began before, and the one who builds it holds the lock."""
+    deadline = time.monotonic() + _TURN_TIMEOUT_SECONDS
+    while not await connection.fetchval(f"SELECT pg_try_advisory_lock({_ADVISORY_LOCK})"):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"another migration has been going on for {_TURN_TIMEOUT_SECONDS} seconds")
+        await asyncio.sleep(_ASK_AGAIN_SECONDS)
 
 
 def _upgrade(connection: Connection) -> None:

@@ -14,7 +14,9 @@ from typing import TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from .faults import postgresql_faults
+from syntera_kube import BeforeWrite
+
+from .faults import POSTGRESQL, StoreObserver, observed, postgresql_faults
 from .passwords import password_source
 
 Session: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
@@ -41,10 +43,21 @@ class PostgresqlSettings:
 
 
 class Postgresql:
-    """The pool. Opens no connection before it is used and none at all while nobody asks."""
+    """The pool. Opens no connection before it is used and none at all while nobody asks.
 
-    def __init__(self, settings: PostgresqlSettings) -> None:
+    `before_use` is asked before each use: it raises to forbid it, and gives the seconds that it may take at most, or None.
+    """
+
+    def __init__(
+        self,
+        settings: PostgresqlSettings,
+        *,
+        before_use: BeforeWrite = lambda: None,
+        observer: StoreObserver | None = None,
+    ) -> None:
         self.settings = settings
+        self._before_use = before_use
+        self._observer = observer
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
     @asynccontextmanager
@@ -54,9 +67,11 @@ class Postgresql:
         Raises:
             StoreUnavailable: PostgreSQL does not answer within the deadline.
             StoreRefused: PostgreSQL refused.
+            LeadershipLost: this process may touch nothing more.
         """
-        deadline = self.settings.deadline_seconds
-        with postgresql_faults():
+        allowed = self._before_use()
+        deadline = self.settings.deadline_seconds if allowed is None else min(self.settings.deadline_seconds, allowed)
+        with observed(POSTGRESQL, self._observer), postgresql_faults():
             pool = await self._open_pool()
             # Given to acquire as well: it bounds how long a connection that was cut off may take to be given back.
             async with asyncio.timeout(deadline), pool.acquire(timeout=deadline) as connection:
@@ -81,7 +96,7 @@ class Postgresql:
             StoreUnavailable: PostgreSQL does not answer within the deadline.
             StoreRefused: Another reason than the password keeps them out.
         """
-        with postgresql_faults():
+        with observed(POSTGRESQL, self._observer), postgresql_faults():
             try:
                 async with asyncio.timeout(self.settings.deadline_seconds):
                     connection = await asyncpg.connect(self.settings.url, user=user, password=password)

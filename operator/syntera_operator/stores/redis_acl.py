@@ -25,8 +25,9 @@ from redis.credentials import CredentialProvider
 from redis.exceptions import ResponseError
 
 from syntera_crds.contract.names import redis_key_prefix, tenant_login
+from syntera_kube import BeforeWrite
 
-from .faults import redis_faults
+from .faults import REDIS, StoreObserver, observed, redis_faults
 from .passwords import make_password, password_source, redis_password_hash
 from .urls import password_in, with_credentials, without_credentials
 
@@ -83,10 +84,21 @@ class _User:
 
 
 class RedisUsers:
-    """The users of all tenants. Opens no connection before it is used."""
+    """The users of all tenants. Opens no connection before it is used.
 
-    def __init__(self, settings: RedisSettings) -> None:
+    `before_use` is asked before each use: it raises to forbid it, and gives the seconds that it may take at most, or None.
+    """
+
+    def __init__(
+        self,
+        settings: RedisSettings,
+        *,
+        before_use: BeforeWrite = lambda: None,
+        observer: StoreObserver | None = None,
+    ) -> None:
         self._settings = settings
+        self._before_use = before_use
+        self._observer = observer
         self._client = redis.asyncio.Redis.from_pool(
             redis.asyncio.BlockingConnectionPool.from_url(
                 without_credentials(settings.url),
@@ -170,8 +182,10 @@ class RedisUsers:
 
     @asynccontextmanager
     async def _deadline(self) -> AsyncIterator[None]:
-        with redis_faults():
-            async with asyncio.timeout(self._settings.deadline_seconds):
+        allowed = self._before_use()
+        deadline = self._settings.deadline_seconds
+        with observed(REDIS, self._observer), redis_faults():
+            async with asyncio.timeout(deadline if allowed is None else min(deadline, allowed)):
                 yield
 
     async def _read(self, login: str) -> _User | None:

@@ -1,33 +1,47 @@
 """What the operator asks of the stores, tenant by tenant. Each call may be repeated at any time and from any point.
 
-Who may write is not decided here: the operator calls this only while it leads.
+Who may write is not decided here: `before_use` is asked before each use of a store.
 """
 
+from collections.abc import AsyncGenerator, Mapping
+from datetime import datetime, timedelta
 from typing import Self
 from uuid import UUID
 
 from syntera_crds.contract.api_key import ApiKey
+from syntera_kube import BeforeWrite
 
 from .erasure import REDIS_KEYS, Erasure, Receipt
+from .faults import StoreObserver
 from .logins import Logins
 from .postgresql import Postgresql, PostgresqlSettings
 from .redis_acl import RedisSettings, RedisUsers
 from .register import Register
+from .retention import Kept, Retention
 
 
 class TenantStores:
     """PostgreSQL and Redis of all tenants.
 
     Every method but `aclose` raises `StoreUnavailable` where a store does not answer within its deadline, which trying
-    again may mend, and `StoreRefused` where it answered and refused, which an administrator has to mend.
+    again may mend, `StoreRefused` where it answered and refused, which an administrator has to mend, and whatever
+    `before_use` raises to forbid it.
     """
 
-    def __init__(self, postgresql: PostgresqlSettings, redis: RedisSettings) -> None:
-        self._postgresql = Postgresql(postgresql)
+    def __init__(
+        self,
+        postgresql: PostgresqlSettings,
+        redis: RedisSettings,
+        *,
+        before_use: BeforeWrite = lambda: None,
+        observer: StoreObserver | None = None,
+    ) -> None:
+        self._postgresql = Postgresql(postgresql, before_use=before_use, observer=observer)
         self._register = Register(self._postgresql)
         self._logins = Logins(self._postgresql)
         self._erasure = Erasure(self._postgresql)
-        self._redis = RedisUsers(redis)
+        self._retention = Retention(self._postgresql)
+        self._redis = RedisUsers(redis, before_use=before_use, observer=observer)
 
     async def __aenter__(self) -> Self:
         return self
@@ -105,6 +119,16 @@ class TenantStores:
             await self._erasure.count(tenant_id, REDIS_KEYS, number)
         await self._logins.drop(tenant_id)
         return await self._erasure.complete(tenant_id)
+
+    def expire(
+        self, name: str, periods: Mapping[Kept, timedelta], *, now: datetime
+    ) -> AsyncGenerator[Mapping[str, int], None]:
+        """Delete what is older than its period; gives the rows of each table, batch by batch.
+
+        Raises:
+            StoreUnavailable, StoreRefused: see the class.
+        """
+        return self._retention.expire(name, periods, now=now)
 
     async def cache_run_id(self) -> str:
         """What changes when Redis restarted; its users may be gone then, and every tenant's has to be ensured again.

@@ -34,3 +34,27 @@ def isolate(table: str, *, select: bool = True, insert: bool = False, update: Se
         op.execute(f"GRANT INSERT ON {name} TO {TENANTS}")
     if update:
         op.execute(f"GRANT UPDATE ({', '.join(update)}) ON {name} TO {TENANTS}")
+
+
+def let_own_functions_reach(table: str) -> None:
+    """Let functions that run with the owner's rights reach the rows of the tenant in whose session they run, and no others."""
+    name = f"{SCHEMA}.{table}"
+    own_rows = f"tenant_id = (SELECT {SCHEMA}.current_tenant())"
+    op.execute(f"DROP POLICY IF EXISTS own_functions ON {name}")
+    op.execute(f"CREATE POLICY own_functions ON {name} TO {OWNER} USING ({own_rows}) WITH CHECK ({own_rows})")
+
+
+def let_own_functions_search(table: str) -> None:
+    """Let functions that run with the owner's rights read every row, so that they can use a full-text index.
+
+    Such a function must compare `tenant_id` with `current_tenant()` itself. Writing stays closed to the owner.
+    """
+    op.execute(f"DROP POLICY IF EXISTS search ON {SCHEMA}.{table}")
+    op.execute(f"CREATE POLICY search ON {SCHEMA}.{table} FOR SELECT TO {OWNER} USING (true)")
+
+
+def grant_columns(table: str, *, insert: Sequence[str] = (), update: Sequence[str] = ()) -> None:
+    """Grant tenants more on a table that is isolated: columns that they may set in new rows, and change in their own."""
+    for right, columns in (("INSERT", insert), ("UPDATE", update)):
+        if columns:
+            op.execute(f"GRANT {right} ({', '.join(columns)}) ON {SCHEMA}.{table} TO {TENANTS}")
