@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from syntera_crds.contract import names
 
 from .errors import ConfigurationError
-from .models import TenantId
+from .models.ids import TenantId
 
 PREFIX = "SYNTERA_"
 
@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     """Name of the pod, for logs."""
     stores_dir: Path = Path(names.STORES_DIR)
     """Where the Secret of the stores is mounted; its files are read again for every new connection."""
+    signing_dir: Path = Path(names.SIGNING_DIR)
+    """Where the Secret of the signing key is mounted; its file is read again every few seconds."""
 
     internal_audience: str
     """Audience that the operator's tokens must carry."""
@@ -60,8 +62,9 @@ class Settings(BaseSettings):
     """How long a client may take to send a body."""
     turn_seconds: Annotated[float, Field(gt=0, le=3600)] = 600
     """How long an answer may take, fallbacks included."""
-    lease_seconds: Annotated[float, Field(ge=3, le=300)] = 30
-    """How long a turn stays with a process that does not give a sign of life."""
+    lease_seconds: Annotated[float, Field(ge=3, le=300)] = 15
+    """How long a turn stays with a process that does not give a sign of life. It gives one three times as often; with 15
+    seconds, a turn whose process died is ended within 30."""
     ping_seconds: Annotated[float, Field(gt=0, le=60)] = 10
     """How long a stream may be silent before a comment is sent to keep the connection."""
 
@@ -69,6 +72,12 @@ class Settings(BaseSettings):
     """Most connections to PostgreSQL; idle ones are closed."""
     postgresql_seconds: Annotated[float, Field(gt=0, le=60)] = 5
     """How long connecting, waiting for a free connection, and one statement may take each."""
+
+    redis_connections: Annotated[int, Field(ge=1, le=100)] = 4
+    """Most connections to Redis, beside the one that waits for events; idle ones stay open."""
+    redis_seconds: Annotated[float, Field(gt=0, le=60)] = 2
+    """How long connecting, waiting for a free connection, and one use may take each. Short, because nothing that a user
+    waits for fails without Redis."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least level that is logged."""

@@ -18,6 +18,7 @@ from fastapi import FastAPI
 
 from .api.app import build_public_app
 from .api.internal_app import build_internal_app
+from .api.sockets.server import SocketServer
 from .chat.runner import STOP_SECONDS
 from .config import Settings, load_settings
 from .context import open_services
@@ -29,6 +30,12 @@ log = structlog.get_logger(__name__)
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than proxies keep idle connections (60 s is usual), so that none of them sends into a closing one."""
+
+LEAVE_SECONDS = 2.0
+"""Over how much of the end of draining the clients of sockets are sent away: they come back at once, elsewhere by then."""
+
+WRITE_SECONDS = 3.0
+"""How long the ends of turns may take to get into the event log at shutdown."""
 
 
 def main() -> None:
@@ -56,20 +63,27 @@ async def serve(services: Services, settings: Settings, *, stop: asyncio.Event) 
         closing(_listen(settings.host, settings.public_port)) as public_socket,
         closing(_listen(settings.host, settings.internal_port)) as internal_socket,
     ):
-        public = _build_server(build_public_app(services), settings)
+        sockets = SocketServer(services)
+        public = _build_server(build_public_app(services, sockets), settings)
         internal = _build_server(build_internal_app(services), settings)
         async with asyncio.TaskGroup() as group:
             public_task = group.create_task(public.serve(sockets=[public_socket]))
             group.create_task(internal.serve(sockets=[internal_socket]))
+            sockets_task = group.create_task(sockets.run())
             log.info("serving", public_port=_port(public_socket), internal_port=_port(internal_socket))
             await stop.wait()
             services.lifecycle.is_draining = True
             log.info("draining", seconds=settings.drain_seconds)
-            await asyncio.sleep(settings.drain_seconds)
+            leaving = min(LEAVE_SECONDS, settings.drain_seconds)
+            await asyncio.sleep(settings.drain_seconds - leaving)
+            await asyncio.gather(asyncio.sleep(leaving), sockets.drain(seconds=leaving))
             public.should_exit = True
             log.info("finishing", seconds=settings.finish_seconds)
+            services.followers.close()
             await services.runner.drain(seconds=settings.finish_seconds)
+            await services.writers.drain(seconds=WRITE_SECONDS)
             await public_task
+            sockets_task.cancel()
             internal.should_exit = True
     log.info("ended")
 
@@ -96,7 +110,10 @@ def _build_server(app: FastAPI, settings: Settings) -> _Server:
         uvicorn.Config(
             app,
             http="httptools",
-            ws="none",
+            ws="websockets-sansio",
+            ws_max_size=settings.max_body_bytes,
+            ws_ping_interval=None,  # Socket.IO has its own
+            ws_per_message_deflate=False,  # costs some 100 KiB a connection, for messages of a hundred bytes
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -1,10 +1,10 @@
-"""The agents of the tenant as the operator published them, kept up to date by watches; swapped agent by agent.
+"""The tenant and its agents as the operator published them, kept up to date by watches; swapped agent by agent.
 
 A published configuration takes over as soon as every Secret entry that it names can be read. Until then the one before
 goes on serving, as long as it can; where there is none, the new one is shown at once, and its requests fail with the name
 of the missing Secret. To the operator an agent counts as loaded only while it can be served.
 
-A ConfigMap that cannot be read as an agent changes nothing. One that is deleted is followed after `GRACE_SECONDS`, because
+A ConfigMap that cannot be read changes nothing. One that is deleted is followed after `GRACE_SECONDS`, because
 the operator writes a published ConfigMap anew that somebody deleted by hand, and no request should fail meanwhile.
 Revision and digest are what the ConfigMap says; nothing here computes them.
 """
@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from syntera_crds.contract import names
 from syntera_crds.contract.agent_config import AgentConfig, SecretKey
 from syntera_crds.contract.internal_api import LoadedAgent
+from syntera_crds.contract.tenant_config import TenantConfig
 from syntera_kube import Change, KubeClient, Manifest, Reflector, Selection
 from syntera_kube.resources import CONFIG_MAPS
 
@@ -47,16 +48,21 @@ class _Published:
 
 
 class KubernetesConfig:
-    """The ports `AgentCatalogue` and `LoadedAgents`; `secrets` is the port `Secrets`. Somebody must `run` it."""
+    """The ports `AgentCatalogue`, `TenantCatalogue` and `LoadedAgents`; `secrets` is the port `Secrets`.
+
+    Somebody must `run` it.
+    """
 
     def __init__(self, client: KubeClient, *, namespace: str) -> None:
         """Prepare for one tenant's namespace; nothing is asked before `run`."""
         self.secrets = WatchedSecrets(client, namespace=namespace, on_change=self._look_again)
-        selection = Selection(namespace=namespace, label_selector=f"{names.PUBLISHED_LABEL}=agent")
+        selection = Selection(namespace=namespace, label_selector=f"{names.PUBLISHED_LABEL} in (agent,tenant)")
         self._config_maps = Reflector(client, CONFIG_MAPS, selection, on_change=self._take)
+        self._tenant: TenantConfig | None = None
         self._published: dict[str, _Published] = {}
         self._served: Mapping[str, _Published] = MappingProxyType({})
         self._departures: dict[str, asyncio.Task[None]] = {}
+        """By the name of the ConfigMap that was deleted."""
         self._changed = asyncio.Event()
         self._is_loaded = False
         self._looks_again = False
@@ -66,7 +72,7 @@ class KubernetesConfig:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether all agents were read once and can be served, or waiting for their Secrets took too long."""
+        """Whether everything was read once and all agents can be served, or waiting for their Secrets took too long."""
         return self._is_loaded
 
     def get(self, name: str) -> AgentConfig | None:
@@ -78,14 +84,14 @@ class KubernetesConfig:
         """All agents, by name."""
         return [served.config for _, served in sorted(self._served.items())]
 
+    def tenant(self) -> TenantConfig | None:
+        """The tenant's configuration, or None while there is none."""
+        return self._tenant
+
     def loaded(self, agent: str) -> LoadedAgent | None:
         """What is served for an agent now; None also while a Secret that it needs is missing."""
         served = self._served.get(agent)
         return served.loaded() if served and self._is_usable(served) else None
-
-    def all_loaded(self) -> Sequence[LoadedAgent]:
-        """What is served now, by name."""
-        return [loaded for name in sorted(self._served) if (loaded := self.loaded(name))]
 
     async def wait_loaded(self, agent: str, *, digest: str, seconds: float) -> LoadedAgent | None:
         """What is served for an agent as soon as it is `digest`, else what is served after that many seconds."""
@@ -113,22 +119,32 @@ class KubernetesConfig:
 
     def _take(self, change: Change) -> None:
         """Note what became of a published ConfigMap."""
-        name = change.object["metadata"]["name"].removeprefix(names.published_agent_name(""))
+        name = change.object["metadata"]["name"]
         if change.new is None:
-            self._departures[name] = self._group.create_task(self._leave_later(name), name=f"deleted agent {name}")
+            self._departures[name] = self._group.create_task(self._leave_later(name), name=f"deleted config map {name}")
             return
         departure = self._departures.pop(name, None)
         if departure:
             departure.cancel()
-        published = _read(change.new, name)
+        if name == names.TENANT_CONFIG:
+            self._tenant = _read_tenant(change.new) or self._tenant
+            self._look_again()
+            return
+        agent = _agent_name(name)
+        published = _read(change.new, agent)
         if published:
-            self._published[name] = published
+            self._published[agent] = published
             self._look_again()
 
     async def _leave_later(self, name: str) -> None:
         await asyncio.sleep(GRACE_SECONDS)
         del self._departures[name]
-        self._published.pop(name, None)
+        if name == names.TENANT_CONFIG:
+            self._tenant = None
+            self._look_again()
+            log.info("tenant configuration gone")
+            return
+        self._published.pop(_agent_name(name), None)
         self._look_again()
 
     def _look_again(self) -> None:
@@ -146,6 +162,7 @@ class KubernetesConfig:
                 _log_swap(name, served.get(name))
         self._served = MappingProxyType(served)
         needed = {ref.name for one in (*served.values(), *self._published.values()) for ref in one.needs}
+        needed |= {ref.name for ref in (self._tenant.secret_keys() if self._tenant else ())}
         self.secrets.keep(needed, group=self._group)
         self._changed.set()
         self._changed = asyncio.Event()
@@ -164,21 +181,40 @@ class KubernetesConfig:
         return {name: missing for name, missing in needs.items() if missing}
 
 
+def _agent_name(config_map: str) -> str:
+    return config_map.removeprefix(names.published_agent_name(""))
+
+
+def _read_tenant(config_map: Manifest) -> TenantConfig | None:
+    """What a ConfigMap publishes, or None, with a log entry, where it is no tenant's configuration."""
+    data = config_map.get("data") or {}
+    try:
+        config = TenantConfig.model_validate_json(data.get(names.TENANT_CONFIG_KEY, ""))
+    except ValidationError as exc:
+        log.error("published tenant configuration is not readable", faults=_list_faults(exc))
+        return None
+    log.info("tenant configuration loaded", issuers=len(config.issuers), origins=len(config.allowed_origins))
+    return config
+
+
 def _read(config_map: Manifest, name: str) -> _Published | None:
     """What a ConfigMap publishes, or None, with a log entry, where it is no agent's."""
     data = config_map.get("data") or {}
     try:
         config = AgentConfig.model_validate_json(data.get(names.AGENT_CONFIG_KEY, ""))
     except ValidationError as exc:
-        # Places and kinds of faults only: the input holds instructions.
-        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['type']}" for fault in exc.errors()]
-        log.error("published agent is not readable", agent=name, faults=faults)
+        log.error("published agent is not readable", agent=name, faults=_list_faults(exc))
         return None
     digest = data.get(names.DIGEST_KEY)
     if config.name != name or not digest or not config.models:
         log.error("published agent is not readable", agent=name, faults=["name, digest or models do not fit"])
         return None
     return _Published(config=config, digest=digest, needs=config.secret_keys())
+
+
+def _list_faults(error: ValidationError) -> list[str]:
+    """Places and kinds of faults only: the input holds instructions."""
+    return [f"{'.'.join(map(str, fault['loc']))}: {fault['type']}" for fault in error.errors()]
 
 
 def _log_swap(name: str, now: _Published | None) -> None:

@@ -7,7 +7,6 @@ It must not interpret answers; that is `openai_models`.
 
 import asyncio
 import contextlib
-import functools
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -16,12 +15,12 @@ from urllib.parse import urlsplit
 
 from httpx2 import InvalidURL
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Omit, Timeout
-from openai.resources.chat import AsyncCompletions
 
 from syntera_crds.contract.agent_config import ModelCandidate, SecretKey
 
 from ..errors import ModelRefused
-from ..ports import Secrets
+from ..ports.configuration import Secrets
+from .public_trust import public_trust
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 IDLE_SECONDS = 120.0
@@ -47,8 +46,6 @@ class EndpointClient:
     """A client and what has been learnt about its server."""
 
     openai: AsyncOpenAI
-    completions: AsyncCompletions
-    """Of `openai`. Naming the type imports its module when the process starts, not in the first request (150 ms)."""
     headers: Mapping[str, str | Omit]
     """To be sent with every request; `Omit` takes away what the SDK would send."""
     knows_stream_options: bool = True
@@ -149,7 +146,7 @@ def _build(settings: ClientSettings, *, endpoint: str) -> EndpointClient:
             f"The address of the model endpoint {endpoint!r} is not usable. Check its baseURL and proxyURL.",
             endpoint=endpoint,
         ) from None
-    return EndpointClient(openai, openai.chat.completions, _headers(settings))
+    return EndpointClient(openai, _headers(settings))
 
 
 def _headers(settings: ClientSettings) -> dict[str, str | Omit]:
@@ -163,7 +160,7 @@ def _headers(settings: ClientSettings) -> dict[str, str | Omit]:
 
 def _trust(ca_bundle: str | None, *, endpoint: str) -> ssl.SSLContext:
     if ca_bundle is None:
-        return _public_trust()
+        return public_trust()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(cadata=ca_bundle)
@@ -172,9 +169,3 @@ def _trust(ca_bundle: str | None, *, endpoint: str) -> ssl.SSLContext:
             f"The CA bundle of the model endpoint {endpoint!r} holds no valid certificate in PEM.", endpoint=endpoint
         ) from None
     return context
-
-
-@functools.cache
-def _public_trust() -> ssl.SSLContext:
-    """The system's certificates; reading them takes some 25 ms, so all clients share them."""
-    return ssl.create_default_context()

@@ -6,6 +6,7 @@ whole answer, both tries included. Each error names the endpoint; what the vendo
 """
 
 import asyncio
+import base64
 import contextlib
 import random
 from collections.abc import AsyncGenerator, Awaitable, Sequence
@@ -14,14 +15,26 @@ from typing import Any, TypeVar
 
 import structlog
 from openai import APIStatusError, AsyncStream, OpenAIError
-from openai.types.chat import ChatCompletionChunk
 from pydantic import JsonValue
 
 from syntera_crds.contract.agent_config import ModelCandidate
 
 from ..errors import ModelError, ModelRefused, ModelTimeout, ModelUnavailable, SecretMissing
-from ..models import FinishReason, ModelEvent, ModelFinished, ModelRequest, ModelStarted, TextDelta, Usage
-from ..ports import Secrets
+from ..metrics import Metrics
+from ..models.exchange import (
+    FinishReason,
+    ModelEvent,
+    ModelFinished,
+    ModelMessage,
+    ModelRequest,
+    ModelStarted,
+    TextDelta,
+)
+from ..models.files import ModelImage
+from ..models.turns import Usage
+from ..ports.configuration import Secrets
+from ..tracing import NO_TRACER, Tracer
+from .model_calls import ModelCalls
 from .openai_clients import ClientPool, EndpointClient, resolve
 from .openai_errors import translate
 
@@ -46,8 +59,16 @@ log = structlog.get_logger(__name__)
 class OpenAIChatModels:
     """The port `ChatModels` through the `openai` SDK."""
 
-    def __init__(self, secrets: Secrets, *, clients: ClientPool | None = None) -> None:
+    def __init__(
+        self,
+        secrets: Secrets,
+        *,
+        clients: ClientPool | None = None,
+        metrics: Metrics | None = None,
+        tracer: Tracer = NO_TRACER,
+    ) -> None:
         self._secrets = secrets
+        self._calls = ModelCalls(metrics or Metrics(), tracer)
         self._clients = clients or ClientPool()
 
     async def aclose(self) -> None:
@@ -66,15 +87,23 @@ class OpenAIChatModels:
             SecretMissing: The last candidate needs a Secret that is not there.
         """
         failure: ModelError | SecretMissing = ModelRefused("The agent names no model.")
-        for candidate in candidates:
+        for position, candidate in enumerate(candidates):
+            if position > 0:
+                self._calls.left(candidates[position - 1])
             deadline = asyncio.get_running_loop().time() + candidate.timeout_seconds
             for number in range(TRIES):
                 started = False
+                if number > 0:
+                    self._calls.retried(candidate)
                 try:
-                    async with contextlib.aclosing(self._ask(candidate, request, deadline=deadline)) as events:
-                        async for event in events:
-                            started = True
-                            yield event
+                    with self._calls.record(candidate) as call:
+                        async with contextlib.aclosing(
+                            self._ask(candidate, request, deadline=deadline, position=position)
+                        ) as events:
+                            async for event in events:
+                                started = True
+                                call.note(event)
+                                yield event
                     return
                 except (ModelError, SecretMissing) as exc:
                     if started:
@@ -86,7 +115,7 @@ class OpenAIChatModels:
         raise failure
 
     async def _ask(
-        self, candidate: ModelCandidate, request: ModelRequest, *, deadline: float
+        self, candidate: ModelCandidate, request: ModelRequest, *, deadline: float, position: int
     ) -> AsyncGenerator[ModelEvent, None]:
         """One request to one candidate. The first event comes with the first text."""
         settings = resolve(candidate, self._secrets)
@@ -103,14 +132,14 @@ class OpenAIChatModels:
                 if part.text:
                     if not said:
                         said = True
-                        yield ModelStarted(endpoint=candidate.endpoint, model=model)
+                        yield ModelStarted(endpoint=candidate.endpoint, model=model, candidate=position)
                     yield TextDelta(part.text)
                 if part.finish_reason and not finish_reason:
                     finish_reason = part.finish_reason
                     deadline = min(deadline, asyncio.get_running_loop().time() + USAGE_SECONDS)
         finished = ModelFinished(_check_end(finish_reason, candidate, said=said), usage)
         if not said:
-            yield ModelStarted(endpoint=candidate.endpoint, model=model)
+            yield ModelStarted(endpoint=candidate.endpoint, model=model, candidate=position)
         yield finished
 
 
@@ -128,6 +157,22 @@ def build_body(candidate: ModelCandidate, request: ModelRequest) -> dict[str, Js
     return {name: value for name, value in merged.items() if name not in _RESERVED}
 
 
+def build_message(candidate: ModelCandidate, message: ModelMessage) -> dict[str, JsonValue]:
+    """A message of the prompt as the candidate takes it: with its images, or in words that say that there are some."""
+    if not message.images:
+        return {"role": message.role, "content": message.content}
+    if not candidate.takes_images:
+        notes = [f"[The user attached the image {image.name!r}, which you cannot see]" for image in message.images]
+        return {"role": message.role, "content": "\n\n".join(filter(None, (message.content, *notes)))}
+    text: list[JsonValue] = [{"type": "text", "text": message.content}] if message.content else []
+    shown: list[JsonValue] = [{"type": "image_url", "image_url": {"url": _data_url(image)}} for image in message.images]
+    return {"role": message.role, "content": [*text, *shown]}
+
+
+def _data_url(image: ModelImage) -> str:
+    return f"data:{image.media_type};base64,{base64.b64encode(image.data).decode()}"
+
+
 @dataclass(frozen=True, slots=True)
 class _Part:
     """What one chunk of a stream says."""
@@ -138,9 +183,7 @@ class _Part:
     usage: Usage | None
 
 
-async def _open(
-    client: EndpointClient, candidate: ModelCandidate, request: ModelRequest
-) -> AsyncStream[ChatCompletionChunk]:
+async def _open(client: EndpointClient, candidate: ModelCandidate, request: ModelRequest) -> AsyncStream[object]:
     """Send the request and read the head of the answer, without `stream_options` where the server knows none."""
     if client.knows_stream_options:
         try:
@@ -155,19 +198,27 @@ async def _open(
 
 async def _create(
     client: EndpointClient, candidate: ModelCandidate, request: ModelRequest, options: dict[str, JsonValue]
-) -> AsyncStream[ChatCompletionChunk]:
-    messages: Any = [{"role": message.role, "content": message.content} for message in request.messages]
-    return await client.completions.create(
-        model=candidate.model,
-        messages=messages,
+) -> AsyncStream[object]:
+    """Ask by the SDK's general call: its own for chat builds an object of every chunk, which takes longer than all the rest."""
+    body = {
+        "model": candidate.model,
+        "messages": [build_message(candidate, message) for message in request.messages],
+        "stream": True,
+        **build_body(candidate, request),
+        **options,
+    }
+    return await client.openai.post(
+        "/chat/completions",
+        body=body,
+        options={"headers": client.headers, "security": {"bearer_auth": True}},
+        cast_to=object,
         stream=True,
-        extra_headers=client.headers,
-        extra_body={**build_body(candidate, request), **options},
+        stream_cls=AsyncStream[object],
     )
 
 
 async def _next_part(
-    stream: AsyncStream[ChatCompletionChunk], candidate: ModelCandidate, *, deadline: float, whole: bool
+    stream: AsyncStream[object], candidate: ModelCandidate, *, deadline: float, whole: bool
 ) -> _Part | None:
     """The next chunk, None at the end. Once the answer is `whole`, a failure is its end too: only usage was to come."""
     try:
@@ -204,18 +255,18 @@ async def _within(deadline: float, candidate: ModelCandidate, work: Awaitable[_T
 
 
 def _read(chunk: Any, candidate: ModelCandidate) -> _Part:
-    """Take what is of use; the SDK builds its objects without checking them, so anything may be missing or None."""
+    """Take what is of use of a chunk's JSON, which may be anything."""
     try:
-        first = next((choice for choice in chunk.choices or () if not choice.index), None)
-        delta = first.delta if first else None
-        texts = (delta.content, delta.refusal) if delta else ()
+        first: dict[str, Any] = next((choice for choice in chunk.get("choices") or () if not choice.get("index")), {})
+        delta = first.get("delta") or {}
+        usage = chunk.get("usage")
         return _Part(
-            model=chunk.model,
-            text="".join(text for text in texts if isinstance(text, str)),
-            finish_reason=first.finish_reason if first else None,
-            usage=Usage(int(chunk.usage.prompt_tokens), int(chunk.usage.completion_tokens)) if chunk.usage else None,
+            model=chunk.get("model"),
+            text="".join(text for text in (delta.get("content"), delta.get("refusal")) if isinstance(text, str)),
+            finish_reason=first.get("finish_reason"),
+            usage=Usage(int(usage["prompt_tokens"]), int(usage["completion_tokens"])) if usage else None,
         )
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise _unreadable(candidate) from None
 
 

@@ -12,12 +12,15 @@ from syntera_crds import __version__
 
 from ..errors import InvalidRequest, MethodNotAllowed, RouteNotFound, StoreUnavailable, SynteraError
 from ..services import Services
-from . import agents, conversations, messages
+from . import agents, api_keys, audit_log, conversations, feedback, files, live, messages, usage, visitors, webhooks
 from .context import services_of
+from .cors import Cors
 from .description import DescribedApp
 from .middleware import RequestScope
 from .openai import completions, models
 from .problems import build_faults, error_response
+from .routing import check_guarded
+from .sockets.server import PATH, SocketServer
 
 log = structlog.get_logger(__name__)
 
@@ -27,8 +30,8 @@ NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "operati
 _DESCRIPTION = "Talk to the agents of a tenant. Errors are problem details (RFC 9457); decide by their `code`."
 
 
-def build_public_app(services: Services) -> FastAPI:
-    """The API for people and programs."""
+def build_public_app(services: Services, sockets: SocketServer | None = None) -> FastAPI:
+    """The API for people and programs. `sockets`, which must run meanwhile, serves Socket.IO; None: that is not served."""
     app = DescribedApp(
         title="Syntera",
         description=_DESCRIPTION,
@@ -38,14 +41,39 @@ def build_public_app(services: Services) -> FastAPI:
             {"name": "agents", "description": "Who there is to talk to."},
             {"name": "conversations", "description": "Threads that are kept."},
             {"name": "messages", "description": "What is said in them."},
+            {"name": "files", "description": "What is attached to them."},
             {"name": "openai", "description": "The same agents for clients of OpenAI's protocol."},
+            {"name": "visitors", "description": "Tokens for the visitors of websites."},
+            {"name": "usage", "description": "What was used, and of which budgets."},
+            {"name": "api-keys", "description": "Keys of this API, for administrators."},
+            {"name": "audit-log", "description": "Who has done what."},
+            {"name": "webhooks", "description": "Endpoints of yours that are told what happens, for administrators."},
         ],
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         telemetry=NO_TELEMETRY,
     )
-    routers = (agents.router, conversations.router, messages.router, completions.router, models.router)
+    routers = (
+        agents.router,
+        conversations.router,
+        messages.router,
+        live.router,
+        feedback.router,
+        files.uploads,
+        files.router,
+        completions.router,
+        models.router,
+        visitors.router,
+        usage.router,
+        api_keys.router,
+        audit_log.router,
+        webhooks.router,
+    )
+    check_guarded(routers)
+    if sockets is not None:
+        app.mount(PATH, sockets)
+    app.add_middleware(Cors, origins=services.origins)  # inside of what `assemble` puts around everything
     return assemble(app, services, routers, port="public")
 
 
@@ -57,7 +85,7 @@ def assemble(app: FastAPI, services: Services, routers: Sequence[APIRouter], *, 
     app.add_exception_handler(SynteraError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
-    app.add_middleware(RequestScope, metrics=services.metrics, port=port)
+    app.add_middleware(RequestScope, metrics=services.metrics, tracer=services.tracer, port=port)
     return app
 
 

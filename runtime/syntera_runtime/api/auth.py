@@ -1,65 +1,69 @@
-"""Who may call what: the bearer key of a request becomes its principal, and each operation names the scopes it takes.
+"""How a request becomes its principal: `ApiRoute` asks here before anything of the request is read.
 
-Every operation is closed unless its key may do it: `ApiRoute` authenticates before anything of the request is read.
+Which operations are open to whom is in `permissions`.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated, cast
 
 import structlog
-from fastapi import Depends, Request, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Depends, Request
 
-from syntera_crds.contract.api_key import Scope
-
-from ..errors import CredentialsMalformed, CredentialsMissing, ScopeMissing
-from ..models import Principal
+from ..errors import CredentialsMalformed, CredentialsMissing
+from ..models.identity import Principal, Session, StoredApiKey
 from .context import services_of
-
-_described = HTTPBearer(
-    scheme_name="apiKey",
-    bearerFormat="syn_sk_...",
-    description="A secret API key of the tenant, as `Authorization: Bearer <key>`.",
-    auto_error=False,
-)
-"""Only describes the scheme in OpenAPI."""
+from .links import read_link
+from .permissions import Requirement
 
 
-async def authenticate(request: Request) -> None:
-    """Find out who asks, and leave it in the request's state.
+async def authorise(request: Request, requirement: Requirement) -> None:
+    """Find out who asks and whether they may, and leave it in the request's state.
 
     Raises:
         Unauthenticated: There are no valid credentials.
-        PublishableKeyRefused: The key is a publishable one.
-        StoreUnavailable: The key cannot be looked up.
+        Forbidden: They do not allow this.
+        IssuerUnavailable, SigningKeyMissing, StoreUnavailable: They cannot be checked.
     """
-    principal = await services_of(request).authenticator.authenticate(_bearer_token(request))
-    structlog.contextvars.bind_contextvars(key_id=str(principal.key_id))
-    request.state.principal = principal
+    if requirement.is_signed:
+        services_of(request).file_links.check(read_link(request))
+        return
+    authenticator = services_of(request).authenticator
+    text, origin = _bearer_token(request), request.headers.get("origin")
+    if not requirement.scopes:
+        key = await authenticator.open_publishable_key(text, origin=origin)
+        structlog.contextvars.bind_contextvars(key_id=str(key.id))
+        request.state.publishable_key = key
+        return
+    session = await authenticator.authenticate(text, origin=origin)
+    structlog.contextvars.bind_contextvars(**describe(session.principal))
+    requirement.check(session.principal)
+    request.state.principal = session.principal
+    request.state.session = session
 
 
-def require(*scopes: Scope) -> Callable[..., Awaitable[Principal]]:
-    """A dependency that gives the principal if it holds any of `scopes`.
-
-    Raises:
-        ScopeMissing: It holds none.
-    """
-
-    async def principal_of(
-        request: Request,
-        _: Annotated[HTTPAuthorizationCredentials | None, Security(_described)],
-    ) -> Principal:
-        principal = cast("Principal", request.state.principal)
-        if not any(principal.may(scope) for scope in scopes):
-            raise ScopeMissing(f"This needs an API key with the scope {' or '.join(repr(str(s)) for s in scopes)}.")
-        return principal
-
-    return principal_of
+def describe(principal: Principal) -> dict[str, str]:
+    """Who asks, for the log: ids of ours alone, because issuers put addresses into theirs."""
+    ids = {"key_id": principal.key_id, "contact_id": principal.contact_id}
+    return {name: str(value) for name, value in ids.items() if value is not None}
 
 
-ReaderOfAgents = Annotated[Principal, Depends(require(Scope.AGENTS_READ, Scope.CHAT))]
-"""Who may talk to agents may see which there are."""
-Talker = Annotated[Principal, Depends(require(Scope.CHAT))]
+async def _principal_of(request: Request) -> Principal:
+    return cast("Principal", request.state.principal)
+
+
+async def _session_of(request: Request) -> Session:
+    return cast("Session", request.state.session)
+
+
+async def _publishable_key_of(request: Request) -> StoredApiKey:
+    return cast("StoredApiKey", request.state.publishable_key)
+
+
+Asker = Annotated[Principal, Depends(_principal_of)]
+"""A parameter of a path operation that gets who asks."""
+AskerSession = Annotated[Session, Depends(_session_of)]
+"""The same, with what ends the credentials: for answers that outlive the moment."""
+PublishableKey = Annotated[StoredApiKey, Depends(_publishable_key_of)]
+"""A parameter of a path operation that takes a publishable key."""
 
 
 def _bearer_token(request: Request) -> str:

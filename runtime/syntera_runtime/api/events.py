@@ -6,9 +6,26 @@ from uuid import UUID
 
 from fastapi.sse import format_sse_event
 
-from ..chat.events import ReplyCompleted, ReplyDelta, ReplyFailed, ReplyStarted, TurnEvent
+from ..chat.events import (
+    ReplyCompleted,
+    ReplyDelta,
+    ReplyEnded,
+    ReplyFailed,
+    ReplySnapshot,
+    ReplyStarted,
+    ReplyStopped,
+    ReplyUsed,
+    TurnEvent,
+)
+from ..errors import SynteraError
+from ..views.base import View
+from ..views.conversations import MessageView
 from .problems import Problem, build_problem
-from .schemas import MessageView, TurnView, View
+from .schemas import TurnView, UsageView
+
+CATALOGUE_VERSION = "1"
+"""Grows when an event or a field of one goes or changes its meaning; what is added leaves it as it is."""
+VERSION_HEADER = "Syntera-Events-Version"
 
 
 class MessageStarted(View):
@@ -22,9 +39,10 @@ class MessageStarted(View):
     @classmethod
     def of(cls, event: ReplyStarted) -> Self:
         """The view of `event`."""
-        begun = event.begun
         return cls(
-            user_message=MessageView.of(begun.user_message), message_id=begun.reply_id, turn=TurnView.of(begun.turn)
+            user_message=MessageView.of(event.user_message),
+            message_id=event.message_id,
+            turn=TurnView.of(event.turn),
         )
 
 
@@ -35,15 +53,39 @@ class MessageDelta(View):
     text: str
 
 
+class MessageSnapshot(View):
+    """`message.snapshot`: all of the reply until now, in place of what the client has of it."""
+
+    user_message: MessageView
+    message_id: UUID
+    turn: TurnView
+    text: str
+
+
+class TurnUsage(View):
+    """`usage`: what the turn used of a model, right before its last event, which says the same in `turn`."""
+
+    turn_id: UUID
+    message_id: UUID
+    usage: UsageView
+
+
 class MessageCompleted(View):
-    """`message.completed`: the reply is whole and stored. The last event."""
+    """`message.completed`: the reply is whole and stored. The turn's last event."""
+
+    message: MessageView
+    turn: TurnView
+
+
+class MessageStopped(View):
+    """`message.stopped`: somebody has stopped the turn; what had been said is stored. The turn's last event."""
 
     message: MessageView
     turn: TurnView
 
 
 class MessageFailed(View):
-    """`message.failed`: there will be no whole reply. The last event."""
+    """`message.failed`: there will be no whole reply. The turn's last event."""
 
     message: MessageView | None
     """What had been said until then. None: not even the failure could be stored."""
@@ -51,25 +93,57 @@ class MessageFailed(View):
     error: Problem
 
 
+class StreamEnded(View):
+    """`stream.ended`: the reader's credentials are not valid any more. It has no number, and nothing follows it."""
+
+    error: Problem
+
+
+def render_end(error: SynteraError, *, request_id: str) -> bytes:
+    """The end of a stream whose reader's credentials ended."""
+    view = StreamEnded(error=build_problem(error, request_id=request_id))
+    return format_sse_event(data_str=view.model_dump_json(by_alias=True), event="stream.ended")
+
+
 def render_event(event: TurnEvent, *, request_id: str) -> bytes:
     """The event as one server-sent event."""
-    name, view = _view(event, request_id)
+    name, view = view_event(event, request_id=request_id)
     return format_sse_event(data_str=view.model_dump_json(by_alias=True), event=name, id=str(event.number))
 
 
-def _view(event: TurnEvent, request_id: str) -> tuple[str, View]:
+def view_event(event: TurnEvent, *, request_id: str) -> tuple[str, View]:
+    """What the event is called, and what it tells."""
     match event:
         case ReplyStarted():
             return "message.started", MessageStarted.of(event)
         case ReplyDelta():
             return "message.delta", MessageDelta(message_id=event.message_id, text=event.text)
+        case ReplySnapshot():
+            return "message.snapshot", MessageSnapshot(
+                user_message=MessageView.of(event.user_message),
+                message_id=event.message_id,
+                turn=TurnView.of(event.turn),
+                text=event.text,
+            )
+        case ReplyUsed():
+            return "usage", TurnUsage(
+                turn_id=event.turn_id, message_id=event.message_id, usage=UsageView.of(event.usage)
+            )
+        case ReplyCompleted() | ReplyStopped() | ReplyFailed():
+            return _view_of_end(event, request_id)
+
+
+def _view_of_end(event: ReplyEnded, request_id: str) -> tuple[str, View]:
+    match event:
         case ReplyCompleted(ended=ended):
             return "message.completed", MessageCompleted(
                 message=MessageView.of(ended.reply), turn=TurnView.of(ended.turn)
             )
-        case ReplyFailed(ended=ended):
+        case ReplyStopped(ended=ended):
+            return "message.stopped", MessageStopped(message=MessageView.of(ended.reply), turn=TurnView.of(ended.turn))
+        case ReplyFailed(ended=stored):
             return "message.failed", MessageFailed(
-                message=None if ended is None else MessageView.of(ended.reply),
-                turn=None if ended is None else TurnView.of(ended.turn),
+                message=None if stored is None else MessageView.of(stored.reply),
+                turn=None if stored is None else TurnView.of(stored.turn),
                 error=build_problem(event.error, request_id=request_id),
             )

@@ -4,13 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from syntera_crds.contract.internal_api import (
-    AGENT_PATH,
-    MAX_WAIT_SECONDS,
-    REVISIONS_PATH,
-    LoadedAgent,
-    LoadedConfig,
-)
+from syntera_crds.contract.internal_api import AGENT_PATH, MAX_WAIT_SECONDS, LoadedAgent
 
 from ..errors import AgentNotFound, TokenRefused
 from .context import ServicesOfRequest
@@ -48,9 +42,3 @@ async def read_agent(
     if loaded is None:
         raise AgentNotFound(f"The agent {agent!r} is not loaded.")
     return loaded
-
-
-@router.get(REVISIONS_PATH)
-async def read_revisions(services: ServicesOfRequest) -> LoadedConfig:
-    """What is served at this moment."""
-    return LoadedConfig(agents=list(services.loaded_agents.all_loaded()))

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
@@ -9,16 +10,22 @@ from fastapi import Query
 from pydantic import Field
 
 from ..errors import InvalidCursor
+from ..models.conversations import ConversationOrder, ListPosition
+from ..models.ids import ConversationId
 from .schemas import Input
 
 MAX_LIMIT = 200
 DEFAULT_LIMIT = 50
 _MARK = b"\x01"
 """Version of the form; another list or order gets another one."""
+_NEWEST_MARK = b"\x04"
+_ORDER_MARKS = {ConversationOrder.CREATED: b"\x02", ConversationOrder.ACTIVITY: b"\x03"}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
-class PageQuery(Input):
-    """Which part of a list."""
+class PartQuery(Input):
+    """Which part of a list, whatever it is ordered by."""
 
     # Query parameters arrive as text, so the strictness of JSON does not apply.
     model_config = {"strict": False}
@@ -27,6 +34,10 @@ class PageQuery(Input):
     """The `nextCursor` of the page before. Left out: the beginning of the list."""
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
     """Most items of the page."""
+
+
+class PageQuery(PartQuery):
+    """Which part of a list that is ordered by ids."""
 
     @property
     def after(self) -> UUID | None:
@@ -43,7 +54,7 @@ WantedPage = Annotated[PageQuery, Query()]
 
 def make_cursor(last: UUID) -> str:
     """The cursor behind the item with that id."""
-    return base64.urlsafe_b64encode(_MARK + last.bytes).rstrip(b"=").decode()
+    return _encode(_MARK + last.bytes)
 
 
 def read_cursor(cursor: str) -> UUID:
@@ -52,10 +63,52 @@ def read_cursor(cursor: str) -> UUID:
     Raises:
         InvalidCursor: It is none of ours.
     """
+    return UUID(bytes=_decode(cursor, mark=_MARK, length=16))
+
+
+def make_newest_cursor(last: UUID) -> str:
+    """The cursor behind the item with that id, in a list that begins with the newest."""
+    return _encode(_NEWEST_MARK + last.bytes)
+
+
+def read_newest_cursor(cursor: str) -> UUID:
+    """The id that `make_newest_cursor` was given.
+
+    Raises:
+        InvalidCursor: It is none of ours, or of another list.
+    """
+    return UUID(bytes=_decode(cursor, mark=_NEWEST_MARK, length=16))
+
+
+def make_position_cursor(last: ListPosition, order: ConversationOrder) -> str:
+    """The cursor behind a conversation in a list of that order."""
+    microseconds = (last.at - _EPOCH) // _MICROSECOND
+    return _encode(_ORDER_MARKS[order] + microseconds.to_bytes(8, "big", signed=True) + last.id.bytes)
+
+
+def read_position_cursor(cursor: str, order: ConversationOrder) -> ListPosition:
+    """The position that `make_position_cursor` was given.
+
+    Raises:
+        InvalidCursor: It is none of ours, or of a list of another order.
+    """
+    raw = _decode(cursor, mark=_ORDER_MARKS[order], length=24)
+    try:
+        at = _EPOCH + int.from_bytes(raw[:8], "big", signed=True) * _MICROSECOND
+    except OverflowError:
+        raise InvalidCursor from None
+    return ListPosition(ConversationId(UUID(bytes=raw[8:])), at)
+
+
+def _encode(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _decode(cursor: str, *, mark: bytes, length: int) -> bytes:
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         raise InvalidCursor from None
-    if raw[:1] != _MARK or len(raw) != 17 or make_cursor(UUID(bytes=raw[1:])) != cursor:
+    if raw[:1] != mark or len(raw) != 1 + length or _encode(raw) != cursor:
         raise InvalidCursor
-    return UUID(bytes=raw[1:])
+    return raw[1:]

@@ -1,6 +1,7 @@
 """Errors as HTTP answers: problem details (RFC 9457), and OpenAI's shape where OpenAI's protocol is spoken."""
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Any, Literal
 
 import orjson
@@ -11,9 +12,13 @@ from pydantic.alias_generators import to_camel
 from ..errors import (
     AgentNotFound,
     BodyTooLarge,
+    BudgetExhausted,
+    ConversationBusy,
     CredentialsMissing,
     FieldFault,
+    FileTooLarge,
     InvalidRequest,
+    RateLimited,
     RequestTimeout,
     ScopeMissing,
     StoreUnavailable,
@@ -25,6 +30,10 @@ from .context import request_id_of
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 _MESSAGES = {"extra_forbidden": "There is no such field.", "missing": "This field is required."}
 """In place of pydantic's words, which speak of inputs."""
+TEXT_PART = "text-part"
+IMAGE_PART = "image-part"
+_ALTERNATIVES = frozenset({"sk", "pk", "by-hmac", "by-token", TEXT_PART, IMAGE_PART})
+"""Tags of the alternatives of a field, which pydantic takes for steps on the way to a place. No field is called so."""
 OPENAI_PATHS = ("/v1/chat/completions", "/v1/models")
 
 
@@ -62,14 +71,18 @@ class Problem(BaseModel):
     errors: list[FaultView] | None = None
     """With `invalid-request`: every fault that was found."""
     turn_id: str | None = None
-    """With a failed turn: its id; the user's message is stored."""
+    """With a failed turn: its id; the user's message is stored. With `conversation-busy`: the turn that runs."""
     message_id: str | None = None
     """With a failed turn: the id of what the agent had said until then."""
+    retry_after_seconds: int | None = None
+    """As the header `Retry-After`, which is not there on a socket."""
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error answers of a path operation, for the OpenAPI description."""
-    listed: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in sorted({*statuses, 401, 403})}
+    listed: dict[int | str, dict[str, Any]] = {
+        status: {"model": Problem} for status in sorted({*statuses, 401, 403, 429})
+    }
     return {**listed, "default": {"model": Problem, "description": "Another problem."}}
 
 
@@ -88,6 +101,12 @@ def error_response(request: Request, error: SynteraError, **members: str | None)
     return Response(body, status_code=error.status, media_type=media_type, headers=_headers(error))
 
 
+def problem_response(error: SynteraError, *, request_id: str) -> Response:
+    """The answer, where there is no request that the framework knows, but one that wants a WebSocket."""
+    body = build_problem(error, request_id=request_id).model_dump_json(by_alias=True, exclude_none=True)
+    return Response(body, status_code=error.status, media_type=PROBLEM_MEDIA_TYPE, headers=_headers(error))
+
+
 def build_problem(error: SynteraError, *, request_id: str) -> Problem:
     """The problem that states `error`."""
     faults = error.faults if isinstance(error, InvalidRequest) else ()
@@ -100,15 +119,28 @@ def build_problem(error: SynteraError, *, request_id: str) -> Problem:
         retryable=error.retryable,
         request_id=request_id,
         store=error.store if isinstance(error, StoreUnavailable) else None,
+        retry_after_seconds=_retry_after(error),
+        turn_id=str(error.turn_id) if isinstance(error, ConversationBusy) and error.turn_id else None,
         errors=[FaultView(path=fault.path, message=fault.message, code=fault.code) for fault in faults] or None,
     )
+
+
+OpenAIErrorType = Literal[
+    "invalid_request_error",
+    "authentication_error",
+    "permission_error",
+    "requests",
+    "insufficient_quota",
+    "server_error",
+]
+"""`requests`: there were too many. `insufficient_quota`: a budget is used up."""
 
 
 class OpenAIError(BaseModel):
     """What OpenAI's protocol says of an error."""
 
     message: str
-    type: Literal["invalid_request_error", "authentication_error", "permission_error", "server_error"]
+    type: OpenAIErrorType
     param: str | None
     code: str | None
 
@@ -116,6 +148,8 @@ class OpenAIError(BaseModel):
 def openai_error(error: SynteraError) -> dict[str, str | None]:
     """The same error in OpenAI's words; codes that its clients know where there are such."""
     made = OpenAIError(message=error.message, type=_openai_type(error.status), param=None, code=_openai_code(error))
+    if isinstance(error, BudgetExhausted):
+        made.type = made.code = "insufficient_quota"
     if isinstance(error, AgentNotFound):
         made.param = "model"
     if isinstance(error, InvalidRequest) and error.faults:
@@ -128,7 +162,7 @@ def openai_error(error: SynteraError) -> dict[str, str | None]:
 
 def describe_location(location: Sequence[int | str]) -> str:
     """A place as `body.messages[0].content`."""
-    steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in location]
+    steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in location if step not in _ALTERNATIVES]
     return "".join(steps).removeprefix(".")
 
 
@@ -144,13 +178,13 @@ def build_faults(errors: Sequence[Mapping[str, Any]]) -> list[FieldFault]:
     ]
 
 
-def _openai_type(
-    status: int,
-) -> Literal["invalid_request_error", "authentication_error", "permission_error", "server_error"]:
+def _openai_type(status: int) -> OpenAIErrorType:
     if status >= 500:
         return "server_error"
     if status == 401:
         return "authentication_error"
+    if status == 429:
+        return "requests"
     return "permission_error" if status == 403 else "invalid_request_error"
 
 
@@ -159,7 +193,13 @@ def _openai_code(error: SynteraError) -> str:
         return "model_not_found"
     if isinstance(error, Unauthenticated):
         return "invalid_api_key"
+    if isinstance(error, RateLimited):
+        return "rate_limit_exceeded"
     return error.code.replace("-", "_")
+
+
+def _retry_after(error: SynteraError) -> int | None:
+    return None if error.retry_after_seconds is None else max(1, ceil(error.retry_after_seconds))
 
 
 def _headers(error: SynteraError) -> dict[str, str]:
@@ -170,8 +210,10 @@ def _headers(error: SynteraError) -> dict[str, str]:
         headers["WWW-Authenticate"] = 'Bearer realm="syntera", error="invalid_token"'
     elif isinstance(error, ScopeMissing):
         headers["WWW-Authenticate"] = 'Bearer realm="syntera", error="insufficient_scope"'
-    if error.retry_after_seconds is not None:
-        headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
-    if isinstance(error, BodyTooLarge | RequestTimeout):
+    if (seconds := _retry_after(error)) is not None:
+        headers["Retry-After"] = str(seconds)
+    if isinstance(error, BudgetExhausted):
+        headers["x-should-retry"] = "false"  # OpenAI's clients would try again within seconds
+    if isinstance(error, BodyTooLarge | FileTooLarge | RequestTimeout):
         headers["Connection"] = "close"  # the rest of the body is not read
     return headers

@@ -5,13 +5,25 @@ Nothing of the text is stored, only the turn with its usage.
 
 from dataclasses import replace
 
-from ..errors import AgentNotFound, ClientDisconnected, StoreUnavailable, SynteraError
-from ..models import ModelRequest, TenantId, Turn, TurnStart
-from ..ports import AgentCatalogue, ChatModels, TurnStore
+from syntera_crds.contract.agent_config import AgentConfig
+
+from ..errors import BudgetExhausted, ClientDisconnected, ImagesNotTaken, StoreUnavailable, SynteraError
+from ..models.conversations import Failure
+from ..models.exchange import ModelRequest
+from ..models.identity import Principal
+from ..models.ids import TenantId
+from ..models.tokens import estimate_messages
+from ..models.turns import BegunCompletion, Turn, TurnOutcome, TurnStart
+from ..models.usage import LimitLevel, LimitMet
+from ..ports.chat_models import ChatModels
+from ..ports.configuration import AgentCatalogue
+from ..ports.turns import TurnStore
+from ..usage.budgets import Budgets, person_of, soften
+from .agents import agent_to_talk_to
 from .events import CompletionDelta, CompletionEnded, CompletionEvent, CompletionFailed
 from .feed import Feed
 from .generation import Generation
-from .prompt import build_completion_prompt
+from .prompt import build_completion_prompt, takes_images
 from .runner import TurnRunner
 
 
@@ -50,13 +62,26 @@ class Completion:
 class Completions:
     """What can be done without a conversation."""
 
-    def __init__(self, *, agents: AgentCatalogue, turns: TurnStore, models: ChatModels, runner: TurnRunner) -> None:
+    def __init__(
+        self, *, agents: AgentCatalogue, turns: TurnStore, models: ChatModels, runner: TurnRunner, budgets: Budgets
+    ) -> None:
         self._agents = agents
         self._turns = turns
         self._models = models
         self._runner = runner
+        self._budgets = budgets
 
-    async def start(self, tenant_id: TenantId, *, agent: str, request: ModelRequest) -> Completion:
+    def check_images(self, principal: Principal, *, agent: str) -> None:
+        """Return if the agent may be shown images.
+
+        Raises:
+            AgentNotFound: There is no such agent.
+            SignInNeeded: It does not talk to anonymous visitors.
+            ImagesNotTaken: None of its models takes any.
+        """
+        _check_images(agent_to_talk_to(self._agents, principal, agent))
+
+    async def start(self, principal: Principal, *, agent: str, request: ModelRequest) -> Completion:
         """Let an agent answer.
 
         Args:
@@ -64,18 +89,33 @@ class Completions:
 
         Raises:
             AgentNotFound: There is no such agent.
+            SignInNeeded: It does not talk to anonymous visitors.
+            BudgetExhausted: A limit on tokens is reached.
+            ImagesNotTaken: There are images in the request, and none of the agent's models takes any.
             ShuttingDown: This process begins no turn any more.
             StoreUnavailable: The turn could not be stored, so nothing was asked.
         """
-        config = self._agents.get(agent)
-        if config is None:
-            raise AgentNotFound(f"There is no agent {agent!r}.")
+        tenant_id = principal.tenant_id
+        config = agent_to_talk_to(self._agents, principal, agent)
+        if any(message.images for message in request.messages):
+            _check_images(config)
         prompt = build_completion_prompt(config, request.messages)
-        generation = Generation(self._models, config.models, replace(request, messages=prompt))
         with self._runner.admission():
-            turn = await self._turns.begin_completion(
-                tenant_id, start=TurnStart(config.name, config.revision, self._runner.limits.lease)
+            begun = await self._turns.begin_completion(
+                tenant_id,
+                start=TurnStart(
+                    config.name,
+                    config.revision,
+                    self._runner.limits.lease,
+                    person=person_of(principal),
+                    prompt_tokens=estimate_messages(prompt, with_images=takes_images(config)),
+                ),
             )
+            turn, limit = begun.turn, self._budgets.check(config, begun.spent)
+            if limit is not None and limit.level is LimitLevel.HARD:
+                raise await self._refuse(tenant_id, config, begun, limit)
+            asked = config if limit is None else soften(config)
+            generation = Generation(self._models, asked.models, replace(request, messages=prompt), limit=limit)
             completion = Completion(turn, config.revision, generation)
             self._runner.start(
                 tenant_id,
@@ -86,3 +126,17 @@ class Completions:
                 on_end=completion.end,
             )
         return completion
+
+    async def _refuse(
+        self, tenant_id: TenantId, agent: AgentConfig, begun: BegunCompletion, limit: LimitMet
+    ) -> BudgetExhausted:
+        """End a turn whose limit is reached; the error to raise."""
+        refusal = self._budgets.refusal(agent, limit.budget, begun.spent)
+        outcome = TurnOutcome(failure=Failure(refusal.code, refusal.message), limit=limit)
+        await self._turns.end_completion(tenant_id, begun.turn.id, outcome=outcome)
+        return refusal
+
+
+def _check_images(config: AgentConfig) -> None:
+    if not takes_images(config):
+        raise ImagesNotTaken

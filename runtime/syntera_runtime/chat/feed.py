@@ -2,9 +2,18 @@
 
 import asyncio
 from collections import deque
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 Event = TypeVar("Event")
+Item_co = TypeVar("Item_co", covariant=True)
+
+
+class Source(Protocol[Item_co]):
+    """Something that gives events one after the other."""
+
+    async def next(self) -> Item_co | None:
+        """The next event as soon as there is one; None after the last. Cancelling loses nothing."""
+        ...
 
 
 class Feed(Generic[Event]):
@@ -18,6 +27,11 @@ class Feed(Generic[Event]):
         self._news = asyncio.Event()
         self._has_ended = False
         self._has_reader = True
+
+    @property
+    def backlog(self) -> int:
+        """How many events wait for the reader."""
+        return len(self._events)
 
     def publish(self, event: Event) -> None:
         """Hand an event to the reader, if there still is one."""

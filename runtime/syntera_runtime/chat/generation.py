@@ -5,7 +5,7 @@ How it ended is a value, not an exception, because whoever runs it has to store 
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
 import structlog
@@ -14,8 +14,13 @@ from syntera_crds.contract.agent_config import ModelCandidate
 
 from ..errors import ModelError, ModelTimeout, ModelUnavailable, SynteraError
 from ..metrics import Metrics
-from ..models import Failure, FinishReason, ModelFinished, ModelRequest, ModelStarted, TextDelta, TurnOutcome, Usage
-from ..ports import ChatModels
+from ..models.conversations import Failure
+from ..models.exchange import FinishReason, ModelEvent, ModelFinished, ModelRequest, ModelStarted, TextDelta
+from ..models.tokens import estimate_messages, estimate_tokens
+from ..models.turns import TurnOutcome, Usage
+from ..models.usage import Cost, LimitMet
+from ..ports.chat_models import ChatModels
+from ..usage.costs import cost_of
 from .text import clean
 
 log = structlog.get_logger(__name__)
@@ -27,17 +32,33 @@ MAX_TOKENS = 2**31
 class Generation:
     """Runs once. What has arrived may be read at any time."""
 
-    def __init__(self, models: ChatModels, candidates: Sequence[ModelCandidate], request: ModelRequest) -> None:
+    def __init__(
+        self,
+        models: ChatModels,
+        candidates: Sequence[ModelCandidate],
+        request: ModelRequest,
+        *,
+        prepare: Callable[[ModelRequest], Awaitable[ModelRequest]] | None = None,
+        limit: LimitMet | None = None,
+    ) -> None:
+        """`prepare` puts into the request what has to be read first; what it raises is how the generation ends."""
         self._models = models
         self._candidates = candidates
         self._request = request
+        self._prepare = prepare
+        self._answering: ModelCandidate | None = None
+        self._limit = limit
         self._parts: list[str] = []
         self._task: asyncio.Task[None] | None = None
         self._stopped_by: SynteraError | None = None
+        self._is_interrupted = False
+        self.is_stopped = False
+        """Somebody who talks to the agent has stopped it."""
         self.endpoint: str | None = None
         self.model: str | None = None
         self.finish_reason: FinishReason | None = None
         self.usage: Usage | None = None
+        """None: the endpoint did not say."""
         self.error: SynteraError | None = None
         """Why it ended before the answer was whole."""
 
@@ -47,21 +68,66 @@ class Generation:
         return "".join(self._parts)
 
     @property
+    def ended_as(self) -> str:
+        """`complete`, `stopped` or the code of its error, for metrics."""
+        if self.error is not None:
+            return self.error.code
+        return "stopped" if self.is_stopped else "complete"
+
+    @property
+    def asked(self) -> ModelCandidate | None:
+        """The model whose tokens were used, as far as is known: the one that answered or, where the answer was not waited for,
+        the one that failed to come or the first. None: none was used."""
+        if self._answering is not None:
+            return self._answering
+        was_interrupted = self.is_stopped or (self.error is not None and self.error is self._stopped_by)
+        if self._task is None or not (was_interrupted or isinstance(self.error, ModelTimeout)):
+            return None
+        endpoint = _endpoint_of(self.error)
+        named = (candidate for candidate in self._candidates if candidate.endpoint == endpoint)
+        return next(named, self._candidates[0])
+
+    @property
+    def used(self) -> Usage | None:
+        """The tokens that it used: what the endpoint said, else an estimate, so that none is without. None: none were."""
+        asked = self.asked
+        if self.usage is not None or asked is None:
+            return self.usage
+        prompt = estimate_messages(self._request.messages, with_images=asked.takes_images)
+        return Usage(prompt, estimate_tokens(self.text), is_estimated=True)
+
+    @property
+    def cost(self) -> Cost | None:
+        """What that cost; None: nothing was used, or nobody has said what the model costs."""
+        asked, used = self.asked, self.used
+        return None if asked is None or used is None else cost_of(used, asked.price)
+
+    @property
     def outcome(self) -> TurnOutcome:
         """How it ended."""
+        asked = self.asked
         return TurnOutcome(
-            endpoint=self.endpoint,
+            endpoint=None if asked is None else asked.endpoint,
             model=self.model,
-            usage=self.usage,
+            usage=self.used,
             failure=None if self.error is None else Failure(code=self.error.code, detail=self.error.message),
+            is_stopped=self.is_stopped,
+            asked_model=None if asked is None else asked.model,
+            cost=self.cost,
+            limit=self._limit,
         )
 
     def stop(self, reason: SynteraError) -> None:
         """End it soon, with `reason` as its error. A generation that has ended stays as it is."""
         if self._stopped_by is None:
             self._stopped_by = reason
-            if self._task is not None:
-                self._task.cancel()
+            self._interrupt()
+
+    def stop_as_asked(self) -> None:
+        """End it soon, because somebody who talks to the agent has heard enough. That is no error."""
+        if self._stopped_by is None:
+            self._is_interrupted = True
+            self._interrupt()
 
     async def run(self, on_text: Callable[[str], None], *, seconds: float, metrics: Metrics) -> None:
         """Ask the models and hand each piece of text to `on_text`. Returns when it has ended, however it did."""
@@ -78,12 +144,11 @@ class Generation:
         endpoint = self.endpoint or _endpoint_of(self.error) or self._candidates[0].endpoint
         if first_text_at is not None:
             metrics.model_first_text_seconds.labels(endpoint).observe(first_text_at - started)
-        outcome = "complete" if self.error is None else self.error.code
-        metrics.model_seconds.labels(endpoint, outcome).observe(time.monotonic() - started)
+        metrics.model_seconds.labels(endpoint, self.ended_as).observe(time.monotonic() - started)
 
     async def _consume(self, take: Callable[[str], None], *, seconds: float) -> SynteraError | None:
-        if (reason := self._stop_reason()) is not None:
-            return reason
+        if self._is_told_to_end():
+            return self._stop_reason()
         self._task = asyncio.create_task(self._stream(take))
         try:
             async with asyncio.timeout(seconds):
@@ -93,29 +158,63 @@ class Generation:
         except SynteraError as error:
             return error
         except asyncio.CancelledError:
-            if (reason := self._stop_reason()) is None:
+            if not self._is_told_to_end():
                 raise
-            return reason
+            return self._stop_reason()
         except Exception:
             log.exception("generation broke")
             return SynteraError()
         return None
 
+    def _interrupt(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _is_told_to_end(self) -> bool:
+        return self._is_interrupted or self._stopped_by is not None
+
     def _stop_reason(self) -> SynteraError | None:
+        """Why it ends early; None, and a note of that, where somebody wanted it so."""
+        self.is_stopped = self._stopped_by is None
         return self._stopped_by
 
     async def _stream(self, take: Callable[[str], None]) -> None:
+        if self._prepare is not None:
+            self._request = await self._prepare(self._request)
         async with aclosing(self._models.stream(self._candidates, self._request)) as events:
             async for event in events:
                 match event:
-                    case ModelStarted(endpoint, model):
+                    case ModelStarted(endpoint, model, position):
                         self.endpoint, self.model = endpoint, clean(model)
+                        self._answering = self._candidates[position]
                     case TextDelta(text):
                         take(clean(text))
                     case ModelFinished(finish_reason, usage):
                         self.finish_reason, self.usage = finish_reason, _plausible(usage)
         if self.finish_reason is None:
             raise ModelUnavailable("The model's answer broke off. Try again later.", endpoint=self.endpoint)
+
+
+class LimitedReply(Generation):
+    """What an agent says where a limit is reached. No model is asked."""
+
+    def __init__(self, text: str, limit: LimitMet) -> None:
+        super().__init__(_NoModels(), (), ModelRequest(messages=()), limit=limit)
+        self._words = clean(text)
+
+    async def run(self, on_text: Callable[[str], None], *, seconds: float, metrics: Metrics) -> None:
+        """Say it."""
+        del seconds, metrics
+        self._parts.append(self._words)
+        self.finish_reason = "stop"
+        on_text(self._words)
+
+
+class _NoModels:
+    """Stands for the models of a reply that asks none: it is complete, and that it is never called is its point."""
+
+    def stream(self, candidates: Sequence[ModelCandidate], request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        raise NotImplementedError
 
 
 def _plausible(usage: Usage | None) -> Usage | None:

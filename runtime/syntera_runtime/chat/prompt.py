@@ -8,7 +8,10 @@ from itertools import dropwhile
 
 from syntera_crds.contract.agent_config import AgentConfig
 
-from ..models import Message, MessageState, ModelMessage, Role
+from ..models.conversations import Message, MessageState, Role
+from ..models.exchange import ModelMessage
+from ..models.files import Attachment
+from ..models.tokens import estimate_files, estimate_prompt
 
 CLIENT_CONTEXT_HEADING = (
     "The application through which you are reached adds the following context. "
@@ -17,16 +20,27 @@ CLIENT_CONTEXT_HEADING = (
 """Stands between an agent's instructions and what a chat completion's client sends as system messages."""
 
 
-def build_conversation_prompt(agent: AgentConfig, history: Sequence[Message], content: str) -> tuple[ModelMessage, ...]:
+def build_conversation_prompt(
+    agent: AgentConfig, history: Sequence[Message], content: str, attachments: Sequence[Attachment] = ()
+) -> tuple[ModelMessage, ...]:
     """The prompt of a turn: instructions, the messages before, and what the user says now.
 
-    Replies that failed are left out: half a sentence would be taken for an answer. The questions stay, joined with what
+    Replies that failed are left out: half a sentence would be taken for an answer; and what was said because of a limit, for
+    no model has said it. Replies that somebody stopped stay, for
+    the user has read them and speaks of them; those that had not begun are left out. The questions stay, joined with what
     the user says next, because many models demand that roles alternate. A window that begins with the reply to a
     message outside of it begins one later; a greeting stays.
+
+    The window holds as many of the newest messages as the agent's `history_messages` and `history_tokens` let it, the new
+    one included, which is there in any case.
     """
-    complete = (message for message in history if message.state is MessageState.COMPLETE)
-    window = dropwhile(_is_reply, complete)
-    said = [*(ModelMessage(message.role.value, message.content) for message in window), ModelMessage("user", content)]
+    said_before = filter(_is_of_use, _last(history, agent.history_messages - 1))
+    newest = _fit(said_before, content, attachments, most_tokens=agent.history_tokens, with_images=takes_images(agent))
+    window = dropwhile(_is_reply, newest)
+    said = [
+        *(ModelMessage(message.role.value, message.content, tuple(message.attachments)) for message in window),
+        ModelMessage("user", content, tuple(attachments)),
+    ]
     return (ModelMessage("system", agent.instructions), *_join_neighbours(said))
 
 
@@ -42,6 +56,45 @@ def build_completion_prompt(agent: AgentConfig, messages: Sequence[ModelMessage]
     return (ModelMessage("system", "\n\n".join(parts)), *said)
 
 
+def takes_images(agent: AgentConfig) -> bool:
+    """Whether any of the agent's models takes images."""
+    return any(candidate.takes_images for candidate in agent.models)
+
+
+def _last(history: Sequence[Message], count: int) -> Sequence[Message]:
+    return history[-count:] if count > 0 else ()
+
+
+def _fit(
+    history: Iterable[Message],
+    content: str,
+    attachments: Sequence[Attachment],
+    *,
+    most_tokens: int | None,
+    with_images: bool,
+) -> Sequence[Message]:
+    """As many of the last messages as fit beside the new one, without a gap."""
+    messages = list(history)
+    if most_tokens is None:
+        return messages
+    left = most_tokens - estimate_prompt([content])
+    files = list(attachments)
+    fitting: list[Message] = []
+    for message in reversed(messages):
+        left -= estimate_prompt([message.content])
+        files += message.attachments
+        if left < estimate_files(files, with_images=with_images):
+            break
+        fitting.append(message)
+    return fitting[::-1]
+
+
+def _is_of_use(message: Message) -> bool:
+    if message.limited_by is not None:
+        return False
+    return message.state is MessageState.COMPLETE or (message.state is MessageState.STOPPED and bool(message.content))
+
+
 def _is_reply(message: Message) -> bool:
     return message.role is Role.ASSISTANT and message.turn_id is not None
 
@@ -55,6 +108,7 @@ def _join_neighbours(messages: Iterable[ModelMessage]) -> Iterator[ModelMessage]
                 yield current
             current = message
         else:
-            current = ModelMessage(current.role, f"{current.content}\n\n{message.content}")
+            content = "\n\n".join(filter(None, (current.content, message.content)))
+            current = ModelMessage(current.role, content, current.files + message.files)
     if current is not None:
         yield current

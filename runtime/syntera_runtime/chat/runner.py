@@ -1,13 +1,15 @@
 """Runs turns. A turn belongs to the server: it goes on when its client has left, and every end of it is stored.
 
-The runner owns the tasks. While a turn runs, its lease is renewed; when somebody else has ended it, it is stopped. At
-shutdown the runner lets turns finish for a while, then stops the rest and still stores what they said.
+The runner owns the tasks. While turns run, their leases are renewed, all together, three times before one would end; when
+somebody else has ended a turn, or somebody wants it stopped, it is stopped. At shutdown the runner lets turns finish for a while, then stops
+the rest and still stores what they said.
 """
 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,8 +19,10 @@ import structlog
 
 from ..errors import ShuttingDown, StoreUnavailable, SynteraError, TurnLost
 from ..metrics import Metrics
-from ..models import TenantId, Turn
-from ..ports import TurnStore
+from ..models.ids import TenantId, TurnId
+from ..models.turns import Turn
+from ..ports.turns import TurnRegister, TurnStore
+from ..tracing import NO_TRACER, Span, Tracer
 from .generation import Generation
 
 log = structlog.get_logger(__name__)
@@ -29,6 +33,8 @@ STORE_SECONDS = 20.0
 """How long the end of a turn is tried to be stored. The answer was paid for; a restart of PostgreSQL must not lose it."""
 STOP_SECONDS = 10.0
 """How long stopped turns may take to be stored at shutdown."""
+EARLY_STOPS = 256
+"""How many stops of turns that are not known here are kept: the turn may be about to start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +45,37 @@ class TurnLimits:
     lease: timedelta
 
 
+@dataclass(slots=True)
+class _Held:
+    """A turn that runs here."""
+
+    tenant_id: TenantId
+    generation: Generation
+    until: float
+    """When (`time.monotonic`) its lease ends at the earliest."""
+
+
 class TurnRunner:
     """Owns the tasks of the turns that this process runs."""
 
-    def __init__(self, turns: TurnStore, *, limits: TurnLimits, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        turns: TurnStore,
+        register: TurnRegister,
+        *,
+        limits: TurnLimits,
+        metrics: Metrics,
+        tracer: Tracer = NO_TRACER,
+    ) -> None:
         self._turns = turns
+        self._register = register
+        self._tracer = tracer
         self.limits = limits
         self._metrics = metrics
         self._running: dict[asyncio.Task[None], Generation] = {}
+        self._held: dict[TurnId, _Held] = {}
+        self._heart: asyncio.Task[None] | None = None
+        self._early_stops: deque[TurnId] = deque(maxlen=EARLY_STOPS)
         self._entering = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -70,6 +99,20 @@ class TurnRunner:
             self._entering -= 1
             self._note_idle()
 
+    def stop(self, turn_id: TurnId) -> bool:
+        """Stop a turn because somebody who talks to the agent wants it. False: it does not run here, not yet at least."""
+        held = self._held.get(turn_id)
+        if held is None:
+            self._early_stops.append(turn_id)
+            return False
+        held.generation.stop_as_asked()
+        return True
+
+    def holds(self, turn_id: TurnId) -> bool:
+        """Whether the lease of a turn that runs here surely still runs."""
+        held = self._held.get(turn_id)
+        return held is not None and time.monotonic() < held.until
+
     def start(
         self,
         tenant_id: TenantId,
@@ -89,17 +132,38 @@ class TurnRunner:
         """
 
         async def run() -> None:
+            async with asyncio.TaskGroup() as group:
+                holding = group.create_task(self._note(tenant_id, [turn.id]))
+                ended = await run_to_its_end()
+                if not isinstance(ended, SynteraError) or isinstance(ended, TurnLost):
+                    await holding
+                    with suppress(StoreUnavailable):
+                        await self._register.release(tenant_id, [turn.id])
+
+        async def run_to_its_end() -> Ended | SynteraError:
             ended: Ended | SynteraError = ShuttingDown()  # what a cancellation means
             try:
-                ended = await self._run(tenant_id, turn, generation, on_text=on_text, store_end=store_end)
+                with self._tracer.span(f"invoke_agent {turn.agent}", _describe(turn)) as span:
+                    ended = await self._run(turn, generation, on_text=on_text, store_end=store_end, span=span)
             except Exception:
                 log.exception("turn broke", turn_id=str(turn.id))
                 ended = SynteraError()
             finally:
-                on_end(ended)
+                try:
+                    on_end(ended)
+                except Exception:
+                    log.exception("end of a turn was not told", turn_id=str(turn.id))
+                finally:
+                    del self._held[turn.id]
+            return ended
 
         if self._is_stopping:
             generation.stop(ShuttingDown())
+        if turn.id in self._early_stops:
+            generation.stop_as_asked()
+        self._held[turn.id] = _Held(tenant_id, generation, time.monotonic() + self.limits.lease.total_seconds())
+        if self._heart is None or self._heart.done():
+            self._heart = asyncio.create_task(self._beat(), name="turn-leases")
         task = asyncio.create_task(run(), name=f"turn-{turn.id}")
         self._running[task] = generation
         self._note_idle()
@@ -118,7 +182,7 @@ class TurnRunner:
     async def aclose(self) -> None:
         """Cancel what still runs. Its turns end when their leases do."""
         self._is_closed = True
-        tasks = list(self._running)
+        tasks = [*self._running, *([] if self._heart is None else [self._heart])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -141,32 +205,51 @@ class TurnRunner:
 
     async def _run(
         self,
-        tenant_id: TenantId,
         turn: Turn,
         generation: Generation,
         *,
         on_text: Callable[[str], None],
         store_end: Callable[[], Awaitable[Ended]],
+        span: Span,
     ) -> Ended | SynteraError:
         started = time.monotonic()
-        async with asyncio.TaskGroup() as group:
-            heartbeat = group.create_task(self._keep_lease(tenant_id, turn, generation))
-            await generation.run(on_text, seconds=self.limits.turn_seconds, metrics=self._metrics)
-            ended = await self._store(store_end)
-            heartbeat.cancel()
-        self._report(turn, generation, ended, seconds=time.monotonic() - started)
+        await generation.run(on_text, seconds=self.limits.turn_seconds, metrics=self._metrics)
+        ended = await self._store(store_end)
+        self._report(turn, generation, ended, seconds=time.monotonic() - started, span=span)
         return ended
 
-    async def _keep_lease(self, tenant_id: TenantId, turn: Turn, generation: Generation) -> None:
-        while True:
+    async def _beat(self) -> None:
+        """Renew the leases of all turns that run here, until there is none."""
+        while self._held:
             await asyncio.sleep(self.limits.lease.total_seconds() / 3)
-            try:
-                await self._turns.renew_lease(tenant_id, turn.id, lease=self.limits.lease)
-            except TurnLost as error:
-                generation.stop(error)
-                return
-            except StoreUnavailable:
-                log.warning("lease not renewed", turn_id=str(turn.id))
+            for tenant_id in {held.tenant_id for held in self._held.values()}:
+                turn_ids = [turn_id for turn_id, held in self._held.items() if held.tenant_id == tenant_id]
+                try:
+                    await self._renew(tenant_id, turn_ids)
+                except StoreUnavailable:
+                    log.warning("leases not renewed", turns=len(turn_ids))
+                except Exception:  # the next beat may go well, and without any the turns would be lost
+                    log.exception("renewal of leases broke")
+
+    async def _renew(self, tenant_id: TenantId, turn_ids: Sequence[TurnId]) -> None:
+        asked_at = time.monotonic()
+        renewed = await self._turns.renew_leases(tenant_id, turn_ids, lease=self.limits.lease)
+        for turn_id in turn_ids:
+            held = self._held.get(turn_id)
+            if held is None:  # it has ended meanwhile
+                continue
+            if turn_id not in renewed:
+                held.generation.stop(TurnLost())
+                continue
+            held.until = asked_at + self.limits.lease.total_seconds()
+            if renewed[turn_id]:
+                held.generation.stop_as_asked()
+        await self._note(tenant_id, [turn_id for turn_id in renewed if turn_id in self._held])
+
+    async def _note(self, tenant_id: TenantId, turn_ids: Sequence[TurnId]) -> None:
+        """Note in the register that turns run; without it, a dead turn is found later."""
+        with suppress(StoreUnavailable):
+            await self._register.hold(tenant_id, turn_ids, lease=self.limits.lease)
 
     async def _store(self, store_end: Callable[[], Awaitable[Ended]]) -> Ended | SynteraError:
         deadline = time.monotonic() + STORE_SECONDS
@@ -183,17 +266,18 @@ class TurnRunner:
                 longest_pause = min(longest_pause * 2, 2.0)
                 await asyncio.sleep(pause)
 
-    def _report(self, turn: Turn, generation: Generation, ended: object | SynteraError, *, seconds: float) -> None:
+    def _report(
+        self, turn: Turn, generation: Generation, ended: object | SynteraError, *, seconds: float, span: Span
+    ) -> None:
         error = generation.error or (ended if isinstance(ended, SynteraError) else None)
         if isinstance(ended, StoreUnavailable):
             self._metrics.store_unavailable.labels(ended.store).inc()
-        outcome = "complete" if error is None else error.code
+        outcome = generation.ended_as if error is None else error.code
+        if error is not None:
+            span.fail(outcome)
         kind = "completion" if turn.conversation_id is None else "conversation"
         self._metrics.turns.labels(turn.agent, kind, outcome).inc()
-        usage = generation.usage
-        if usage is not None and generation.endpoint is not None:
-            self._metrics.tokens.labels(turn.agent, generation.endpoint, "prompt").inc(usage.prompt_tokens)
-            self._metrics.tokens.labels(turn.agent, generation.endpoint, "completion").inc(usage.completion_tokens)
+        self._count_usage(turn, generation)
         log.info(
             "turn ended",
             turn_id=str(turn.id),
@@ -203,3 +287,25 @@ class TurnRunner:
             outcome=outcome,
             seconds=round(seconds, 3),
         )
+
+    def _count_usage(self, turn: Turn, generation: Generation) -> None:
+        asked, used, cost = generation.asked, generation.used, generation.cost
+        if asked is None or used is None:
+            return
+        tokens = self._metrics.tokens_estimated if used.is_estimated else self._metrics.tokens
+        tokens.labels(turn.agent, asked.endpoint, "prompt").inc(used.prompt_tokens)
+        tokens.labels(turn.agent, asked.endpoint, "completion").inc(used.completion_tokens)
+        if cost is not None:
+            self._metrics.cost.labels(turn.agent, asked.endpoint, cost.currency).inc(cost.billionths / 1e9)
+
+
+def _describe(turn: Turn) -> dict[str, str]:
+    """The turn in the words of OpenTelemetry's conventions for generative AI."""
+    described = {
+        "gen_ai.operation.name": "invoke_agent",
+        "gen_ai.agent.name": turn.agent,
+        "syntera.turn.id": str(turn.id),
+    }
+    if turn.conversation_id is not None:
+        described["gen_ai.conversation.id"] = str(turn.conversation_id)
+    return described

@@ -5,6 +5,7 @@ held while nothing happens. Whatever shows that the server is away becomes `Stor
 fault of ours and passes.
 """
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from ...errors import StoreUnavailable
+from ...metrics import Metrics
+from ...tracing import NO_TRACER, Tracer
 
 STORE = "PostgreSQL"
 
@@ -25,7 +28,7 @@ IDLE_SECONDS = 60.0
 _AWAY = (
     OSError,
     TimeoutError,
-    asyncpg.InterfaceError,
+    asyncpg.ClientConfigurationError,
     asyncpg.InternalClientError,
     asyncpg.InsufficientResourcesError,
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -33,17 +36,31 @@ _AWAY = (
     asyncpg.OperatorInterventionError,
     asyncpg.PostgresConnectionError,
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.TransactionRollbackError,
 )
-"""The server cannot be reached, is starting, stopping, full or read-only, or does not know the login (any more)."""
+"""The server cannot be reached, is starting, stopping, full or read-only, does not know the login (any more), or has taken a
+transaction back because others were in its way."""
 
 
 class Pool:
     """A few connections, opened when they are needed."""
 
-    def __init__(self, url_file: Path, *, connections: int, seconds: float, application: str) -> None:
+    def __init__(
+        self,
+        url_file: Path,
+        *,
+        connections: int,
+        seconds: float,
+        application: str,
+        metrics: Metrics | None = None,
+        tracer: Tracer = NO_TRACER,
+    ) -> None:
+        self._metrics = metrics or Metrics()
+        self._tracer = tracer
         self._url_file = url_file
         self._seconds = seconds
         self._application = application
+        self._used_at = time.monotonic()
         self._pool = asyncpg.create_pool(
             min_size=0,
             max_size=connections,
@@ -65,33 +82,83 @@ class Pool:
         """Close all connections; those still in use are ended."""
         self._pool.terminate()
 
+    @property
+    def size(self) -> int:
+        """How many connections are open."""
+        return self._pool.get_size()
+
+    @property
+    def idle(self) -> int:
+        """How many of these nobody uses."""
+        return self._pool.get_idle_size()
+
+    @property
+    def quiet_seconds(self) -> float:
+        """For how long nobody but background work has used it."""
+        return time.monotonic() - self._used_at
+
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """A connection, for statements that need no transaction.
+    async def connection(self, operation: str, *, is_background: bool = False) -> AsyncIterator[Connection]:
+        """A connection, for statements that need no transaction. `operation` names, for metrics and traces, what for.
+
+        Args:
+            is_background: Nobody has asked for it, so the pool stays quiet.
 
         Raises:
             StoreUnavailable: The server is away, or no connection became free in time.
         """
-        try:
-            async with self._pool.acquire(timeout=self._seconds) as connection:
-                yield connection
-        except _AWAY as error:
-            raise StoreUnavailable("PostgreSQL does not answer. Try again later.", store=STORE) from error
+        with (
+            self._metrics.use_of_store(STORE, operation),
+            self._tracer.call(operation, {"db.system.name": "postgresql", "db.operation.name": operation}),
+        ):
+            try:
+                async with self._acquire() as connection:
+                    yield connection
+            finally:
+                if not is_background:
+                    self._used_at = time.monotonic()
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
+    async def transaction(self, operation: str, *, is_background: bool = False) -> AsyncIterator[Connection]:
         """A connection with an open transaction.
 
         Raises:
             StoreUnavailable: As `connection`.
         """
-        async with self.connection() as connection, connection.transaction():
+        async with self.connection(operation, is_background=is_background) as connection, connection.transaction():
             yield connection
+
+    @asynccontextmanager
+    async def _acquire(self) -> AsyncIterator[Connection]:
+        started = time.monotonic()
+        try:
+            async with self._pool.acquire(timeout=self._seconds) as connection:
+                self._metrics.store_wait_seconds.labels(STORE).observe(time.monotonic() - started)
+                try:
+                    yield connection
+                except asyncpg.InterfaceError as error:
+                    # Of a lost connection, or of a wrong use of a sound one: the second is a fault of ours.
+                    if _is_lost(connection):
+                        raise _away() from error
+                    raise
+        except _AWAY as error:
+            raise _away() from error
 
     async def _connect(self, *_no_url: Any, **options: Any) -> Any:
         """asyncpg hands over what it would have given its own `connect`."""
         settings = {"application_name": self._application}
         return await asyncpg.connect(_read_url(self._url_file), server_settings=settings, **options)
+
+
+def _is_lost(connection: Connection) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:  # the pool has taken it back
+        return True
+
+
+def _away() -> StoreUnavailable:
+    return StoreUnavailable("PostgreSQL does not answer. Try again later.", store=STORE)
 
 
 def _read_url(file: Path) -> str:

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, Field
 
 from ...errors import SynteraError
-from ...models import FinishReason, Turn, Usage
+from ...models.exchange import FinishReason
+from ...models.turns import Turn, Usage
 from ..problems import openai_error
 
 _LEFT_OUT: Any = Field(exclude_if=lambda value: value is None)

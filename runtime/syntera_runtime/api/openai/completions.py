@@ -3,15 +3,20 @@
 import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
 
-from ...chat.completions import Completion
-from ...chat.events import CompletionEnded, CompletionFailed
+from ...chat.completions import Completion, Completions
+from ...chat.events import CompletionEnded, CompletionEvent, CompletionFailed
+from ...chat.feed import Source
 from ...errors import ClientDisconnected
-from ..auth import Talker
+from ...models.exchange import ModelRequest
+from ...models.identity import Principal
+from ..auth import Asker, AskerSession
 from ..context import ServicesOfRequest
+from ..limits import StreamSlot
 from ..routing import ApiRoute
 from ..streams import MEDIA_TYPE, EventStream
 from .answers import AnswerMessage, ChatCompletion, Choice, CompletionUsage, Head
@@ -37,23 +42,44 @@ Awaited = TypeVar("Awaited")
     },
 )
 async def create_chat_completion(
-    asked: ChatCompletionRequest, request: Request, services: ServicesOfRequest, talker: Talker
+    *,
+    asked: ChatCompletionRequest,
+    request: Request,
+    services: ServicesOfRequest,
+    asker: Asker,
+    session: AskerSession,
+    take_slot: StreamSlot,
 ) -> Response | ChatCompletion:
     """Let the agent that `model` names answer. Nothing of the text is stored, only the turn and its usage.
 
     A client that leaves before the end stops the answer.
     """
-    completion = await services.completions.start(talker.tenant_id, agent=asked.model, request=asked.to_model())
+    if asked.stream:
+        await take_slot()
+    wanted = await _read(asked, services.completions, asker)
+    completion = await services.completions.start(asker, agent=asked.model, request=wanted)
     if not asked.stream:
         return await _whole_answer(completion, request)
     await _await_first_event(completion, request, seconds=services.limits.ping_seconds)
     renderer = ChunkRenderer(completion.turn, with_usage=asked.wants_usage_chunk)
+    source: Source[CompletionEvent] = completion.feed
     return EventStream(
-        completion.feed,
+        source,
         render=renderer.render,
+        watching=partial(services.session_watch.watch, session),
+        render_end=lambda error: renderer.render(CompletionFailed(error)),
         ping_seconds=services.limits.ping_seconds,
         on_close=completion.abandon,
+        open_streams=services.metrics.streams_open,
     )
+
+
+async def _read(asked: ChatCompletionRequest, completions: Completions, asker: Principal) -> ModelRequest:
+    """What is asked. Images are looked at only where a model takes them, and beside the event loop."""
+    if not asked.has_images:
+        return asked.to_model()
+    completions.check_images(asker, agent=asked.model)
+    return await asyncio.to_thread(asked.to_model)
 
 
 async def _await_first_event(completion: Completion, request: Request, *, seconds: float) -> None:

@@ -16,6 +16,6 @@ class OpenAIErrorAnswer(BaseModel):
 def openai_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error answers of a path operation."""
     listed: dict[int | str, dict[str, Any]] = {
-        status: {"model": OpenAIErrorAnswer} for status in sorted({*statuses, 401, 403})
+        status: {"model": OpenAIErrorAnswer} for status in sorted({*statuses, 401, 403, 429})
     }
     return {**listed, "default": {"model": OpenAIErrorAnswer, "description": "Another error."}}

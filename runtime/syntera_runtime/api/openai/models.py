@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from ...errors import AgentNotFound
-from ..auth import ReaderOfAgents
+from ...chat.agents import agent_to_talk_to, agents_for
+from ..auth import Asker
 from ..context import ServicesOfRequest
 from ..routing import ApiRoute
 from .answers import ModelList, ModelView
@@ -13,14 +13,12 @@ router = APIRouter(route_class=ApiRoute, tags=["openai"])
 
 
 @router.get("/v1/models", operation_id="listModels", responses=openai_responses(503))
-async def list_models(services: ServicesOfRequest, _: ReaderOfAgents) -> ModelList:
-    """All agents, by name."""
-    return ModelList(data=[ModelView(id=agent.name) for agent in services.agents.all()])
+async def list_models(services: ServicesOfRequest, asker: Asker) -> ModelList:
+    """The agents that there are to talk to, by name."""
+    return ModelList(data=[ModelView(id=agent.name) for agent in agents_for(services.agents, asker)])
 
 
 @router.get("/v1/models/{model}", operation_id="getModel", responses=openai_responses(404, 503))
-async def get_model(model: str, services: ServicesOfRequest, _: ReaderOfAgents) -> ModelView:
+async def get_model(model: str, services: ServicesOfRequest, asker: Asker) -> ModelView:
     """One agent."""
-    if services.agents.get(model) is None:
-        raise AgentNotFound(f"There is no agent {model!r}.")
-    return ModelView(id=model)
+    return ModelView(id=agent_to_talk_to(services.agents, asker, model).name)

@@ -4,7 +4,7 @@ from fastapi.sse import format_sse_event
 from pydantic import BaseModel
 
 from ...chat.events import CompletionDelta, CompletionEnded, CompletionEvent, CompletionFailed
-from ...models import Turn
+from ...models.turns import Turn
 from .answers import Chunk, ChunkChoice, ChunkWithUsage, CompletionUsage, Delta, ErrorChunk, Head
 
 _DONE = format_sse_event(data_str="[DONE]")

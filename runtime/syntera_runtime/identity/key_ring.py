@@ -1,4 +1,4 @@
-"""Who asks: an API key is looked up, compared, and turned into a principal.
+"""API keys are looked up, compared, and judged fit.
 
 Keys are remembered for a few seconds, so that a request seldom waits for the store, and a revoked key is still refused
 within `TTL_SECONDS` on every pod.
@@ -9,11 +9,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from syntera_crds.contract.api_key import ApiKey, KeyKind
+from syntera_crds.contract.api_key import ApiKey
 
-from .errors import CredentialsMalformed, KeyExpired, KeyRevoked, KeyUnknown, PublishableKeyRefused
-from .models import Principal, StoredApiKey, TenantId
-from .ports import ApiKeyStore
+from ..errors import KeyExpired, KeyRevoked, KeyUnknown
+from ..models.identity import StoredApiKey
+from ..models.ids import ApiKeyId, TenantId
+from ..ports.identity import ApiKeyStore
 
 TTL_SECONDS = 4.0
 """Below the five seconds in which a revocation must take effect, so that a slow lookup does not exceed them."""
@@ -21,8 +22,8 @@ MAX_REMEMBERED = 4096
 """Keys remembered at most, unknown ones included: a flood of invented keys must not grow the process."""
 
 
-class Authenticator:
-    """Checks API keys of one tenant."""
+class KeyRing:
+    """The live keys of one tenant."""
 
     def __init__(
         self, keys: ApiKeyStore, tenant_id: TenantId, *, monotonic: Callable[[], float] = time.monotonic
@@ -32,30 +33,37 @@ class Authenticator:
         self._monotonic = monotonic
         self._remembered: OrderedDict[str, tuple[float, StoredApiKey | None]] = OrderedDict()
 
-    async def authenticate(self, text: str) -> Principal:
-        """The principal that holds the key `text`.
+    async def open(self, key: ApiKey) -> StoredApiKey:
+        """What is stored of a key that somebody presents.
 
         Raises:
-            CredentialsMalformed: It is no API key, or mistyped.
-            PublishableKeyRefused: It is a publishable key.
             KeyUnknown: The tenant has no such key.
             KeyRevoked: The key was revoked.
             KeyExpired: The key has expired.
             StoreUnavailable: The key cannot be looked up.
         """
-        key = ApiKey.parse(text)
-        if key is None:
-            raise CredentialsMalformed
-        if key.kind is KeyKind.PUBLISHABLE:
-            raise PublishableKeyRefused
         stored = await self._find(key.lookup)
         if stored is None or not key.matches(stored.hash):
             raise KeyUnknown
-        if stored.revoked_at is not None:
-            raise KeyRevoked
-        if stored.expires_at is not None and stored.expires_at <= datetime.now(UTC):
-            raise KeyExpired
-        return Principal(tenant_id=self._tenant_id, key_id=stored.id, kind=stored.kind, scopes=stored.scopes)
+        return _check_fit(stored)
+
+    async def find(self, lookup: str, key_id: ApiKeyId) -> StoredApiKey:
+        """A key that a token of ours names.
+
+        Raises:
+            KeyUnknown: The tenant has no such key.
+            KeyRevoked: The key was revoked.
+            KeyExpired: The key has expired.
+            StoreUnavailable: The key cannot be looked up.
+        """
+        stored = await self._find(lookup)
+        if stored is None or stored.id != key_id:
+            raise KeyUnknown
+        return _check_fit(stored)
+
+    def forget(self, lookup: str) -> None:
+        """Look the key up anew when it comes next."""
+        self._remembered.pop(lookup, None)
 
     @property
     def remembered(self) -> int:
@@ -73,3 +81,11 @@ class Authenticator:
         while len(self._remembered) > MAX_REMEMBERED:
             self._remembered.popitem(last=False)
         return stored
+
+
+def _check_fit(stored: StoredApiKey) -> StoredApiKey:
+    if stored.revoked_at is not None:
+        raise KeyRevoked
+    if stored.expires_at is not None and stored.expires_at <= datetime.now(UTC):
+        raise KeyExpired
+    return stored

@@ -1,0 +1,47 @@
+"""A conversation as a text for people, as a pure function."""
+
+from collections.abc import Iterator
+
+from ..models.conversations import Message, MessageState, Role
+from .management import Transcript
+
+_SPEAKERS = {Role.USER: "Customer", Role.ASSISTANT: "Agent"}
+
+
+def build_markdown(transcript: Transcript) -> str:
+    """The conversation in Markdown.
+
+    What was said is quoted line by line, so that no text can pass for a heading or for somebody else's words.
+    """
+    return "\n".join(_lines(transcript))
+
+
+def _lines(transcript: Transcript) -> Iterator[str]:
+    conversation = transcript.conversation
+    yield f"# {_one_line(conversation.title or 'Conversation')}"
+    yield ""
+    yield f"- Conversation: {conversation.id}"
+    yield f"- Agent: {conversation.agent}"
+    yield f"- Channel: {conversation.channel}"
+    yield f"- State: {conversation.state}"
+    yield f"- Begun: {conversation.created_at.isoformat(timespec='seconds')}"
+    ratings = {feedback.message_id: feedback.rating for feedback in transcript.feedback}
+    for message in transcript.messages:
+        yield ""
+        yield f"## {_SPEAKERS[message.role]}, {message.created_at.isoformat(timespec='seconds')}{_note(message)}"
+        yield ""
+        yield from (f"> {line}".rstrip() for line in message.content.splitlines() or [""])
+        for file in message.attachments:
+            yield f"> [{file.name} ({file.media_type}, {file.size} bytes)]"
+        if message.id in ratings:
+            yield ""
+            yield f"Rated: {ratings[message.id]}"
+    yield ""
+
+
+def _note(message: Message) -> str:
+    return "" if message.state is MessageState.COMPLETE else f" ({message.state})"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,1 @@
+"""What agents use: what it costs, how much of their budgets it is, and what is told of it."""
