@@ -1,7 +1,10 @@
-"""The commands. What goes wrong is one sentence on standard error and exit code 1; wrong usage is 2, Ctrl-C 130."""
+"""The commands. What goes wrong is one sentence on standard error and exit code 1; wrong usage is 2, Ctrl-C 130.
+
+`doctor` tells what goes wrong in its report, and has exit codes of its own.
+"""
 
 import contextlib
-import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -10,15 +13,16 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from syntera_crds import __version__
-from syntera_crds.contract.api_key import ApiKey
 
 from .chat import Chat
 from .client import Piece, TenantClient
 from .connections import FixedUrl, ForwardedPort
-from .errors import AgentUnavailable, CliError, ClusterUnusable, RuntimeUnreachable
+from .errors import AgentUnavailable, RuntimeUnreachable
+from .keys import app as keys_app
+from .terminal import Output, checked_key, client_at, complain, given_key, told_failures
+from .usage import usage
 
 app = typer.Typer(
     name="syntera",
@@ -27,6 +31,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
+app.add_typer(keys_app)
+app.command()(usage)
 
 
 def main() -> None:
@@ -71,8 +77,8 @@ def chat(
     With [bold]--message[/], or when something is piped in, only the answer is printed, as Markdown.
     The key is taken from --api-key-file, the variable SYNTERA_API_KEY, or the tenant's Secret.
     """
-    with _told_failures():
-        key = _given_key(api_key_file)
+    with told_failures():
+        key = given_key(api_key_file)
         content = _given_question(message)
         with _open(agent, namespace=namespace, tenant=tenant, context=context, url=url, key=key) as client:
             if content is None:
@@ -81,15 +87,66 @@ def chat(
                 _print_answer(client, agent, content)
 
 
+@app.command()
+def doctor(
+    tenant: Annotated[
+        str | None, typer.Argument(metavar="TENANT", help="One tenant. Default: all.", show_default=False)
+    ] = None,
+    *,
+    context: Annotated[str | None, typer.Option(help="Context of the kubeconfig.", show_default=False)] = None,
+    operator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMESPACE/NAME",
+            help="The operator's Deployment. Default: looked for in all namespaces.",
+            show_default=False,
+        ),
+    ] = None,
+    agent: Annotated[
+        str | None, typer.Option(help="Agent to ask. Default: the first that is ready.", show_default=False)
+    ] = None,
+    question: Annotated[
+        bool,
+        typer.Option("--question/--no-question", help="Ask an agent one question, which costs a small model call."),
+    ] = True,
+    url: Annotated[
+        str | None, typer.Option(help="The tenant's API. Default: a forwarded port.", show_default=False)
+    ] = None,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(help="File with an API key. Default: the tenant's own, read from its Secret.", show_default=False),
+    ] = None,
+    output: Annotated[Output, typer.Option("--output", "-o", help="For people or for scripts.")] = Output.TEXT,
+) -> None:
+    """Say in plain words what is wrong, and what to do.
+
+    Walks from the cluster over operator, tenant, stores, pods and agents to one real question. It changes nothing.
+    Exit code: 0 all is well or works with warnings, 1 a problem was found, 2 wrong usage or the cluster cannot be asked.
+    """
+    if operator is not None and not re.fullmatch(r"[^/]+/[^/]+", operator):
+        raise typer.BadParameter("write it as NAMESPACE/NAME", param_hint="--operator")
+    for name, value in (("--agent", agent), ("--url", url), ("--api-key-file", api_key_file)):
+        if value is not None and tenant is None:
+            raise typer.BadParameter("belongs to one tenant; name it", param_hint=name)
+    with told_failures(exit_code=2):  # 1 means that a problem was found
+        key = given_key(api_key_file) if tenant is not None else None
+        if url is not None:
+            FixedUrl(url)
+        from .doctor.command import run  # noqa: PLC0415  # the official client takes longer to import than all the rest
+        from .doctor.question import Way  # noqa: PLC0415
+        from .doctor.walk import Wish  # noqa: PLC0415
+
+        wish = Wish(tenant=tenant, operator=operator or "", agent=agent, asks=question)
+        raise typer.Exit(run(wish, Way(context=context, url=url, key=key), as_json=output is Output.JSON))
+
+
 @contextlib.contextmanager
 def _open(
     agent: str, *, namespace: str | None, tenant: str | None, context: str | None, url: str | None, key: str | None
 ) -> Iterator[TenantClient]:
     """The tenant's API, at a URL or through the cluster."""
     if url is not None:
-        if key is None:
-            raise ClusterUnusable("--url needs a key: name a file with --api-key-file, or set SYNTERA_API_KEY.")
-        with TenantClient(FixedUrl(url), key) as client:
+        with client_at(url, key) as client:
             yield client
         return
     from .cluster import Cluster  # noqa: PLC0415  # the official client takes longer to import than all the rest
@@ -99,9 +156,9 @@ def _open(
     state = cluster.agent_state(namespace, agent)
     if not state.is_published:
         raise AgentUnavailable(f"The agent {agent!r} is not ready: {state.trouble}")
-    key = key or _checked_key(cluster.admin_key(namespace))
+    key = key or checked_key(cluster.admin_key(namespace))
     if state.trouble:
-        _complain(f"The agent {agent!r} is not ready: {state.trouble} What was published last answers.", style="yellow")
+        complain(f"The agent {agent!r} is not ready: {state.trouble} What was published last answers.", style="yellow")
     with ForwardedPort(namespace, context=context) as connection:
         try:
             with TenantClient(connection, key) as client:
@@ -114,14 +171,15 @@ def _open(
 
 def _print_answer(client: TenantClient, agent: str, content: str) -> None:
     conversation = client.start(client.agent(agent).name)
-    has_spoken = False
+    said = ""
     try:
-        for told in client.send(conversation.id, content):
-            if isinstance(told, Piece):
-                print(told.text, end="", flush=True)
-                has_spoken = True
+        for told in client.send(str(conversation.id), content):
+            text = said + told.text if isinstance(told, Piece) else told.text
+            # What replaces the pieces of before mostly goes on from them.
+            print(text.removeprefix(said) if text.startswith(said) else f"\n{text}", end="", flush=True)
+            said = text
     finally:
-        if has_spoken:
+        if said:
             print()
 
 
@@ -135,40 +193,6 @@ def _given_question(message: str | None) -> str | None:
     if content is not None and not content.strip():
         raise typer.BadParameter("there is nothing to ask", param_hint="--message")
     return content
-
-
-def _given_key(file: Path | None) -> str | None:
-    """The key that the user named, None where that is left to us."""
-    try:
-        text = os.environ.get("SYNTERA_API_KEY") if file is None else file.read_text()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ClusterUnusable(f"The file {str(file)!r} cannot be read: {exc}.") from None
-    if file is not None and not (text or "").strip():
-        raise ClusterUnusable(f"The file {str(file)!r} holds no API key.")
-    return _checked_key(text.strip()) if text else None
-
-
-def _checked_key(text: str) -> str:
-    if ApiKey.parse(text) is None:
-        raise ClusterUnusable("The API key is mistyped; a whole one looks like 'syn_sk_' and 46 letters and digits.")
-    return text
-
-
-@contextlib.contextmanager
-def _told_failures() -> Iterator[None]:
-    try:
-        yield
-    except CliError as exc:
-        _complain(str(exc), style="red")
-        raise typer.Exit(exc.exit_code) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    except BrokenPipeError:
-        raise typer.Exit(1) from None
-
-
-def _complain(text: str, *, style: str) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(text, style=style))
 
 
 def _leave(number: int, _frame: object) -> NoReturn:

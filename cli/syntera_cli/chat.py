@@ -13,7 +13,9 @@ from rich.segment import Segment
 from rich.spinner import Spinner
 from rich.text import Text
 
-from .client import AgentInfo, Piece, TenantClient, Whole
+from syntera_runtime.client.models import Agent
+
+from .client import Piece, Restarted, TenantClient, Whole
 from .errors import CliError
 
 with contextlib.suppress(ImportError):  # Windows has none
@@ -76,7 +78,7 @@ class Chat:
     """One sitting with one agent."""
 
     client: TenantClient
-    agent: AgentInfo
+    agent: Agent
     console: Console
     read_line: Callable[[str], str] = input
     _conversation: str = field(default="", init=False)
@@ -108,11 +110,11 @@ class Chat:
 
     def _begin(self) -> None:
         conversation = self.client.start(self.agent.name)
-        self._conversation = conversation.id
-        if conversation.greeting:
+        self._conversation = str(conversation.id)
+        for greeting in conversation.messages:
             self._print_name()
-            self._print_said(conversation.greeting)
-        else:
+            self._print_said(greeting.content)
+        if not conversation.messages:
             self.console.print()
         for number, suggestion in enumerate(self.agent.suggestions, start=1):
             self.console.print(Text(f"  {number}  {suggestion}", style="dim"))
@@ -160,7 +162,7 @@ class Chat:
                         match told:
                             case Piece(text):
                                 answer.text += text
-                            case Whole(text):
+                            case Restarted(text) | Whole(text):
                                 answer.text = text
             finally:
                 self._print_said(answer.text)

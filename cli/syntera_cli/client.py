@@ -1,99 +1,64 @@
-"""A tenant's API as the chat uses it: agents, conversations, streamed answers. Knows neither terminals nor Kubernetes."""
+"""A tenant's API as the commands use it: the API's own client, one step at a time, its texts safe to print and its failures ours.
 
+Knows neither terminals nor Kubernetes.
+"""
+
+import asyncio
 import contextlib
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol, Self, TypeVar
-from urllib.parse import quote
+from datetime import date, datetime
+from typing import Any, Protocol, Self, TypeVar, cast
 
-import httpx
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
-from pydantic.alias_generators import to_camel
+from syntera_crds.contract.api_key import Scope
+from syntera_runtime.client import (
+    ApiError,
+    Client,
+    ConnectionFailed,
+    Event,
+    Location,
+    MessageCompleted,
+    MessageDelta,
+    MessageFailed,
+    MessageSnapshot,
+    MessageStopped,
+    ReplyLost,
+    Retries,
+    UnexpectedAnswer,
+)
+from syntera_runtime.client.models import Agent, Answer, ApiKeyInfo, CreatedApiKey, StartedConversation
+from syntera_runtime.client.usage_models import UsageReport
 
 from .errors import AgentUnavailable, AnswerFailed, RequestRefused, RuntimeUnreachable
-from .sse import Event, read_events
 from .text import printable
 
-CONNECT_SECONDS = 10.0
-SILENCE_SECONDS = 60.0
-"""The server gives a sign of life every 10 seconds while an answer is on its way."""
+KEYS_OF_A_PAGE = 200
+"""As many as the server gives at once."""
+_REQUESTS = Retries(attempts=2)
+"""Somebody waits for each of them."""
+_STREAMS = Retries(attempts=6)
+"""Some seconds: as long as a forwarded port takes to be made anew."""
 
 
-class Connection(Protocol):
-    """A way to a tenant's API that may have to be made anew."""
-
-    def url(self) -> str:
-        """Where the API is now, without a slash at the end.
-
-        Raises:
-            RuntimeUnreachable: It cannot be reached.
-        """
-        ...
-
-    def renew(self) -> bool:
-        """Make the way anew after a request could not be sent. False: there is nothing to be made anew."""
-        ...
-
-
-_Text = Annotated[str, AfterValidator(printable)]
-
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
-
-
-class AgentInfo(_Answer):
-    """An agent as its users see it."""
-
-    name: _Text
-    display_name: _Text
-    description: _Text = ""
-    suggestions: list[_Text] = []
-
-
-class _Message(_Answer):
-    content: _Text
-
-
-class Conversation(_Answer):
-    """A thread with an agent."""
-
-    id: _Text
-    messages: list[_Message] = []
+class Connection(Location, Protocol):
+    """A way to a tenant's API that may have to be made anew. `url` raises RuntimeUnreachable."""
 
     @property
-    def greeting(self) -> str | None:
-        """What the agent says first."""
-        return self.messages[0].content if self.messages else None
-
-
-class _Agents(_Answer):
-    items: list[AgentInfo]
-
-
-class _Delta(_Answer):
-    text: _Text
-
-
-class _Completed(_Answer):
-    message: _Message
-
-
-class _Problem(_Answer):
-    detail: _Text
-    code: str | None = None
-
-
-class _Failed(_Answer):
-    error: _Problem
-
-
-_Model = TypeVar("_Model", bound=_Answer)
+    def is_local(self) -> bool:
+        """Whether the API is on this machine's loopback, where no proxy of the environment belongs."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
     """The next piece of an answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """All of an answer until now, in place of the pieces of before."""
 
     text: str
 
@@ -105,25 +70,32 @@ class Whole:
     text: str
 
 
+Told = Piece | Restarted | Whole
+_Given = TypeVar("_Given")
+
+
 class TenantClient:
-    """The API of one tenant, with one of its keys."""
+    """The API of one tenant, with one of its keys. Not for more than one thread."""
 
     def __init__(self, connection: Connection, key: str) -> None:
         """Nothing is sent before the first call."""
-        self._connection = connection
-        self._http = httpx.Client(
-            headers={"Authorization": f"Bearer {key}"},
-            timeout=httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
-            trust_env=not _is_local(connection),
+        self._runner = asyncio.Runner()
+        self._client = Client(
+            connection,
+            key,
+            retries=_REQUESTS,
+            stream_retries=_STREAMS,
+            trust_env=not connection.is_local,
         )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._http.close()
+        self._runner.run(self._client.aclose())
+        self._runner.close()
 
-    def agent(self, name: str) -> AgentInfo:
+    def agent(self, name: str) -> Agent:
         """One agent.
 
         Raises:
@@ -132,128 +104,183 @@ class TenantClient:
             RuntimeUnreachable: The API does not answer.
         """
         try:
-            return _parse(AgentInfo, self._call("GET", f"/v1/agents/{quote(name, safe='')}"))
+            return self._do(self._client.agent(name))
         except RequestRefused as exc:
             if exc.status != 404:
                 raise
         names = ", ".join(agent.name for agent in self.agents()) or "none"
         raise AgentUnavailable(f"There is no agent {name!r} here. Agents: {names}.")
 
-    def agents(self) -> list[AgentInfo]:
+    def agents(self) -> list[Agent]:
         """All agents, by name.
 
         Raises:
             RequestRefused: The API refused the key or failed.
             RuntimeUnreachable: The API does not answer.
         """
-        return _parse(_Agents, self._call("GET", "/v1/agents")).items
+        return self._do(self._client.agents())
 
-    def start(self, agent: str) -> Conversation:
+    def start(self, agent: str) -> StartedConversation:
         """Begin a conversation.
 
         Raises:
             RequestRefused: The API refused it.
             RuntimeUnreachable: The API does not answer.
         """
-        return _parse(Conversation, self._call("POST", f"/v1/agents/{quote(agent, safe='')}/conversations"))
+        return self._do(self._client.start(agent))
 
-    def send(self, conversation: str, content: str) -> Generator[Piece | Whole, None, None]:
-        """Say something and hear the answer, piece by piece, the whole at the end.
+    def send(self, conversation: str, content: str) -> Generator[Told, None, None]:
+        """Say something and hear the answer, piece by piece, the whole at the end. A lost connection is made anew.
 
         Raises:
             AnswerFailed: The answer broke off.
             RequestRefused: The API refused the message.
             RuntimeUnreachable: The API does not answer.
         """
-        with self._open(
-            "POST",
-            f"/v1/conversations/{conversation}/messages",
-            json={"content": content},
-            headers={"Accept": "text/event-stream"},
-        ) as response:
-            try:
-                for event in read_events(response.iter_bytes()):
-                    told = _tell(event)
-                    if told is not None:
-                        yield told
-                    if isinstance(told, Whole):
+        for event in self._each(self._client.send(conversation, content)):
+            told = _tell(event)
+            if told is not None:
+                yield told
+
+    def complete(self, agent: str, content: str) -> Generator[str, None, None]:
+        """Ask something and hear the answer, piece by piece. The server keeps nothing of either text.
+
+        Raises:
+            AnswerFailed: The answer broke off.
+            RequestRefused: The API refused the question, or no model could answer; the code is one of `openai.md`.
+            RuntimeUnreachable: The API does not answer.
+        """
+        for text in self._each(self._client.completions.stream(agent, content)):
+            yield printable(text)
+
+    def create_secret_key(self, name: str, scopes: Iterable[Scope], *, expires_at: datetime | None) -> CreatedApiKey:
+        """Make an API key for servers.
+
+        Raises:
+            RequestRefused: The API refused it.
+            RuntimeUnreachable: The API does not answer.
+        """
+        return self._do(self._client.api_keys.create_secret(name, scopes, expires_at=expires_at))
+
+    def create_publishable_key(
+        self, name: str, agents: Iterable[str], *, allowed_origins: Iterable[str], expires_at: datetime | None
+    ) -> CreatedApiKey:
+        """Make an API key for pages of websites.
+
+        Raises:
+            RequestRefused: The API refused it.
+            RuntimeUnreachable: The API does not answer.
+        """
+        making = self._client.api_keys.create_publishable(
+            name, agents, allowed_origins=allowed_origins, expires_at=expires_at
+        )
+        return self._do(making)
+
+    def api_keys(self) -> Iterator[ApiKeyInfo]:
+        """All API keys, oldest first.
+
+        Raises:
+            RequestRefused: The API refused the key or failed.
+            RuntimeUnreachable: The API does not answer.
+        """
+        for key in self._each(self._client.api_keys.list(page_size=KEYS_OF_A_PAGE)):
+            yield _clean(key)
+
+    def revoke_api_key(self, key_id: str) -> None:
+        """Revoke an API key.
+
+        Raises:
+            RequestRefused: The API refused it.
+            RuntimeUnreachable: The API does not answer.
+        """
+        self._do(self._client.api_keys.revoke(key_id))
+
+    def usage(self, *, by: str, since: date | None, until: date | None) -> UsageReport:
+        """What was used from one day to another, by `agent`, `model` or `day`. None: the month until today.
+
+        Raises:
+            RequestRefused: The API refused the key or the days, or failed.
+            RuntimeUnreachable: The API does not answer.
+        """
+        return self._do(self._client.usage.report(since=since, until=until, group_by=by))
+
+    def _do(self, call: Coroutine[Any, Any, _Given]) -> _Given:
+        with _our_failures():
+            return _clean(self._runner.run(call))
+
+    def _each(self, items: AsyncGenerator[_Given, None]) -> Generator[_Given, None, None]:
+        """What comes, one step of the event loop's at a time: the terminal is between them."""
+
+        async def step() -> _Given:
+            return await anext(items)
+
+        began = False
+        try:
+            while True:
+                with _our_failures(has_begun=began):
+                    try:
+                        item = self._runner.run(step())
+                    except StopAsyncIteration:
                         return
-            except httpx.HTTPError:
-                raise AnswerFailed("The connection was lost before the answer was complete; ask again.") from None
-        raise AnswerFailed("The answer ended before it was complete; ask again.")
-
-    def _call(self, method: str, path: str) -> bytes:
-        with self._open(method, path) as response:
-            try:
-                return response.read()
-            except httpx.HTTPError as exc:
-                raise self._unreachable(exc) from None
-
-    @contextlib.contextmanager
-    def _open(self, method: str, path: str, **content: Any) -> Iterator[httpx.Response]:
-        """Send a request and read the head of the answer."""
-        response = self._send(method, path, **content)
-        try:
-            if not response.is_success:
-                raise _refusal(response)
-            yield response
+                began = True
+                yield item
         finally:
-            response.close()
-
-    def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
-        """Send once, and once more over a new connection if the first try reached nobody."""
-        try:
-            return self._send_once(method, path, **content)
-        except httpx.ConnectError as exc:
-            if not self._connection.renew():
-                raise self._unreachable(exc) from None
-        except httpx.HTTPError as exc:
-            raise self._unreachable(exc) from None
-        try:
-            return self._send_once(method, path, **content)
-        except httpx.HTTPError as exc:
-            raise self._unreachable(exc) from None
-
-    def _send_once(self, method: str, path: str, **content: Any) -> httpx.Response:
-        request = self._http.build_request(method, self._connection.url() + path, **content)
-        return self._http.send(request, stream=True)
-
-    def _unreachable(self, exc: httpx.HTTPError) -> RuntimeUnreachable:
-        reason = printable(str(exc)) or type(exc).__name__
-        return RuntimeUnreachable(f"The tenant's API at {self._connection.url()} does not answer: {reason}.")
+            self._runner.run(_close(items))
 
 
-def _is_local(connection: Connection) -> bool:
-    """Forwarded ports are on loopback, where no proxy of the environment belongs."""
-    return httpx.URL(connection.url()).host in {"127.0.0.1", "localhost", "::1"}
+@contextlib.contextmanager
+def _our_failures(*, has_begun: bool = False) -> Iterator[None]:
+    """Say the client's failures as ours.
+
+    Args:
+        has_begun: An answer was on its way.
+    """
+    try:
+        yield
+    except ApiError as exc:
+        if has_begun:
+            raise AnswerFailed(printable(exc.detail), code=exc.code or None) from None
+        raise RequestRefused(printable(exc.detail), status=exc.status, code=exc.code or None) from None
+    except ConnectionFailed as exc:
+        if has_begun:
+            raise AnswerFailed(f"{printable(str(exc))} Ask again.") from None
+        raise RuntimeUnreachable(printable(str(exc))) from None
+    except ReplyLost as exc:
+        raise AnswerFailed(str(exc)) from None
+    except UnexpectedAnswer as exc:
+        raise RuntimeUnreachable(printable(str(exc))) from None
 
 
-def _tell(event: Event) -> Piece | Whole | None:
-    match event.name:
-        case "message.delta":
-            return Piece(_parse(_Delta, event.data).text)
-        case "message.completed":
-            return Whole(_parse(_Completed, event.data).message.content)
-        case "message.failed":
-            raise AnswerFailed(_parse(_Failed, event.data).error.detail)
-        case _:  # other releases know other events
+def _tell(event: Event) -> Told | None:
+    match event:
+        case MessageDelta(text=text):
+            return Piece(printable(text))
+        case MessageSnapshot(text=text):
+            return Restarted(printable(text))
+        case MessageCompleted(message=message) | MessageStopped(message=message):
+            return Whole(printable(message.content))
+        case MessageFailed(error=problem):
+            raise AnswerFailed(printable(problem.detail), code=problem.code)
+        case _:
             return None
 
 
-def _refusal(response: httpx.Response) -> RequestRefused:
-    try:
-        problem = _Problem.model_validate_json(response.read())
-    except (ValidationError, httpx.HTTPError):
-        return RequestRefused(
-            f"{response.url.host} answered HTTP {response.status_code}; is this a tenant's API?",
-            status=response.status_code,
-            code=None,
-        )
-    return RequestRefused(problem.detail, status=response.status_code, code=problem.code)
+def _clean(answer: _Given) -> _Given:
+    """The same with texts that are safe to print."""
+    if isinstance(answer, list):
+        return cast("_Given", [_clean(item) for item in answer])
+    if isinstance(answer, Answer):
+        return cast("_Given", type(answer).model_validate(_printable(answer.model_dump())))
+    return answer
 
 
-def _parse(model: type[_Model], data: str | bytes) -> _Model:
-    try:
-        return model.model_validate_json(data)
-    except ValidationError:
-        raise RuntimeUnreachable("The server's answers are not those of a tenant's API; is the URL right?") from None
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {name: _printable(inner) for name, inner in value.items()}
+    return [_printable(inner) for inner in value] if isinstance(value, list) else value
+
+
+async def _close(items: AsyncGenerator[Any, None]) -> None:
+    await items.aclose()

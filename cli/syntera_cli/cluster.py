@@ -34,6 +34,41 @@ class AgentState:
     """Why it is not ready, None if it is."""
 
 
+@dataclass(frozen=True, slots=True)
+class Kubeconfig:
+    """One context of the user's kubeconfig."""
+
+    client: kubernetes.client.ApiClient
+    """Logged in as the user."""
+    host: str
+    """Where the API server is."""
+    namespace: str | None
+    """The context's own namespace."""
+
+
+def load_kubeconfig(context: str | None = None) -> Kubeconfig:
+    """Read the kubeconfig; nothing is asked yet.
+
+    Raises:
+        ClusterUnusable: There is no usable kubeconfig, or no such context.
+    """
+    file = os.environ.get("KUBECONFIG") or None  # the library reads the variable when it is imported
+    configuration = kubernetes.client.Configuration()
+    configuration.retries = 1
+    try:
+        client = kubernetes.config.new_client_from_config(  # type: ignore[no-untyped-call]  # its author left it so
+            config_file=file, context=context, client_configuration=configuration
+        )
+        merged = kube_config.KubeConfigMerger(file or kube_config.KUBE_CONFIG_DEFAULT_LOCATION).config  # type: ignore[no-untyped-call]
+        chosen = merged["contexts"].get_with_name(context or merged["current-context"])
+        namespace: str | None = chosen["context"].safe_get("namespace")
+    except (kubernetes.config.ConfigException, OSError, ValueError, KeyError, TypeError, YAMLError) as exc:
+        raise ClusterUnusable(
+            f"There is no usable kubeconfig ({_one_line(exc)}). Set KUBECONFIG, or name a tenant's API with --url."
+        ) from None
+    return Kubeconfig(client, str(configuration.host), namespace)
+
+
 class Cluster:
     """The cluster of one context of the user's kubeconfig."""
 
@@ -43,23 +78,10 @@ class Cluster:
         Raises:
             ClusterUnusable: There is no usable kubeconfig, or no such context.
         """
-        file = os.environ.get("KUBECONFIG") or None  # the library reads the variable when it is imported
-        configuration = kubernetes.client.Configuration()
-        configuration.retries = 1
-        try:
-            client = kubernetes.config.new_client_from_config(  # type: ignore[no-untyped-call]  # its author left it so
-                config_file=file, context=context, client_configuration=configuration
-            )
-            merged = kube_config.KubeConfigMerger(file or kube_config.KUBE_CONFIG_DEFAULT_LOCATION).config  # type: ignore[no-untyped-call]
-            chosen = merged["contexts"].get_with_name(context or merged["current-context"])
-            self._namespace: str | None = chosen["context"].safe_get("namespace")
-        except (kubernetes.config.ConfigException, OSError, ValueError, KeyError, TypeError, YAMLError) as exc:
-            raise ClusterUnusable(
-                f"There is no usable kubeconfig ({_one_line(exc)}). Set KUBECONFIG, or name a tenant's API with --url."
-            ) from None
-        self._host = str(configuration.host)
-        self._core = kubernetes.client.CoreV1Api(client)
-        self._objects = kubernetes.client.CustomObjectsApi(client)
+        kubeconfig = load_kubeconfig(context)
+        self._host, self._namespace = kubeconfig.host, kubeconfig.namespace
+        self._core = kubernetes.client.CoreV1Api(kubeconfig.client)
+        self._objects = kubernetes.client.CustomObjectsApi(kubeconfig.client)
 
     def find_namespace(self, agent: str, *, tenant: str | None) -> str:
         """The namespace of a tenant; else the context's own; else the one that has the agent, if it is the only one.
@@ -83,6 +105,18 @@ class Cluster:
             "in this cluster",
             [f"{it['metadata']['name']} -n {it['metadata']['namespace']}" for it in everywhere],
         )
+
+    def tenant_namespace(self, tenant: str | None) -> str:
+        """The namespace of a tenant, else the context's own.
+
+        Raises:
+            ClusterUnusable: There is no such tenant, the context has no namespace of its own, or the cluster cannot be asked.
+        """
+        if tenant is not None:
+            return self._namespace_of(tenant)
+        if self._namespace in {None, "", "default"}:
+            raise ClusterUnusable("Name the tenant with --tenant, or its namespace with -n.")
+        return str(self._namespace)
 
     def agent_state(self, namespace: str, agent: str) -> AgentState:
         """How an agent is doing.

@@ -10,11 +10,11 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO, Self
 
-import httpx
+import httpx2
 
 from syntera_crds.contract import names
 
-from .errors import RuntimeUnreachable
+from .errors import KubectlMissing, RuntimeUnreachable
 from .text import printable
 
 START_SECONDS = 20.0
@@ -32,11 +32,13 @@ class FixedUrl:
         """
         self._url = url.rstrip("/")
         try:
-            parsed = httpx.URL(self._url)
-        except httpx.InvalidURL:
-            parsed = httpx.URL()
+            parsed = httpx2.URL(self._url)
+        except httpx2.InvalidURL:
+            parsed = httpx2.URL()
         if parsed.scheme not in {"http", "https"} or not parsed.host:
             raise RuntimeUnreachable(f"{url!r} is no URL of an API; write it like https://acme.chat.example.")
+        self.is_local = parsed.host in {"127.0.0.1", "localhost", "::1"}
+        """See `Connection`."""
 
     def url(self) -> str:
         """See `Connection`."""
@@ -52,6 +54,9 @@ class ForwardedPort:
 
     kubectl holds on to one pod: when that goes away, the forwarding is started anew with the next request.
     """
+
+    is_local = True
+    """See `Connection`."""
 
     def __init__(self, namespace: str, *, context: str | None = None) -> None:
         """Nothing is started before the first `url`."""
@@ -131,5 +136,5 @@ def _find_kubectl() -> str:
     """The one on the PATH, else one that was installed beside this program."""
     found = shutil.which("kubectl") or shutil.which("kubectl", path=str(Path(sys.executable).parent))
     if found is None:
-        raise RuntimeUnreachable("kubectl is not installed; install it, or name the tenant's API with --url.")
+        raise KubectlMissing("kubectl is not installed; install it, or name the tenant's API with --url.")
     return found

@@ -21,6 +21,14 @@ class RuntimeUnreachable(CliError):
     """The tenant's API does not answer."""
 
 
+class KubectlMissing(RuntimeUnreachable):
+    """Ports cannot be forwarded from this machine."""
+
+
+class KeyNotFound(CliError):
+    """The tenant has no such API key."""
+
+
 class RequestRefused(CliError):
     """The tenant's API answered with a problem."""
 
@@ -33,3 +41,8 @@ class RequestRefused(CliError):
 
 class AnswerFailed(CliError):
     """The agent's answer broke off, or there was none."""
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        """The problem's stable code, None where the API stated none."""

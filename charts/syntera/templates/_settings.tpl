@@ -1,4 +1,5 @@
-{{/* The operator's settings as environment variables: one for each field of syntera_operator/config.py. */}}
+{{/* The operator's settings as environment variables: one for each field of syntera_operator/config.py, which reads some of
+OpenTelemetry's own. */}}
 
 {{- define "syntera.peers" -}}
 {{- $peers := list -}}
@@ -19,6 +20,7 @@
   "operator" (list $own)
   "ingress" (include "syntera.peers" $network.ingress | fromJsonArray)
   "prometheus" (include "syntera.peers" $network.prometheus | fromJsonArray)
+  "collectors" (include "syntera.peers" $network.collectors | fromJsonArray)
   "clients" (include "syntera.peers" $network.clients | fromJsonArray)
 | toJson -}}
 {{- end -}}
@@ -103,4 +105,14 @@
   value: {{ .Values.metrics.port | toJson | quote }}
 - name: SYNTERA_PROBE_PORT
   value: {{ .Values.probes.port | toJson | quote }}
+{{- with .Values.tracing }}
+{{- if .endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ .endpoint | quote }}
+- name: OTEL_TRACES_SAMPLER
+  value: parentbased_traceidratio
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ .samplingRatio | toJson | quote }}
+{{- end }}
+{{- end }}
 {{- end -}}

@@ -1,5 +1,6 @@
-# Starts Redis with an ACL file that lives on the volume: the operator's user is written at each start from its Secret, the
-# users that it made for tenants are kept. The default user is off, so nobody gets in without a password.
+# Starts Redis with an ACL file that lives on the volume: the operator's user is written at each start from its Secret, with
+# the rights that docs/stores.md names; the users that it made for tenants are kept. The default user is off, so nobody gets
+# in without a password.
 set -eu
 acl=/data/users.acl
 hash=$(printf %s "$SYNTERA_OPERATOR_PASSWORD" | sha256sum | cut -d ' ' -f 1)
@@ -7,7 +8,8 @@ unset SYNTERA_OPERATOR_PASSWORD
 touch "$acl"
 {
     echo 'user default off'
-    echo "user syntera_operator on #$hash ~* &* +@all"
+    echo "user syntera_operator on #$hash ~t:* resetchannels -@all +ping +info +scan +unlink +client|setname" \
+        "+acl|getuser +acl|setuser +acl|deluser +acl|save"
     grep -v -e '^user default ' -e '^user syntera_operator ' "$acl" || true
 } > "$acl.new"
 mv "$acl.new" "$acl"
