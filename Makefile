@@ -10,7 +10,9 @@ BIN := $(VENV)/bin
 # uv makes and fills the virtual environment; its own version is pinned here because no lock file can hold it.
 UV_VERSION := 0.13.8
 SETUP := $(VENV)/.ready
-LOCKED := operator runtime cli
+# A file's tests stay together: what they share is started once. More processes would wait for one another's servers.
+PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+LOCKED := operator runtime client cli
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command 'make lock' $(COMPILE_OPTIONS)
 
 ##@ Setting up
@@ -23,7 +25,8 @@ $(SETUP): locks/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "the venv module is missing: on Debian and Ubuntu, apt-get install python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement locks/dev.txt
+	@# Compiled once: tests start hundreds of processes, wherever the environment forbids to compile on the way.
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes --requirement locks/dev.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
@@ -36,6 +39,7 @@ lock-files:
 	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV); $(BIN)/python -m pip install --quiet uv==$(UV_VERSION); }
 	@for part in $(LOCKED); do echo "→ locks/$$part.txt"; $(COMPILE) --extra $$part pyproject.toml --output-file locks/$$part.txt; done
 	@echo "→ locks/dev-models.txt"; $(COMPILE) --group models --output-file locks/dev-models.txt
+	@echo "→ locks/bench-litellm.txt"; $(COMPILE) --group litellm --output-file locks/bench-litellm.txt
 	@echo "→ locks/dev.txt"; $(COMPILE) --all-extras --group dev pyproject.toml --output-file locks/dev.txt
 
 .PHONY: generate
@@ -59,14 +63,22 @@ fix: $(SETUP) ## what ruff can mend by itself
 
 .PHONY: check
 check: lint ## everything that needs no cluster, in a few minutes
-	@$(BIN)/python -m syntera_dev.build helm kubeconform >/dev/null
-	@$(BIN)/pytest -m 'not api and not cluster'
+	@$(BIN)/python -m syntera_dev.build helm kubeconform promtool versitygw >/dev/null
+	@$(PYTEST) -m 'not api and not cluster'
 
 .PHONY: test
 test: lint ## everything: `check`, a real API server, and a whole cluster with pods (CLUSTER=current: the one of your kubeconfig)
-	@$(BIN)/python -m syntera_dev.build kube-apiserver kube-controller-manager etcd helm kubeconform >/dev/null
-	@$(BIN)/pytest -m 'not cluster'
+	@$(BIN)/python -m syntera_dev.build kube-apiserver kube-controller-manager etcd helm kubeconform promtool versitygw >/dev/null
+	@$(PYTEST) -m 'not cluster'
+	@# Before the clock of a test runs: on a new machine it takes longer than any test may.
+	@$(BIN)/python -m syntera_dev.build all >/dev/null
+	@$(BIN)/python -m syntera_dev.images build >/dev/null
 	@$(BIN)/pytest -m cluster
+
+.PHONY: bench
+bench: $(SETUP) ## measure the whole system beside references (about 45 minutes; wants a quiet machine)
+	@$(BIN)/python -m syntera_dev.build kube-apiserver kube-controller-manager etcd helm >/dev/null
+	@$(BIN)/python -m tests.bench
 
 ##@ Running
 

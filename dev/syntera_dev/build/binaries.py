@@ -34,6 +34,13 @@ class Binary:
     """The Go module whose version is the program's; empty for our own."""
     variables: tuple[tuple[str, str], ...] = field(default=())
     """Version variables to set at link time: name and a value in which {version}, {major} and {minor} are replaced."""
+    tags: tuple[str, ...] = ()
+    """Build tags, which leave out what is not needed."""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What the compiler is told beside the linker's flags."""
+        return (*_BUILD_FLAGS, *(["-tags", ",".join(self.tags)] if self.tags else []))
 
 
 _KUBERNETES_VARIABLES = tuple(
@@ -71,6 +78,17 @@ BINARIES = {
             (("main.version", "{version}"),),
         ),
         Binary("pause", "tools", "./pause", ""),
+        Binary(
+            "promtool",
+            "prometheus",
+            "github.com/prometheus/prometheus/cmd/promtool",
+            "github.com/prometheus/prometheus",
+            (("github.com/prometheus/common/version.Version", "{version}"),),
+            # Else it brings the client of every cloud to discover services in, and takes three times as long.
+            tags=("remove_all_sd",),
+        ),
+        # A server of the S3 protocol for tests: it keeps objects in a folder, and checks signatures.
+        Binary("versitygw", "s3", "github.com/versity/versitygw/cmd/versitygw", "github.com/versity/versitygw"),
     )
 }
 """All programs by name, in the order in which a first run wants them: the control plane starts while the rest compiles."""
@@ -128,7 +146,7 @@ def content_key(binary: Binary, *, toolchain: str, modules: Path = _MODULES) -> 
     folder = modules / binary.module
     sources = sorted((folder / binary.package).glob("*.go")) if binary.package.startswith("./") else []
     digest = hashlib.sha256()
-    for part in (toolchain, platform.machine(), binary.package, linker_flags(binary, modules=modules), *_BUILD_FLAGS):
+    for part in (toolchain, platform.machine(), binary.package, linker_flags(binary, modules=modules), *binary.flags):
         digest.update(part.encode() + b"\0")
     for file in (folder / "go.mod", folder / "go.sum", *sources):
         digest.update(file.read_bytes() + b"\0")
@@ -157,7 +175,7 @@ def _compile(binary: Binary, *, go: Path, output: Path) -> None:
             "build",
             "-p",
             processors,
-            *_BUILD_FLAGS,
+            *binary.flags,
             "-ldflags",
             linker_flags(binary),
             "-o",

@@ -3,7 +3,9 @@
 It knows nothing of what a program is for; the commands are built in `control_plane` and `node`.
 """
 
+import contextlib
 import http.client
+import secrets
 import shutil
 import socket
 import ssl
@@ -18,6 +20,8 @@ from syntera_dev.errors import ComponentFailed, MissingTool
 from .processes import ProcessRecord, only_child, plain_environment, spawn
 
 _POLL_SECONDS = 0.1
+_SERVER_PORTS = range(15_000, 30_000)
+"""Above most well-known ones, below Kubernetes' node ports (30000 on) and Linux' ephemeral ports (32768 on)."""
 
 
 @dataclass(frozen=True)
@@ -131,15 +135,17 @@ def socket_answers(path: Path, url_path: str) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of the loopback address that nobody listens on, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Return ports of the loopback address that nobody listens on, all different.
+
+    They lie below those that systems give to outgoing connections: of those, one could be taken before a server binds it.
+    """
+    ports: set[int] = set()
+    while len(ports) < count:
+        port = secrets.choice(_SERVER_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("", port))
+            ports.add(port)
+    return list(ports)
 
 
 def stop_all(runner: ComponentRunner, first: Sequence[str] = (), *, grace_seconds: float = 10) -> None:

@@ -7,6 +7,7 @@ import base64
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from syntera_dev.build.binaries import ensure_binaries
 from syntera_dev.commands import run
@@ -26,11 +27,12 @@ CHART = REPOSITORY / "charts" / "syntera"
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """One installation of Syntera, made from this checkout."""
+    """One installation of Syntera, by default from this checkout."""
 
     kubectl: Kubectl
     images: dict[str, str]
     """Image reference of each part: operator, runtime, models, postgresql, redis."""
+    chart: Path = CHART
 
     def install(self) -> None:
         """Everything but tenants; returns when all of it is ready."""
@@ -56,9 +58,9 @@ class Installation:
         self.kubectl.apply(self._with_images((REPOSITORY / "dev/manifests/stand-in-models.yaml").read_text()))
 
     def install_operator(self, *values: str) -> None:
-        """The chart of this checkout, with further `--set` values where a caller wants them."""
+        """The chart, with further `--set` values where a caller wants them."""
         self.helm(
-            "upgrade", RELEASE, str(CHART), "--install", "--namespace", SYSTEM_NAMESPACE,
+            "upgrade", RELEASE, str(self.chart), "--install", "--namespace", SYSTEM_NAMESPACE,
             *_set("image.operator", self.images["operator"]),
             *_set("image.runtime", self.images["runtime"]),
             *(word for value in values for word in ("--set", value)),

@@ -60,13 +60,14 @@ def api_key(kubectl: Kubectl, namespace: str) -> str:
 
 @contextlib.contextmanager
 def port_forward(
-    kubectl: Kubectl, namespace: str, *, service: str = "syntera-runtime", port: int = 80
+    kubectl: Kubectl, namespace: str, *, service: str = "syntera-runtime", pod: str | None = None, port: int = 80
 ) -> Iterator[str]:
-    """Yield a base URL on loopback that leads to a Service, also where the cluster's network is elsewhere."""
+    """Yield a base URL on loopback that leads to a Service or to one pod, also where the cluster's network is elsewhere."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         local = probe.getsockname()[1]
-    words = [find_kubectl(), "port-forward", "-n", namespace, f"service/{service}", f"{local}:{port}"]
+    target = f"service/{service}" if pod is None else f"pod/{pod}"
+    words = [find_kubectl(), "port-forward", "-n", namespace, target, f"{local}:{port}"]
     environment = {**os.environ, **kubectl.environment}
     with subprocess.Popen(
         words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True

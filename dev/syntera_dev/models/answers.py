@@ -5,6 +5,8 @@ the instructions that has most words in common with the question; so a changed i
 agent shows in the text. Tokens are counted as a quarter of a text's UTF-8 bytes, rounded up, and four per message.
 """
 
+import base64
+import hashlib
 import math
 import re
 from collections.abc import Sequence
@@ -73,11 +75,22 @@ def _talk(messages: Sequence[ChatMessage]) -> str:
     else:
         parts.append(f"Before this you asked “{_quote(questions[-2])}”.")
     parts.append(f"You asked: **{_quote(question)}**" if question else "Ask me something.")
+    parts += [_describe_image(url) for message in messages[-1:] for url in message.images]
     advice = _fitting_sentence(instructions, question)
     if advice:
         parts.append(f"What I have been told about that: {advice}")
     parts.append(DISCLOSURE)
     return "\n\n".join(parts)
+
+
+def _describe_image(url: str) -> str:
+    """Type and hash of an image, so that a test knows that the very same bytes arrived."""
+    head, _, data = url.partition(",")
+    if not head.startswith("data:"):
+        return "You showed me an image at an address, which I do not fetch."
+    content = base64.b64decode(data)
+    media_type = head.removeprefix("data:").removesuffix(";base64")
+    return f"You showed me an image: {media_type}, SHA-256 {hashlib.sha256(content).hexdigest()}."
 
 
 def _introduction(instructions: str) -> str:

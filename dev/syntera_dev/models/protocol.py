@@ -20,11 +20,18 @@ class _Request(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
+class ImageUrl(_Request):
+    """Where an image is."""
+
+    url: str
+
+
 class ContentPart(_Request):
-    """A piece of a message; only text is understood."""
+    """A piece of a message; text is understood, and that there are images."""
 
     type: str
     text: str = ""
+    image_url: ImageUrl | None = None
 
 
 class ChatMessage(_Request):
@@ -39,6 +46,12 @@ class ChatMessage(_Request):
         if isinstance(self.content, list):
             return "".join(part.text for part in self.content)
         return self.content or ""
+
+    @property
+    def images(self) -> list[str]:
+        """The addresses of the message's images."""
+        parts = self.content if isinstance(self.content, list) else []
+        return [part.image_url.url for part in parts if part.image_url is not None]
 
 
 class Function(_Request):
