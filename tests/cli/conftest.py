@@ -1,5 +1,6 @@
 """A tenant's API as the command line meets it: the real app on a store in memory, its agents answered by the stand-in."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ import pytest
 import structlog
 from fastapi import FastAPI
 
+from syntera_crds.contract.api_key import Scope
 from syntera_runtime.adapters.memory import MemoryStore
 from syntera_runtime.adapters.openai_models import OpenAIChatModels
 from syntera_runtime.api.app import build_public_app
@@ -22,10 +24,11 @@ INSTRUCTIONS = "You are the travel assistant of Acme Travel. Every passenger may
 
 @dataclass(frozen=True)
 class RunningTenant:
-    """Where the API is, a key for it, and the hand on the model behind it."""
+    """Where the API is, keys for it, and the hand on the model behind it."""
 
     url: str
     key: str
+    admin_key: str
     stand_in: StandIn
 
 
@@ -56,13 +59,16 @@ def running_tenant(quiet_logs: None) -> Iterator[RunningTenant]:
 
         @asynccontextmanager
         async def closing_at_the_end(_: FastAPI) -> AsyncIterator[None]:
+            following = asyncio.create_task(services.followers.run())
             yield
+            following.cancel()
             await services.runner.aclose()
             await models.aclose()
 
         app.router.lifespan_context = closing_at_the_end
         with serving(app, lifespan=True) as url:
-            yield RunningTenant(url, put_key(store), stand_in)
+            admin_key = put_key(store, scopes=frozenset({Scope.ADMIN}))
+            yield RunningTenant(url, put_key(store), admin_key, stand_in)
 
 
 @pytest.fixture

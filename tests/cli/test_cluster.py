@@ -87,6 +87,12 @@ def test_namespace_of_the_tenant_is_found(tenants: Tenants) -> None:
 
 
 @pytest.mark.api
+def test_tenant_is_found_without_an_agent(tenants: Tenants) -> None:
+    name, namespace = tenants.tenant()
+    assert Cluster().tenant_namespace(name) == namespace
+
+
+@pytest.mark.api
 def test_unknown_tenant_is_answered_with_those_that_there_are(tenants: Tenants) -> None:
     name, _ = tenants.tenant()
     with pytest.raises(ClusterUnusable, match=rf"There is no tenant 'nobody'\. Tenants: .*{name}"):
@@ -196,6 +202,16 @@ def test_namespace_of_the_context_is_taken(tmp_path: Path, use: Callable[[Path],
     use(write_kubeconfig(tmp_path / "config", server="http://127.0.0.1:1", namespace="a"))
     assert Cluster().find_namespace("travel", tenant=None) == "a"
     assert Cluster("other").find_namespace("travel", tenant=None) == "b"
+    assert Cluster("other").tenant_namespace(None) == "b"
+
+
+@pytest.mark.parametrize("namespace", [None, "default"])
+def test_tenant_must_be_named_when_the_context_has_no_namespace(
+    tmp_path: Path, use: Callable[[Path], None], namespace: str | None
+) -> None:
+    use(write_kubeconfig(tmp_path / "config", server="http://127.0.0.1:1", namespace=namespace))
+    with pytest.raises(ClusterUnusable, match="--tenant"):
+        Cluster().tenant_namespace(None)
 
 
 def test_context_that_is_named_needs_no_current_one(tmp_path: Path, use: Callable[[Path], None]) -> None:

@@ -13,6 +13,7 @@ from syntera_cli.errors import ClusterUnusable, RuntimeUnreachable
 from syntera_crds import __version__
 from syntera_dev.models.control import Fault
 from tests.cli.conftest import RunningTenant
+from tests.cli.forwarded import fake_forwarded_port
 
 
 def run(*arguments: str, piped: str | bytes | None = None, key: str | None = None) -> Result:
@@ -127,19 +128,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch, tenant: RunningTenant) -> type[Fake
     class Cluster(FakeCluster):
         key = tenant.key
 
-    class Forwarded(FixedUrl):
-        def __init__(self, namespace: str, *, context: str | None) -> None:
-            assert (namespace, context) == ("acme", None)
-            super().__init__(tenant.url)
-
-        def __enter__(self) -> "Forwarded":
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
     monkeypatch.setattr("syntera_cli.cluster.Cluster", Cluster)
-    monkeypatch.setattr(main, "ForwardedPort", Forwarded)
+    monkeypatch.setattr(main, "ForwardedPort", fake_forwarded_port(tenant.url, namespace="acme"))
     return Cluster
 
 

@@ -53,6 +53,12 @@ class Change:
 
 
 _REF = {"name": "some-object", "key": "some.key"}
+_PRICED = {
+    "name": "main",
+    "baseURL": "https://models.example/v1",
+    "chat": "small",
+    "prices": [{"model": "small", "inputPerMillionTokens": "0.15", "outputPerMillionTokens": "0.6"}],
+}
 _LABELS = Examples(takes=("a", "a-1", "0a"), refuses=("A", "a.b", "-a", "a-", "a_b", "ä", "a\n"))
 _REQUESTS = {
     name: Examples(
@@ -86,10 +92,54 @@ RESERVED_PARAMETERS: Json = {
     "top_p": 1,
 }
 
+_PROTECTED_URLS = Examples(
+    takes=(
+        "https://a",
+        "https://login.example/jwks.json",
+        "https://Login.example:8443/a_b/keys?p=sign-in&x=1",
+        "https://10.0.0.1/keys",
+        "http://keycloak/certs",
+        "http://keycloak.identity.svc",
+        "http://keycloak.identity.svc:8080/certs",
+        "http://keycloak.identity.svc.cluster.local/certs",
+        "http://keycloak-0.keycloak.identity.svc/certs",
+    ),
+    refuses=(
+        "login.example/jwks.json",
+        "ftp://login.example",
+        "https://",
+        "https://user@login.example",
+        "https://login.example?p=1",
+        "https://login.example/?p=1#top",
+        "https://login.example/?p=?",
+        "https://login.example/a b",
+        "https://login.example:0",
+        "https://[::1]/keys",
+        "https://login.example/keys\n",
+        "http://login.example/jwks.json",
+        "http://keycloak.identity/certs",
+        "http://keycloak.identity.svc.example/certs",
+        "http://svc.example/keycloak.identity.svc",
+        "http://10.0.0.1/keys",
+        "http://a.b.c.d.svc/certs",
+    ),
+)
+
 EXAMPLES: dict[str, Examples] = {
     "must be lower-case letters, digits and '-', and begin and end with a letter or digit": _LABELS,
     "must be lower-case letters, digits, '-' and '.', and each part begin and end with a letter or digit": Examples(
         takes=("a", "a.b", "a-1.b-2"), refuses=("A", "a..b", ".a", "a.", "a.-b", "a_b", "a\n")
+    ),
+    "must be lower-case letters, digits and '-', such as eu-central-1": Examples(
+        takes=("a", "eu-central-1", "0a"), refuses=("A", "eu_central", "-a", "a-", "a.b", "a\n")
+    ),
+    "must be lower-case letters, digits, '-' and '.', and begin and end with a letter or digit": Examples(
+        takes=("abc", "files.acme-1", "0ab"), refuses=("Abc", "a_b", "-ab", "ab-", ".ab", "ab.", "a/b", "abc\n")
+    ),
+    "must be names of letters, digits, '-', '_' and '.' with '/' between them, none of dots alone, such as"
+    " syntera/acme": Examples(
+        takes=("a", "syntera/acme", "A_b-c.d/e", ".hidden"),
+        refuses=("/a", "a/", "a//b", "..", "a/../b", "a/.", "ä", "a b", "a\n"),
     ),
     "must be letters, digits, '-', '_' and '.'": Examples(
         takes=("a", "A_b-c.d", ".hidden"), refuses=("a b", "a/b", "ä", "a\n")
@@ -122,6 +172,68 @@ EXAMPLES: dict[str, Examples] = {
             "https://models.example/v1\n",
         ),
     ),
+    "must be printable ASCII characters without a space": Examples(
+        takes=("a", "https://xyz.supabase.co/auth/v1", "!~"), refuses=(" ", "a b", " a", "a\t", "ä", "a\n")
+    ),
+    "must be a URL such as https://login.example/jwks.json; http is for Services of this cluster alone, such as"
+    " http://keycloak.identity.svc:8080/certs": _PROTECTED_URLS,
+    "must be a URL such as https://challenges.cloudflare.com/turnstile/v0/siteverify; http is for Services of this"
+    " cluster alone, such as http://challenge.identity.svc:8080/siteverify": _PROTECTED_URLS,
+    "must be names of claims with dots between them, such as app_metadata.role; a name has letters, digits, '-', '_'"
+    " and ':'": Examples(
+        takes=("role", "app_metadata.role", "realm-access.Roles.0", "custom:role"),
+        refuses=(".role", "role.", "a..b", "a b", "https://acme.example/role", "a[0]", "ä", "role\n"),
+    ),
+    "must be a host name in lower case such as crm.tools.svc or hooks.acme.example: no scheme, port or wildcard": Examples(
+        takes=("a", "crm.tools.svc", "hooks.acme.example", "1.2.3.4", "xn--bcher-kva.example"),
+        refuses=(
+            "A.example",
+            "https://a.example",
+            "a.example:443",
+            "*.a.example",
+            "a..example",
+            ".a",
+            "a.",
+            "ä",
+            "a/b",
+        ),
+    ),
+    "must be an origin such as https://www.acme.example or http://localhost:3000: a host in lower case and at most a"
+    " port, without a path or a wildcard; http is for localhost alone": Examples(
+        takes=(
+            "https://www.acme.example",
+            "https://xn--mnchen-3ya.example:8443",
+            "https://localhost",
+            "https://10.0.0.1",
+            "http://localhost",
+            "http://localhost:3000",
+        ),
+        refuses=(
+            "*",
+            "null",
+            "www.acme.example",
+            "https://",
+            "https://*.acme.example",
+            "https://acme.example/",
+            "https://acme.example/chat",
+            "https://Acme.example",
+            "HTTPS://acme.example",
+            "https://user@acme.example",
+            "https://acme.example:",
+            "https://acme.example:65536",
+            "https://acme.example,https://other.example",
+            "https://[::1]",
+            "http://acme.example",
+            "http://127.0.0.1:3000",
+            "http://localhost.example",
+            "ws://localhost",
+            "https://acme.example\n",
+        ),
+    ),
+    "must not name the port that goes without saying, because browsers leave it out: 443 for https, 80 for http": Examples(
+        takes=("https://acme.example:80", "https://acme.example:8443", "http://localhost:443", "http://localhost:8080"),
+        refuses=("https://acme.example:443", "http://localhost:80"),
+    ),
     "must be an amount such as 2, 500m, 1.5 or 512Mi, not negative": Examples(
         takes=(0, 2, 10**15, "0", "1.5", "100m", "512Mi", "999999999999.999Ei", "3E"),
         refuses=(-1, 10**15 + 1, "", "-1", "+1", "1.", ".5", "1e3", "1mi", "1 Gi", "1.2345", "Mi", "1\n"),
@@ -131,6 +243,26 @@ EXAMPLES: dict[str, Examples] = {
     ),
     "must be printable ASCII characters without a space at either end": Examples(
         takes=("a", "a b", "!~"), refuses=(" a", "a ", "a\tb", "a\nb", "ä", "a\n")
+    ),
+    "must be three capital letters such as EUR or USD (ISO 4217)": Examples(
+        takes=("EUR", "USD"), refuses=("eur", "E1R", "ÄUR", "EU\n", " EU")
+    ),
+    "must be an amount below 1000000 such as '0.15' or '3', in quotes, with at most six decimals": Examples(
+        takes=("0", "3", "0.15", "999999.999999", "0.000001", "10.50"),
+        refuses=("-1", "+1", "1.", ".5", "01", "1000000", "0.0000001", "1e3", "1,5", "NaN", " 1", "1\n"),
+    ),
+    "is needed where a model has prices; say which currency they are in, for example EUR": Examples(
+        takes=(
+            {},
+            {"currency": "EUR"},
+            {"models": [_PRICED], "currency": "EUR"},
+            {"models": [{**_PRICED, "prices": []}]},
+            {"models": [{key: value for key, value in _PRICED.items() if key != "prices"}]},
+        ),
+        refuses=(
+            {"models": [_PRICED]},
+            {"models": [{**_PRICED, "name": "first", "prices": []}, _PRICED]},
+        ),
     ),
     "set exactly one of value and secretKeyRef": Examples(
         takes=({"name": "a", "value": "b"}, {"name": "a", "secretKeyRef": _REF}),
@@ -154,6 +286,34 @@ EXAMPLES: dict[str, Examples] = {
         refuses=(
             {"host": "a", "ingressClassName": "b", "gatewayRef": {"name": "b", "namespace": "c"}},
             {"host": "a", "tlsSecretName": "b", "gatewayRef": {"name": "b", "namespace": "c"}},
+        ),
+    ),
+    "must be a range of addresses such as 10.0.0.0/8 or 2001:db8::/32; a single one ends in /32, or in /128": Examples(
+        takes=(
+            "10.0.0.0/8",
+            "10.1.2.3/8",
+            "0.0.0.0/0",
+            "192.0.2.7/32",
+            "::/0",
+            "2001:db8::/32",
+            "2001:DB8::1/128",
+            "64:ff9b::192.0.2.0/120",
+        ),
+        refuses=(
+            "10.0.0.0",
+            "10.0.0/8",
+            "10.0.0.0/33",
+            "10.0.0.0/08",
+            "10.0.0.0/255.0.0.0",
+            "10.0.0.256/8",
+            "010.0.0.0/8",
+            "2001:db8::/129",
+            "2001:db8/32",
+            "::ffff:10.0.0.0/104",
+            "::ffff:a00:0/104",
+            "fe80::1%eth0/64",
+            "proxy.example/32",
+            "10.0.0.0/8\n",
         ),
     ),
     "must not be 'default' or begin with 'kube-'; choose a namespace of the tenant's own": Examples(
@@ -195,7 +355,19 @@ CHANGES: dict[str, Change] = {
 }
 """The same for rules that compare with the object before. What such a rule refuses must also be refused in two steps."""
 
-_TEXTS = {"baseURL": "https://{}", "proxyURL": "http://{}"}
+_TEXTS = {
+    "allowedOrigins": "https://{}",
+    "baseURL": "https://{}",
+    "endpointURL": "https://{}",
+    "jwksURL": "https://{}",
+    "proxyURL": "http://{}",
+    "verifyURL": "https://{}",
+    "networks": "2001:1db8:1111:1111:1111:1111:1111:{}/128",
+    "trustedProxies": "2001:1db8:1111:1111:1111:1111:1111:{}/128",
+}
+"""What a text must look like, by the field, or the list, that it stands in."""
+_WHOLE_TEXTS = {"currency": "EUR", "inputPerMillionTokens": "123456.123456", "outputPerMillionTokens": "123456.123456"}
+"""The same for texts that are written in full and cut to their length."""
 _WRONG_TYPES: dict[str, Any] = {"array": "x", "boolean": "x", "integer": "x", "number": "x", "object": "x", "string": 7}
 _WRONG_FORMATS = {"date-time": "yesterday", "int64": 1.5}
 
@@ -229,7 +401,7 @@ def _rule_cases(constraint: Constraint) -> Iterator[Case]:
 
 def _bound_values(constraint: Constraint, value: Any) -> Iterator[tuple[bool, Any, str]]:  # noqa: PLR0912 - one table
     """Whether the value is sound, the value, and where below the place the error is."""
-    bound, name = constraint.value, constraint.steps[-1] if constraint.steps else ""
+    bound, name = constraint.value, next((step for step in reversed(constraint.steps) if step != "[]"), "")
     match constraint.keyword:
         case "minLength":
             yield True, _text(constraint, bound, name), ""
@@ -240,6 +412,9 @@ def _bound_values(constraint: Constraint, value: Any) -> Iterator[tuple[bool, An
         case "minimum" | "maximum":
             yield True, bound, ""
             yield False, bound + (1 if constraint.keyword == "maximum" else -1), ""
+        case "minItems":
+            yield True, _entries(constraint.schema, value, bound), ""
+            yield False, _entries(constraint.schema, value, bound - 1), ""
         case "maxItems":
             yield True, _entries(constraint.schema, value, bound), ""
             yield False, _entries(constraint.schema, value, bound + 1), ""
@@ -274,6 +449,8 @@ def _text(constraint: Constraint, length: int, name: str) -> str:
     """A text of that length that keeps the rules of its place."""
     if "x-kubernetes-int-or-string" in constraint.schema:
         return "123456789012.123Ki".rjust(length, "1")
+    if name in _WHOLE_TEXTS:
+        return _WHOLE_TEXTS[name][:length].rjust(length, _WHOLE_TEXTS[name][0])
     frame = _TEXTS.get(name, "{}")
     return frame.format("a" * (length - len(frame) + 2)) if length >= len(frame) else frame.format("a")
 

@@ -83,7 +83,7 @@ def _below(kind: str, steps: Steps, schema: Json) -> Iterator[Constraint]:
     for keyword, value in schema.items():
         match keyword:
             case "properties":
-                for name in value.keys() - _unbounded(steps, schema):
+                for name in sorted(value.keys() - _unbounded(steps, schema)):
                     yield from _below(kind, (*steps, name), value[name])
             case "items":
                 yield from _below(kind, (*steps, "[]"), value)

@@ -21,11 +21,27 @@ _ENDPOINT = {
     "baseURL": "https://models.example/v1",
     "apiKeySecretRef": _KEY,
     "chat": "small",
+    "imageModels": ["small"],
     "timeoutSeconds": 30,
     "maxTokensParameter": "max_tokens",
     "headers": [{"name": "X-Team", "value": "travel"}],
     "caBundleConfigMapRef": _KEY,
     "proxyURL": "http://proxy.example:3128",
+    "prices": [{"model": "small", "inputPerMillionTokens": "0.15", "outputPerMillionTokens": "0.6"}],
+}
+
+_ISSUER = {
+    "issuer": "https://login.example",
+    "audiences": ["acme"],
+    "jwksURL": "https://login.example/jwks.json",
+    "algorithms": ["ES256"],
+    "roleClaim": "app_metadata.role",
+    "caBundleConfigMapRef": _KEY,
+}
+_CHALLENGE = {
+    "verifyURL": "https://challenge.example/siteverify",
+    "secretKeyRef": _KEY,
+    "hostnames": ["www.acme.example"],
 }
 
 _TENANTS: tuple[Json, ...] = (
@@ -35,16 +51,47 @@ _TENANTS: tuple[Json, ...] = (
         "deletionPolicy": "Delete",
         "suspended": False,
         "models": [_ENDPOINT],
+        "currency": "EUR",
+        "auth": {"issuers": [_ISSUER], "allowedOrigins": ["https://www.acme.example"], "challenge": _CHALLENGE},
+        "limits": {
+            "requestsPerMinute": 600,
+            "requestsPerMinutePerKey": 300,
+            "requestsPerMinutePerAddress": 60,
+            "messagesPerMinutePerUser": 20,
+            "concurrentStreams": 200,
+            "concurrentStreamsPerUser": 4,
+            "tokensPerMonth": 5_000_000,
+            "tokensPerUserPerDay": 20_000,
+            "softLimitPercent": 75,
+        },
+        "egress": {"hosts": ["crm.tools.svc"], "networks": ["10.1.0.0/16"]},
+        "retention": {"messagesDays": 365, "auditDays": 400},
         "runtime": {
             "replicas": 2,
             "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
         },
         "quota": {"pods": 50},
-        "exposure": {"host": "acme.example", "ingressClassName": "nginx", "tlsSecretName": "acme-tls"},
+        "exposure": {
+            "host": "acme.example",
+            "ingressClassName": "nginx",
+            "tlsSecretName": "acme-tls",
+            "trustedProxies": ["10.0.0.0/8"],
+        },
+        "files": {
+            "maxMegabytes": 25,
+            "s3": {
+                "endpointURL": "https://s3.example",
+                "region": "eu-central-1",
+                "bucket": "files",
+                "prefix": "syntera/acme",
+                "credentialsSecretRef": {"name": "bucket"},
+            },
+        },
     },
     {
         "namespace": "acme",
         "models": [{**_ENDPOINT, "headers": [{"name": "X-Team", "secretKeyRef": _KEY}]}],
+        "currency": "USD",
         "runtime": {
             "autoscaling": {"min": 1, "max": 100, "cpuPercent": 60},
             "resources": {"limits": {"cpu": 2, "memory": "1Gi"}},
@@ -71,7 +118,14 @@ _AGENTS: tuple[Json, ...] = (
         },
         "greeting": "Hello",
         "suggestions": ["Where is my booking?"],
-        "memory": {"historyMessages": 10},
+        "memory": {"historyMessages": 10, "historyTokens": 4000},
+        "limits": {
+            "tokensPerConversation": 50_000,
+            "turnsPerConversation": 40,
+            "overSoftLimit": {"model": {"endpoint": "backup", "name": "small"}, "historyMessages": 6},
+            "message": "Please come back tomorrow.",
+        },
+        "access": "Public",
     },
     {"instructionsFrom": {"configMapKeyRef": _KEY}},
 )

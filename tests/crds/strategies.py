@@ -108,13 +108,19 @@ def _scalars(annotation: Any, metadata: list[Any]) -> st.SearchStrategy[Any]:
 def _texts(metadata: list[Any]) -> st.SearchStrategy[str]:
     least, most = _sizes(metadata)
     rules = [one for one in metadata if isinstance(one, Rule)]
+    if any("isCIDR(self)" in rule.expression for rule in rules):
+        return st.ip_addresses().map(lambda one: f"{one}/{one.max_prefixlen}").filter(lambda text: _keeps(rules, text))
     patterns = [rule.pattern for rule in rules if rule.pattern is not None]
     if not patterns:
         # Now and then as long as may be, in any script: a length counts characters, not bytes.
         longest = st.text(_CHARACTERS, min_size=1, max_size=1).map(lambda one: one * most)
         return st.text(_CHARACTERS, min_size=least, max_size=min(most, 30)) | longest
     drawn = st.from_regex(patterns[0], fullmatch=True).filter(lambda text: least <= len(text) <= most)
-    return drawn.filter(lambda text: all(rule.holds(text) for rule in rules if rule.holds))
+    return drawn.filter(lambda text: _keeps(rules, text))
+
+
+def _keeps(rules: list[Rule], text: str) -> bool:
+    return all(rule.holds(text) for rule in rules if rule.holds)
 
 
 def _sizes(metadata: list[Any]) -> tuple[int, int]:

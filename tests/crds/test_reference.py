@@ -52,6 +52,7 @@ def test_required_fields_are_marked() -> None:
         ("Tenant", "spec", "| `quota` | map to amounts |"),
         ("Tenant", "status.conditions[]", "| `lastTransitionTime` (required) | time |"),
         ("Agent", "spec", "| `suggestions` | list of strings |"),
+        ("Tenant", "spec.auth.issuers[]", "| `algorithms` | list of `RS256` or `RS384` or"),
         ("Agent", "spec.model", "| `parameters` | any object |"),
         ("Agent", "spec.model", "| `temperature` | number |"),
     ],

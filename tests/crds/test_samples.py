@@ -20,6 +20,7 @@ from .server import Kinds
 
 SAMPLES = Path(__file__).parents[2] / "manifests" / "samples"
 OPENAI = SAMPLES / "openai"
+SUPABASE = SAMPLES / "supabase"
 
 
 def documents(*files: Path) -> list[Json]:
@@ -55,7 +56,7 @@ def test_samples_hand_their_namespace_over_to_the_tenant() -> None:
     }
 
 
-@pytest.mark.parametrize("folder", [SAMPLES, OPENAI], ids=["default", "openai"])
+@pytest.mark.parametrize("folder", [SAMPLES, OPENAI, SUPABASE], ids=["default", "openai", "supabase"])
 def test_samples_agents_find_their_endpoints(folder: Path) -> None:
     (tenant,) = of_kind(documents(*folder.glob("*.yaml")), "Tenant")
     endpoints = {endpoint.name for endpoint in load_as(Tenant, tenant).spec.models}
@@ -83,11 +84,18 @@ def test_openai_sample_names_a_secret_that_may_be_used() -> None:
     assert secret["metadata"]["namespace"] == load_as(Tenant, tenant).namespace
 
 
+def test_supabase_sample_believes_no_claim_that_people_write_themselves() -> None:
+    (tenant,) = documents(SUPABASE / "tenant.yaml")
+    [issuer] = load_as(Tenant, tenant).spec.auth.issuers
+    assert issuer.audiences == ["authenticated"]
+    assert issuer.jwks_url == f"{issuer.issuer}/.well-known/jwks.json"
+    assert issuer.role_claim == "app_metadata.role"
+
+
 @pytest.fixture(scope="module")
 def applied(api_server: RunningApiServer) -> Iterator[None]:
-    """All samples on the server, the second variant after the first, as a reader of their README applies them."""
-    for folder in (SAMPLES, OPENAI):
-        _kubectl(api_server, "apply", "-f", folder)
+    """The samples on the server; the variants come after them, as a reader of their README applies them."""
+    _kubectl(api_server, "apply", "-f", SAMPLES)
     yield
     _kubectl(api_server, "delete", "--wait=false", "-f", SAMPLES)
 
@@ -102,8 +110,12 @@ def test_api_server_keeps_every_field_of_a_sample_agent(
 
 
 @pytest.mark.api
-def test_api_server_keeps_every_field_of_a_sample_tenant(applied: None, kinds: Kinds) -> None:
-    (manifest,) = documents(OPENAI / "tenant.yaml")
+@pytest.mark.parametrize("folder", [OPENAI, SUPABASE], ids=["openai", "supabase"])
+def test_api_server_keeps_every_field_of_a_sample_tenant(
+    folder: Path, applied: None, api_server: RunningApiServer, kinds: Kinds
+) -> None:
+    _kubectl(api_server, "apply", "-f", folder)
+    (manifest,) = documents(folder / "tenant.yaml")
     assert kinds.get("Tenant", manifest["metadata"]["name"])["spec"] == manifest["spec"]
 
 

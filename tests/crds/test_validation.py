@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from syntera_crds.contract.agent_config import AgentConfig, ModelCandidate
 from syntera_crds.errors import Fault, InvalidResource
 from syntera_crds.v1alpha1 import Agent, Tenant
+from syntera_crds.v1alpha1.agent import MAX_PARAMETER_DEPTH
 from syntera_crds.validation import load, load_as
 
 from .constraints import Json
@@ -134,6 +136,31 @@ def test_wrong_type_names_the_wanted_and_the_given(value: Any, given: str) -> No
 )
 def test_every_type_has_a_name(spec: Json, fault: str) -> None:
     assert agent_faults(**spec) == [fault]
+
+
+@pytest.mark.parametrize("levels", [MAX_PARAMETER_DEPTH + 1, 300])
+@pytest.mark.parametrize("kind", [list, dict])
+def test_parameters_that_are_nested_too_deep_are_refused(kind: type, levels: int) -> None:
+    value: Any = 1
+    for _ in range(levels - 1):
+        value = [value] if kind is list else {"a": value}
+
+    faults = agent_faults(model={"parameters": {"p": value}})
+
+    assert faults == [f"spec.model.parameters: must not be nested deeper than {MAX_PARAMETER_DEPTH} levels"]
+
+
+def test_parameters_that_just_fit_can_be_published_and_read() -> None:
+    value: Any = 1
+    for _ in range(MAX_PARAMETER_DEPTH - 1):
+        value = {"a": value}
+    load(make_manifest("Agent", {"instructions": "Help.", "model": {"parameters": {"p": value}}}))
+
+    candidate = ModelCandidate(endpoint="e", base_url="u", model="m", timeout_seconds=1, parameters={"p": value})
+    config = AgentConfig(name="a", uid="u", revision=1, display_name="A", instructions="x", models=[candidate])
+
+    assert AgentConfig.model_validate_json(config.to_json()) == config
+    assert config.digest()
 
 
 def test_boolean_is_asked_for_in_yamls_words() -> None:

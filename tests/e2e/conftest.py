@@ -19,11 +19,13 @@ CLUSTER_NAME = "e2e"
 def installation() -> Iterator[Installation]:
     """Syntera on a cluster with pods, from this checkout's sources."""
     was_up = is_up(CLUSTER_NAME)
-    installed = prepare(CLUSTER_NAME)
-    installed.install()
-    yield installed
-    if not was_up:
-        tear_down(CLUSTER_NAME)
+    try:
+        installed = prepare(CLUSTER_NAME)
+        installed.install()
+        yield installed
+    finally:  # also of what a set-up that was cut off had begun: the next run would take it for somebody else's
+        if not was_up:
+            tear_down(CLUSTER_NAME)
 
 
 @pytest.fixture

@@ -3,18 +3,14 @@
 Nothing smaller would do: the claim is about pods that really serve.
 """
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from syntera_dev.demo.installation import Installation
-from tests.support.e2e import STAND_IN, TenantUnderTest, complete
+from tests.support.e2e import STAND_IN, TenantUnderTest, complete, run_syntera
 from tests.support.kstatus import Kstatus, compute
 
 pytestmark = pytest.mark.cluster
@@ -68,27 +64,8 @@ def test_command_line_finds_the_agent_and_prints_its_answer(
     tenant.apply_agent("guide")
     tenant.wait("agent/guide")
 
-    finished = subprocess.run(
-        [
-            Path(sys.executable).with_name("syntera"),
-            "chat",
-            "guide",
-            "-n",
-            tenant.namespace,
-            "--message",
-            "Hello there",
-        ],
-        env={
-            **os.environ,
-            **installation.kubectl.environment,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    finished = run_syntera(installation.kubectl, "chat", "guide", "-n", tenant.namespace, "--message", "Hello there")
 
-    assert finished.returncode == 0, finished.stderr
+    assert finished.code == 0, finished.stderr
     assert "I am guide of Terminal" in finished.stdout
     assert "Hello there" in finished.stdout

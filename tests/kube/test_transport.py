@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,9 @@ from syntera_kube.errors import (
     error_from_status,
 )
 from syntera_kube.resources import CONFIG_MAPS
+from syntera_kube.transport import Request
 from tests.kube.faulty_server import (
+    Answer,
     FaultyServer,
     dropped,
     event,
@@ -133,7 +135,7 @@ async def test_deadline_covers_a_server_that_never_answers(faulty: FaultyServer)
 
 async def test_write_gets_no_more_time_than_the_hook_allows(faulty: FaultyServer, faulty_client: KubeClient) -> None:
     faulty.answers = [_never]
-    left = iter([0.2, 0.1])
+    left = iter([0.2, 0.2, 0.1, 0.1])  # asked twice for each of two attempts
 
     def before_write() -> float:
         try:
@@ -147,6 +149,24 @@ async def test_write_gets_no_more_time_than_the_hook_allows(faulty: FaultyServer
 
     assert time.monotonic() - started < 1.5
     assert len(faulty.requests) == 2
+
+
+async def test_write_that_is_forbidden_once_it_has_a_connection_is_not_sent(
+    faulty: FaultyServer, faulty_client: KubeClient
+) -> None:
+    """As by a process that stood still between its decision and the wire."""
+    allowed = iter([5.0])
+
+    def before_write() -> float:
+        try:
+            return next(allowed)
+        except StopIteration:
+            raise Invalid("no more") from None
+
+    with pytest.raises(Invalid, match="no more"):
+        await faulty_client.guarded(before_write).apply(CONFIG_MAPS, ONE, field_manager="one")
+
+    assert faulty.requests == []
 
 
 async def test_answer_that_is_no_json_is_an_error(faulty: FaultyServer, faulty_client: KubeClient) -> None:
@@ -260,3 +280,47 @@ def test_error_from_status_finds_the_nearest_type(status: int, error: type[KubeE
 
     assert type(made) is error
     assert str(made) == f"HTTP {status}"
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ([ok(ONE)], [("GET", 200)]),
+        ([failed(503), ok(ONE)], [("GET", 503), ("GET", 200)]),
+        # aiohttp itself asks once more where a connection was lost.
+        ([dropped(), dropped(), failed(404)], [("GET", 0), ("GET", 404)]),
+    ],
+)
+async def test_observer_is_told_of_each_attempt(
+    faulty: FaultyServer, answers: list[Answer], told: list[tuple[str, int]]
+) -> None:
+    faulty.answers = answers
+    seen: list[tuple[str, int]] = []
+
+    def observe(request: Request, status: int, seconds: float) -> None:
+        assert 0 <= seconds < 2
+        assert request.path.endswith("/configmaps/one")
+        seen.append((request.method, status))
+
+    async with KubeClient.connect(faulty.config, component="test", observer=observe) as client:
+        with suppress(NotFound):
+            await client.get(CONFIG_MAPS, "one", namespace="test")
+
+    assert seen == told
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"), [(streamed(event("ADDED", ONE)), 200), (failed(410), 410), (dropped(), 0)]
+)
+async def test_observer_is_told_once_of_each_watch(faulty: FaultyServer, answer: Answer, status: int) -> None:
+    faulty.answers = [answer]
+    seen: list[tuple[bool, int]] = []
+
+    def observe(request: Request, status: int, seconds: float) -> None:
+        seen.append((request.is_watch, status))
+
+    async with KubeClient.connect(faulty.config, component="test", observer=observe) as client:
+        with suppress(KubeError):
+            await _drain(client.watch(CONFIG_MAPS, resource_version="5"))
+
+    assert seen == [(True, status)]

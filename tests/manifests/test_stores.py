@@ -9,11 +9,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import redis
 import yaml
 
+from syntera_crds.contract.names import redis_key_prefix
+from syntera_operator.stores.redis_acl import RedisSettings, RedisUsers
 from tests.support.postgresql import REPOSITORY, PostgresqlServer, PostgresqlServers
 from tests.support.redis_server import RedisServer
 from tests.support.servers import free_port
@@ -170,8 +173,10 @@ def test_redis_keeps_tenants_and_takes_a_new_operator_s_password_when_it_restart
     scripted_redis.start("first")
     with scripted_redis.client("syntera_operator", "first") as operator:
         operator.acl_setuser("t_tenant", enabled=True, passwords=["+tenant"], commands=["+ping"])
+        operator.acl_setuser("reader", enabled=True, passwords=["+reader"], keys=["*"], commands=["+get", "+set"])
         operator.acl_save()
-        operator.set("key", "value")
+    with scripted_redis.client("reader", "reader") as reader:
+        reader.set("key", "value")
     scripted_redis.stop()
 
     scripted_redis.start("second")
@@ -179,9 +184,31 @@ def test_redis_keeps_tenants_and_takes_a_new_operator_s_password_when_it_restart
     assert scripted_redis.lets_in("t_tenant", "tenant")
     assert not scripted_redis.lets_in("syntera_operator", "first")
     assert not scripted_redis.lets_in("default", "")
+    with scripted_redis.client("reader", "reader") as reader:
+        assert reader.get("key") == "value"
     with scripted_redis.client("syntera_operator", "second") as operator:
-        assert operator.get("key") == "value"
-        assert operator.acl_users() == ["default", "syntera_operator", "t_tenant"]
+        assert "off" in operator.acl_getuser("default")["flags"]
+
+
+async def test_redis_gives_the_operator_the_documented_rights_and_no_more(scripted_redis: ScriptedRedis) -> None:
+    scripted_redis.start("operator")
+    url = f"redis://syntera_operator:operator@127.0.0.1:{scripted_redis.port}/0"
+    tenant_id = uuid4()
+
+    users = RedisUsers(RedisSettings(url=url))
+    try:
+        assert await users.run_id()
+        tenant_url = await users.ensure(tenant_id, current_url=None)
+        with redis.Redis.from_url(tenant_url) as tenant:
+            tenant.set(f"{redis_key_prefix(tenant_id)}key", "value")
+        assert [count async for count in users.erase_keys(tenant_id)] == [1]
+        await users.delete(tenant_id)
+    finally:
+        await users.aclose()
+    with scripted_redis.client("syntera_operator", "operator") as operator:
+        for refused in ("CONFIG GET *", "FLUSHALL", "KEYS *", "GET key", "SET t:key value", "PUBLISH t:channel hi"):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                operator.execute_command(*refused.split())
 
 
 def test_redis_shows_the_operator_s_password_to_nobody(scripted_redis: ScriptedRedis, tmp_path: Path) -> None:

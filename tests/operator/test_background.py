@@ -85,6 +85,16 @@ async def test_resync_is_put_off_when_the_api_server_is_away() -> None:
     assert len(woken) == len(KEYS)
 
 
+@virtual_time
+async def test_resync_tells_what_each_look_found() -> None:
+    told: list[int | None] = []
+    resync = Resync(Checked(Unreachable(), 3, 0), lambda _: None, seconds=600, observer=told.append)
+    for _ in range(3):
+        await resync.look()
+
+    assert told == [None, 3, 0]
+
+
 class Cache:
     """Redis, whose answers the test gives."""
 

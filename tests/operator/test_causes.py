@@ -102,7 +102,7 @@ def test_tenant_without_a_namespace_of_its_own_has_the_default() -> None:
 
 def test_agent_wakes_its_tenant_later_when_it_comes_or_goes() -> None:
     for change in (added(make_agent_manifest()), deleted(make_agent_manifest())):
-        assert list(causes.of_agent(change, VIEWS)) == [Wakeup(TRAVEL), Wakeup(ACME, 2.0)]
+        assert list(causes.of_agent(change, VIEWS)) == [Wakeup(TRAVEL), Wakeup(ACME, 5.0)]
 
 
 def test_agent_wakes_itself_alone_when_it_changes() -> None:
@@ -118,18 +118,26 @@ def test_agent_without_a_tenant_wakes_itself_alone() -> None:
 
 
 def test_child_wakes_its_owners_before_and_after() -> None:
-    change = modified(make_child(("Tenant", "old")), make_child(("Tenant", "acme"), ("Agent", "travel")))
+    change = modified(make_child(("Agent", "old")), make_child(("Tenant", "acme"), ("Agent", "travel")))
 
-    assert [wakeup.key for wakeup in causes.of_child(change)] == [tenant_key("old"), ACME, TRAVEL]
+    woken = [wakeup.key for wakeup in causes.of_child(change, VIEWS)]
+    assert woken == [agent_key("acme", "old"), ACME, TRAVEL]
 
 
 def test_child_of_others_wakes_nobody() -> None:
     for child in (make_child(), make_child(("Tenant", "acme"), api="apps/v1"), make_child(("Thing", "x"))):
-        assert list(causes.of_child(added(child))) == []
+        assert list(causes.of_child(added(child), VIEWS)) == []
+
+
+def test_child_wakes_no_tenant_whose_namespace_it_is_not_in() -> None:
+    """Whoever may write an object may name any owner."""
+    for namespace, tenant in (("acme", "other"), ("other", "acme")):
+        child = make_child(("Tenant", tenant), namespace=namespace)
+        assert list(causes.of_child(added(child), VIEWS)) == []
 
 
 def test_agent_cannot_own_what_has_no_namespace() -> None:
-    assert causes.owner_keys(make_child(("Agent", "travel"), namespace=None)) == []
+    assert list(causes.of_child(added(make_child(("Agent", "travel"), namespace=None)), VIEWS)) == []
 
 
 def test_namespace_wakes_its_tenant_and_all_in_it_when_it_comes_or_goes() -> None:

@@ -205,6 +205,44 @@ async def test_leader_that_cannot_reach_the_api_server_stops_in_time() -> None:
     assert time.monotonic() - started < TIMES.lease_seconds + 0.5
 
 
+async def test_lease_that_a_lost_answer_gave_is_taken_at_once() -> None:
+    lease = {"metadata": {"name": names.LEASE_NAME, "namespace": "test", "resourceVersion": "1"}}
+    mine, free = lease | {"spec": {"holderIdentity": "one"}}, failed(404)
+    async with faulty_server() as server, KubeClient.connect(server.config, component="test") as client:
+        server.answers = [free, dropped(), ok(mine)]
+        one = make(client, "test", "one")
+
+        await asyncio.wait_for(one.acquire(), TIMES.lease_seconds / 2)
+
+    assert may_write(one)
+    assert [method for method, _, _ in server.requests] == ["GET", "POST", "GET", "PUT"]
+
+
+async def test_candidate_waits_as_long_as_it_is_told_to() -> None:
+    async with faulty_server() as server:
+        server.answers = [failed(503, retry_after=1), failed(404), ok({"metadata": {}, "spec": {}})]
+        # The request itself has no time to wait.
+        async with KubeClient.connect(server.config, component="test", timeout_seconds=0.5) as client:
+            started = time.monotonic()
+            await asyncio.wait_for(make(client, "test", "one").acquire(), 5)
+
+    assert time.monotonic() - started >= 1
+
+
+async def test_leader_waits_as_long_as_it_is_told_to_while_it_may_still_lead() -> None:
+    lease = {"metadata": {"name": names.LEASE_NAME, "namespace": "test", "resourceVersion": "1"}, "spec": {}}
+    async with faulty_server() as server, KubeClient.connect(server.config, component="test") as client:
+        server.answers = [failed(404), ok(lease), failed(429, retry_after=60)]
+        one = make(client, "test", "one")
+        await one.acquire()
+        started = time.monotonic()
+        await asyncio.wait_for(one.hold(), 5)
+
+    assert len(server.requests) == 3
+    assert not may_write(one)
+    assert time.monotonic() - started < TIMES.lease_seconds
+
+
 async def test_nothing_may_be_written_before_the_lease_is_held() -> None:
     async with KubeClient.connect(ClusterConfig(server="http://127.0.0.1:9"), component="test") as client:
         one = make(client, "test", "one")

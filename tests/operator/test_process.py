@@ -1,132 +1,32 @@
 """The whole operator as a program, on an API server of its own that writes down every request. No pod runs.
 
-Only the program shows what restarts, hand-overs and kopf really write.
+Only the program shows what restarts, hand-overs and kopf really write. What faults make of it is in `faults`.
 """
 
 import json
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator
 
-import kubernetes
 import pytest
 
 from syntera_crds.contract import names
-from syntera_dev.cluster.control_plane import control_plane
 from syntera_kube.resources import CONFIG_MAPS, DEPLOYMENTS, LEASES, NAMESPACES
-from syntera_operator.manifest import AGENTS, TENANTS, Manifest
-from tests.support.apiserver import ApiRefused, RunningApiServer, unique_name
-from tests.support.make import make_agent_manifest, make_tenant_manifest
-from tests.support.operator_process import Audit, OperatorProcess
+from syntera_operator.manifest import AGENTS, TENANTS
+from tests.support import operator_site
+from tests.support.apiserver import unique_name
+from tests.support.operator_site import LEASE, LEASE_SECONDS, Site
 from tests.support.postgresql import Database
 from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.api
 
 OPERATOR = "syntera-operator"
-SYSTEM = "syntera-system"
-LEASE_SECONDS = 4
-
-
-@dataclass
-class Site:
-    """An API server, the stores, and the operators that run on them."""
-
-    server: RunningApiServer
-    audit: Audit
-    settings: dict[str, str]
-    folder: Path
-    running: list[OperatorProcess] = field(default_factory=list)
-
-    def start(self, name: str = "operator-0") -> OperatorProcess:
-        """Start an operator."""
-        process = OperatorProcess(self.folder, self.settings, name=name)
-        self.running.append(process)
-        return process
-
-    def start_leader(self) -> OperatorProcess:
-        """Start an operator and wait until it leads and has looked at everything."""
-        process = self.start()
-        process.wait_until(process.is_leader)
-        process.wait_until(lambda: process.metric("syntera_queue_depth") + process.metric("syntera_queue_active") == 0)
-        return process
-
-    def get(self, path: str) -> Manifest | None:
-        """An object, None if there is none."""
-        try:
-            return self.server.send("GET", path)
-        except ApiRefused as exc:
-            if exc.status == 404:
-                return None
-            raise
-
-    def conditions(self, path: str) -> dict[str, str]:
-        """Status by type."""
-        found = self.get(path) or {}
-        return {one["type"]: one["status"] for one in (found.get("status") or {}).get("conditions") or ()}
-
-    def make_tenant(self, name: str) -> str:
-        """Create a Tenant; its path."""
-        tenant = strip(make_tenant_manifest(name, quota={"pods": "20"}))
-        self.server.send("POST", TENANTS.path(), tenant)
-        return TENANTS.path(name=name)
-
-    def make_agent(self, namespace: str, name: str) -> str:
-        """Create an Agent; its path."""
-        self.server.send(
-            "POST", AGENTS.path(namespace=namespace), strip(make_agent_manifest(name, namespace=namespace))
-        )
-        return AGENTS.path(namespace=namespace, name=name)
-
-    def is_published(self, path: str) -> Callable[[], bool]:
-        """Whether an Agent's configuration is there and its status says so."""
-        return lambda: self.conditions(path).get("ResolvedRefs") == "True"
-
-    def is_provided(self, path: str) -> Callable[[], bool]:
-        """Whether a Tenant has everything but running pods."""
-        wanted = ("Accepted", "NamespaceReady", "DatabaseReady", "CacheReady")
-        return lambda: all(self.conditions(path).get(one) == "True" for one in wanted)
-
-
-def strip(manifest: Manifest) -> Manifest:
-    """As a person would write it."""
-    metadata = {key: manifest["metadata"][key] for key in ("name", "namespace") if key in manifest["metadata"]}
-    return {
-        "apiVersion": manifest["apiVersion"],
-        "kind": manifest["kind"],
-        "metadata": metadata,
-        "spec": manifest["spec"],
-    }
 
 
 @pytest.fixture(scope="module")
 def empty_site(database: Database, redis_server: RedisServer) -> Iterator[Site]:
-    # A short path: the store's socket stands in it, and the kernel bounds the length of those.
-    with (
-        tempfile.TemporaryDirectory(prefix="syntera-op-") as path,
-        control_plane(Path(path) / "plane", api_server_flags=Audit.flags(Path(path))) as plane,
-    ):
-        folder = Path(path)
-        client = kubernetes.config.new_client_from_config(  # type: ignore[no-untyped-call]  # its author left it untyped
-            config_file=str(plane.kubeconfig)
-        )
-        with client:
-            server = RunningApiServer(plane, client)
-            server.send("POST", NAMESPACES.path(), {"metadata": {"name": SYSTEM}})
-            settings = {
-                "KUBECONFIG": str(server.kubeconfig),
-                "SYNTERA_OPERATOR_NAMESPACE": SYSTEM,
-                "SYNTERA_RUNTIME_IMAGE": "runtime:1",
-                "SYNTERA_TENANT_CLUSTER_ROLE": "syntera-tenant-namespace",
-                "SYNTERA_POSTGRESQL_URL": database.operator_dsn,
-                "SYNTERA_REDIS_URL": redis_server.url,
-                "SYNTERA_LEASE_SECONDS": str(LEASE_SECONDS),
-                "SYNTERA_LEASE_RENEW_SECONDS": "3",
-                "SYNTERA_LEASE_RETRY_SECONDS": "1",
-            }
-            yield Site(server, Audit(folder / "audit.log"), settings, folder)
+    with operator_site.empty_site(database, redis_server) as site:
+        yield site
 
 
 @pytest.fixture(scope="module")
@@ -138,12 +38,7 @@ def site(empty_site: Site) -> Site:
 @pytest.fixture(autouse=True)
 def _no_operator_is_left(empty_site: Site) -> Iterator[None]:
     yield
-    for process in empty_site.running:
-        process.kill()
-    empty_site.running.clear()
-    lease = LEASES.path(namespace=SYSTEM, name=names.LEASE_NAME)
-    if empty_site.get(lease) is not None:
-        empty_site.server.send("DELETE", lease)
+    empty_site.end_all()
 
 
 def test_operator_waits_for_its_kinds_and_then_serves_them(empty_site: Site) -> None:
@@ -162,7 +57,7 @@ def test_operator_waits_for_its_kinds_and_then_serves_them(empty_site: Site) -> 
 
     assert operator.terminate() == 0
     assert time.monotonic() - began < 3
-    lease = site.get(LEASES.path(namespace=SYSTEM, name=names.LEASE_NAME))
+    lease = site.get(LEASE)
     assert lease is not None
     assert lease["spec"]["holderIdentity"] == ""
 
@@ -177,7 +72,7 @@ def test_agent_costs_two_writes_and_rest_and_restart_none(site: Site) -> None:
     agents = [site.make_agent(name, f"agent-{number}") for number in range(5)]
     for agent in agents:
         operator.wait_until(site.is_published(agent))
-    time.sleep(4)  # the Tenant counts its Agents
+    time.sleep(7)  # the Tenant counts its Agents
 
     writes = site.audit.writes(agent=OPERATOR, since=position)
     assert writes.pop("patch tenants/status", 0) <= 2  # the count of Agents, debounced
@@ -226,7 +121,7 @@ def test_change_by_hand_is_repaired_by_one_write(site: Site) -> None:
     time.sleep(3)
     position = site.audit.position()
 
-    site.server.send("PATCH", path, {"data": {"agent.json": "{}"}}, content_type="application/merge-patch+json")
+    site.merge(path, {"data": {"agent.json": "{}"}})
     seconds = operator.wait_until(lambda: (site.get(path) or {}).get("data") == before["data"])
     assert seconds < 2
     site.server.send("DELETE", path)
@@ -240,8 +135,7 @@ def test_standby_takes_over_at_once_when_the_leader_is_told_to_end(site: Site) -
     leader = site.start_leader()
     name = unique_name("acme")
     leader.wait_until(site.is_provided(site.make_tenant(name)))
-    standby = site.start("operator-1")
-    standby.wait_until(lambda: standby.probe("/readyz") == 200)
+    standby = site.start_standby()
     time.sleep(LEASE_SECONDS + 1)
     assert not standby.is_leader()
     assert standby.metric("syntera_reconcile_total") == 0
@@ -256,8 +150,7 @@ def test_standby_takes_over_at_once_when_the_leader_is_told_to_end(site: Site) -
 
 def test_standby_takes_over_when_the_leader_was_killed(site: Site) -> None:
     leader = site.start_leader()
-    standby = site.start("operator-1")
-    standby.wait_until(lambda: standby.probe("/readyz") == 200)
+    standby = site.start_standby()
 
     leader.kill()
 
@@ -268,8 +161,7 @@ def test_standby_outlives_an_api_server_that_was_away_and_takes_over(site: Site)
     leader = site.start_leader()
     name = unique_name("acme")
     leader.wait_until(site.is_provided(site.make_tenant(name)))
-    standby = site.start("operator-1")
-    standby.wait_until(lambda: standby.probe("/readyz") == 200)
+    standby = site.start_standby()
 
     site.server.plane.stop_component("kube-apiserver", grace_seconds=0)
     assert leader.process.wait(timeout=15) == 70  # it could not renew, so it may not write any more
@@ -287,18 +179,15 @@ def test_standby_outlives_an_api_server_that_was_away_and_takes_over(site: Site)
 
 def test_operator_ends_when_its_lease_is_taken(site: Site) -> None:
     operator = site.start_leader()
-    path = LEASES.path(namespace=SYSTEM, name=names.LEASE_NAME)
 
-    site.server.send("PATCH", path, {"spec": {"holderIdentity": "thief"}}, content_type="application/merge-patch+json")
+    site.merge(LEASE, {"spec": {"holderIdentity": "thief"}})
 
     assert operator.process.wait(timeout=10) == 70
     assert "leadership lost" in operator.log
 
 
 def test_operator_says_what_is_wrong_with_its_settings(site: Site) -> None:
-    site.settings["SYNTERA_WROKERS"] = "3"
-    operator = site.start()
-    del site.settings["SYNTERA_WROKERS"]
+    operator = site.start(settings={"SYNTERA_WROKERS": "3"})
 
     assert operator.process.wait(timeout=30) == 78
     assert "SYNTERA_WROKERS" in operator.log

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from types import NoneType
 
 import pytest
 from hypothesis import given, settings
@@ -40,13 +41,15 @@ class Recorder:
 
     def __init__(self) -> None:
         self.results: list[tuple[Key, Result]] = []
+        self.errors: list[Exception | None] = []
         self.waited: list[float] = []
 
     def started(self, key: Key, *, waited_seconds: float) -> None:
         self.waited.append(waited_seconds)
 
-    def finished(self, key: Key, *, result: Result, seconds: float) -> None:
+    def finished(self, key: Key, *, result: Result, error: Exception | None, seconds: float) -> None:
         self.results.append((key, result))
+        self.errors.append(error)
 
 
 def agent(name: str, namespace: str = "acme") -> Key:
@@ -433,7 +436,33 @@ async def test_observer_is_told_of_waits_and_results() -> None:
 
     assert recorder.waited == [2, 2, 0]
     assert recorder.results == [(agent("good"), "success"), (agent("later"), "requeue"), (agent("bad"), "error")]
+    assert [type(error) for error in recorder.errors] == [NoneType, NoneType, Trouble]
     assert queue.oldest_wait_seconds() == 0
+
+
+@virtual_time
+async def test_queue_tells_how_its_work_stands() -> None:
+    release = asyncio.Event()
+
+    async def reconcile(key: Key) -> Outcome:
+        if key.name == "bad":
+            raise Trouble
+        await release.wait()
+        return Outcome()
+
+    queue = make_queue()
+    assert (queue.limit, queue.failing, queue.longest_work_seconds()) == (0, 0, 0)
+    async with working(queue, reconcile, workers=4):
+        queue.add(agent("slow"))
+        await asyncio.sleep(3)
+        queue.add(agent("bad"))
+        queue.add(agent("late"))
+        await asyncio.sleep(0.5)
+        assert (queue.limit, queue.failing, queue.longest_work_seconds()) == (5, 1, 3.5)
+
+        release.set()
+        await asyncio.sleep(0.1)
+        assert queue.longest_work_seconds() == 0
 
 
 KEYS = [agent("a"), agent("b"), agent("a", "other"), Key("Tenant", None, "acme")]
@@ -491,3 +520,22 @@ def test_every_wakeup_is_followed_by_a_whole_reconcile(
 @pytest.mark.parametrize(("failures", "seconds"), [(1, 1), (2, 2), (7, 60), (10_000, 60)])
 def test_backoff_is_bounded_however_often_it_fails(failures: int, seconds: float) -> None:
     assert Backoff(first_seconds=1, max_seconds=60, random=lambda: 1).delay(failures) == seconds
+
+
+@virtual_time
+async def test_work_that_outlives_its_timeout_shows() -> None:
+    queue = make_queue(timeout_seconds=10)
+
+    async def hang(_: Key) -> Outcome:
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            await asyncio.sleep(1000)  # a defect: it does not let go
+        return Outcome()
+
+    async with working(queue, hang):
+        assert queue.longest_work_seconds() == 0
+        queue.add(agent("stuck"))
+        await asyncio.sleep(100)
+        assert queue.longest_work_seconds() == pytest.approx(100)
+        assert queue.oldest_wait_seconds() == 0

@@ -1,8 +1,11 @@
 """What an operator process shows and takes: settings, logs, metrics, probes, Events, errors."""
 
+import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import Iterable, Sized
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +18,14 @@ from prometheus_client import CollectorRegistry
 from syntera_kube import ClusterConfig, KubeClient
 from syntera_operator.config import Settings, load_settings
 from syntera_operator.endpoints import build_metrics, build_probes, serving
-from syntera_operator.errors import NameTaken, OperatorError, StoreUnavailable
+from syntera_operator.errors import CustomResourcesMissing, NameTaken, OperatorError, StoreUnavailable
 from syntera_operator.events import Announcer
 from syntera_operator.handlers import build_registry
+from syntera_operator.handlers.framework import run_framework
 from syntera_operator.handlers.process import build_login, configure
 from syntera_operator.manifest import AGENTS, TENANTS
-from syntera_operator.metrics import Metrics
-from syntera_operator.queue import Key, ReconcileQueue
 from tests.kube.faulty_server import failed, faulty_server, ok
+from tests.operator.observed import make_observed_metrics
 from tests.support.make import make_tenant_manifest
 
 REQUIRED = {
@@ -109,25 +112,13 @@ async def test_probes_tell_what_is_wrong() -> None:
 
 
 async def test_metrics_show_the_queue_and_the_leader() -> None:
-    metrics, queue = Metrics(), ReconcileQueue()
-    metrics.watch(queue, is_leader=lambda: True)
-    queue.open()
-    queue.add(Key("Tenant", None, "acme"))
-    metrics.started(Key("Agent", "acme", "travel"), waited_seconds=0.2)
-    metrics.finished(Key("Agent", "acme", "travel"), result="error", seconds=0.02)
-    metrics.requested("PATCH", 200, 0.01)
-
-    async with serving(build_metrics(metrics.registry), 0, host="127.0.0.1") as port:
+    async with serving(build_metrics(make_observed_metrics().registry), 0, host="127.0.0.1") as port:
         _, text = await get(port, "/metrics")
 
     lines = text.splitlines()
-    assert 'syntera_reconcile_total{kind="Agent",result="error"} 1.0' in lines
-    assert 'syntera_reconcile_time_seconds_bucket{kind="Agent",le="0.025"} 1.0' in lines
-    assert 'syntera_queue_wait_seconds_count{kind="Agent"} 1.0' in lines
-    assert 'syntera_kubernetes_requests_total{status="200",verb="PATCH"} 1.0' in lines
     assert "syntera_queue_depth 1.0" in lines
     assert "syntera_leader 1.0" in lines
-    assert "acme" not in text
+    assert "process_resident_memory_bytes" in text
 
 
 async def test_server_gives_its_port_back() -> None:
@@ -171,18 +162,17 @@ def test_errors_have_a_code_and_say_by_default_what_they_are() -> None:
 async def test_handlers_hand_events_on() -> None:
     seen: list[tuple[Any, ...]] = []
 
-    def observe(resource: Any, obj: Any, /, *, deleted: bool) -> None:
-        seen.append((resource, obj, deleted))
+    def observe(resource: Any, obj: Any, /, *, deleted: bool, listed: bool) -> None:
+        seen.append((resource, deleted, listed))
 
-    registry = build_registry(ClusterConfig(server="http://127.0.0.1:9"), observe)
+    registry = build_registry(ClusterConfig(server="http://127.0.0.1:9"), observe, is_known=lambda _: False)
     handlers = registry._watching.get_all_handlers()
     for handler in handlers:
         for kind in ("ADDED", None, "DELETED"):
             await handler.fn(event={"type": kind, "object": {"metadata": {}}})  # type: ignore[misc,call-arg]
 
-    assert [(resource, deleted) for resource, _, deleted in seen] == [
-        (resource, deleted) for resource in (TENANTS, AGENTS) for deleted in (False, False, True)
-    ]
+    told = ((False, False), (False, True), (True, False))
+    assert seen == [(resource, *deleted_listed) for resource in (TENANTS, AGENTS) for deleted_listed in told]
 
 
 def test_no_name_of_the_framework_gets_into_the_cluster() -> None:
@@ -193,6 +183,20 @@ def test_no_name_of_the_framework_gets_into_the_cluster() -> None:
     assert settings.posting.enabled is False
     assert settings.scanning.disabled is True
     assert getattr(settings.persistence.progress_storage, "prefix", None) == "syntera.io"
+
+
+def test_framework_never_gives_a_request_up() -> None:
+    settings = kopf.OperatorSettings()
+    configure(settings)
+
+    backoffs = settings.networking.error_backoffs
+    assert isinstance(backoffs, Iterable)
+    assert not isinstance(backoffs, Sized)  # kopf would count tries
+    for _ in range(2):  # each request begins anew
+        pauses = list(islice(backoffs, 1000))
+        assert len(pauses) == 1000
+        assert pauses[0] < 1
+        assert max(pauses) <= 10
 
 
 def test_framework_compares_nothing_and_remembers_nothing() -> None:
@@ -207,18 +211,62 @@ def test_framework_compares_nothing_and_remembers_nothing() -> None:
     assert not patch
 
 
-def test_framework_logs_in_as_our_own_client_does(tmp_path: Path) -> None:
+async def test_framework_ends_when_it_would_leave_out_a_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was not served for a moment, which it would never look for again."""
+
+    async def spawn(*, insights: Any, **_: Any) -> list[asyncio.Task[Any]]:
+        insights.watched_resources.add("tenants")
+        insights.ready_resources.set()
+        return []
+
+    async def run(*_: Any, **__: Any) -> None:
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(kopf, "spawn_tasks", spawn)
+    monkeypatch.setattr(kopf, "run_tasks", run)
+
+    async with asyncio.timeout(5):
+        with pytest.raises(CustomResourcesMissing):
+            await run_framework(kopf.OperatorRegistry(), kinds=2, spawned=lambda: None)
+
+
+async def test_framework_logs_in_as_our_own_client_does(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("one\n")
     config = ClusterConfig(server="https://api.example", token_file=file, namespace="mine")
 
-    first = build_login(config)
+    first = build_login(config, is_known=lambda _: False)
     file.write_text("two\n")
-    second = build_login(config)
+    second = build_login(config, is_known=lambda _: False)
 
-    assert (first.server, first.token, first.default_namespace) == ("https://api.example", "one", "mine")
-    assert second.token == "two"
+    assert (first.server, first.default_namespace) == ("https://api.example", "mine")
+    assert first.aiohttp_session.headers["Authorization"] == "Bearer one"
+    assert second.aiohttp_session.headers["Authorization"] == "Bearer two"
     assert first.expiration is not None
+    for login in (first, second):
+        await login.aiohttp_session.close()
+
+
+def test_process_ends_although_something_in_its_event_loop_does_not() -> None:
+    script = """
+import asyncio, contextlib
+from syntera_operator import __main__ as operator
+
+async def linger():
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+
+async def run(settings, config):
+    vars(operator)["lingering"] = asyncio.create_task(linger())
+    await asyncio.sleep(0)
+    return 70
+
+vars(operator).update(run=run, load_settings=lambda: operator.Settings.model_construct(log_level="INFO"))
+operator.ClusterConfig.from_environment = lambda: None
+operator.main()
+"""
+    assert subprocess.run([sys.executable, "-c", script], timeout=20, check=False).returncode == 70
 
 
 def test_logs_are_json_lines_also_those_of_libraries() -> None:
@@ -245,3 +293,43 @@ except ZeroDivisionError:
     assert (lines[0]["kind"], lines[0]["revision"], lines[0]["level"]) == ("Agent", 3, "info")
     assert lines[1]["logger"] == "kopf"
     assert "ZeroDivisionError" in lines[2]["exception"]
+
+
+def test_variables_of_opentelemetry_are_settings_too(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector.monitoring:4318")
+    environment.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+    environment.setenv("OTEL_TRACES_SAMPLER_ARG", "0.1")
+    environment.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer xyzzy")
+
+    settings = load_settings()
+
+    assert settings.runtime_tracing == {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.monitoring:4318",
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": "0.1",
+    }
+    assert settings.collector_port == 4318
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "port"), [("http://collector", 80), ("https://collector/otlp", 443), ("", None), (None, None)]
+)
+def test_port_of_the_collector_is_the_protocols_own(
+    environment: pytest.MonkeyPatch, endpoint: str | None, port: int | None
+) -> None:
+    if endpoint is not None:
+        environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+
+    assert load_settings().collector_port == port
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["collector:4318", "grpc://collector:4317", "http://me:secret@collector", "http://"]
+)
+def test_collector_that_tenants_could_not_be_told_of_is_an_error(
+    environment: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+
+    with pytest.raises(ValueError, match="without credentials"):
+        load_settings()

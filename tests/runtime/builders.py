@@ -1,36 +1,77 @@
 """Makers of what runtime tests need, everything defaulted."""
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
+
+from socketio import AsyncManager
 
 from syntera_crds.contract import api_key
 from syntera_crds.contract.agent_config import AgentConfig, ModelCandidate
 from syntera_crds.contract.api_key import ApiKey, KeyKind, Scope
 from syntera_runtime.adapters.memory import MemoryStore
+from syntera_runtime.adapters.memory_audit import MemoryAuditLog
+from syntera_runtime.adapters.memory_events import MemoryEventLog, MemoryTurnRegister
+from syntera_runtime.adapters.memory_files import MemoryBlobs
+from syntera_runtime.adapters.memory_presence import MemoryPresence
+from syntera_runtime.adapters.memory_rate_limits import MemoryRateLimits
+from syntera_runtime.adapters.memory_webhooks import MemoryWebhooks
+from syntera_runtime.chat.attachments import AttachmentReader
+from syntera_runtime.chat.changes import Changes
 from syntera_runtime.chat.completions import Completions
 from syntera_runtime.chat.conversations import Conversations
+from syntera_runtime.chat.event_writers import EventWriters
+from syntera_runtime.chat.followers import Followers
+from syntera_runtime.chat.management import ConversationManagement
 from syntera_runtime.chat.runner import TurnLimits, TurnRunner
-from syntera_runtime.identity import Authenticator
+from syntera_runtime.chat.sweeper import Sweeper
+from syntera_runtime.egress.tenant_egress import TenantEgress
+from syntera_runtime.fair_use.rate_limiter import RateLimiter
+from syntera_runtime.fair_use.stream_slots import StreamSlots
+from syntera_runtime.files.links import FileLinks
+from syntera_runtime.files.service import Files
+from syntera_runtime.identity.parts import Identity, build_identity
+from syntera_runtime.identity.session_watch import SessionWatch
 from syntera_runtime.ids import new_id
 from syntera_runtime.metrics import Metrics
-from syntera_runtime.models import (
-    ApiKeyId,
-    ConversationId,
-    Message,
-    MessageId,
-    MessageState,
-    Role,
-    StoredApiKey,
-    TenantId,
-    TurnId,
-)
-from syntera_runtime.ports import ApiKeyStore, ChatModels, ConversationStore, TurnStore
+from syntera_runtime.models.conversations import Message, MessageState, Role
+from syntera_runtime.models.files import Storage
+from syntera_runtime.models.identity import KeyMaker, Principal, StoredApiKey
+from syntera_runtime.models.ids import ApiKeyId, ConversationId, MessageId, TenantId, TurnId
+from syntera_runtime.ports.audit import AuditLog
+from syntera_runtime.ports.chat_models import ChatModels
+from syntera_runtime.ports.configuration import Secrets
+from syntera_runtime.ports.conversations import ConversationDirectory, ConversationEditor, ConversationStore
+from syntera_runtime.ports.files import BlobStore, FileStore
+from syntera_runtime.ports.identity import ChallengeVerifier, KeySets, SigningKey
+from syntera_runtime.ports.limits import RateLimits
+from syntera_runtime.ports.live_events import EventLog
+from syntera_runtime.ports.presence import PresenceRegister
+from syntera_runtime.ports.turns import TurnRegister, TurnStore
+from syntera_runtime.ports.usage import UsageStore
+from syntera_runtime.ports.webhooks import DeliveryStore, WebhookStore
 from syntera_runtime.services import ApiLimits, Lifecycle, Services
-from tests.runtime.fakes import FakeCatalogue, FakeChatModels, FakeOperatorTokens
+from syntera_runtime.tracing import NO_TRACER, Tracer
+from syntera_runtime.usage.budgets import Budgets
+from syntera_runtime.usage.reports import UsageReports
+from syntera_runtime.webhooks.management import WebhookManagement
+from tests.runtime.adapters.fixed_secrets import FixedSecrets
+from tests.runtime.fakes import (
+    FakeCatalogue,
+    FakeChallenges,
+    FakeChatModels,
+    FakeKeySets,
+    FakeOperatorTokens,
+    FakeSigningKey,
+)
 
 TENANT = TenantId(UUID("01890a5d-ac96-774b-bcce-b302099a8057"))
 CONVERSATION = ConversationId(UUID("01890a5d-ac96-774b-bcce-b302099a8058"))
+ASKER = Principal(
+    tenant_id=TENANT, subject=f"key:{CONVERSATION}", scopes=frozenset({"chat"}), key_id=ApiKeyId(CONVERSATION)
+)
+"""Holds a secret key that may chat."""
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
@@ -75,13 +116,18 @@ def make_message(content: str = "Hi", **changes: Any) -> Message:
 def make_stored_key(key: ApiKey, **changes: Any) -> StoredApiKey:
     """What is stored of `key`."""
     fields: dict[str, Any] = {
-        "id": ApiKeyId(uuid4()),
+        "id": ApiKeyId(new_id()),
         "kind": key.kind,
         "lookup": key.lookup,
         "hash": key.hash,
         "scopes": frozenset({Scope.CHAT, Scope.AGENTS_READ}),
     }
     return StoredApiKey(**{**fields, **changes})
+
+
+def make_publishable_key(key: ApiKey, **changes: Any) -> StoredApiKey:
+    """What is stored of the publishable `key`, for the agent `travel`."""
+    return make_stored_key(key, **{"scopes": frozenset(), "agents": frozenset({"travel"}), **changes})
 
 
 def put_key(store: MemoryStore, tenant_id: TenantId = TENANT, **changes: Any) -> str:
@@ -91,41 +137,156 @@ def put_key(store: MemoryStore, tenant_id: TenantId = TENANT, **changes: Any) ->
     return key.text
 
 
+def put_publishable_key(store: MemoryStore, tenant_id: TenantId = TENANT, **changes: Any) -> str:
+    """The same for a publishable key."""
+    key = ApiKey.generate(KeyKind.PUBLISHABLE)
+    store.put_api_key(tenant_id, make_publishable_key(key, **changes), made_by=KeyMaker.TENANT)
+    return key.text
+
+
+def make_identity(
+    store: Any,
+    tenant_id: TenantId = TENANT,
+    *,
+    catalogue: FakeCatalogue | None = None,
+    contacts: Any = None,
+    signing_key: SigningKey | None = None,
+    key_sets: KeySets | None = None,
+    secrets: Secrets | None = None,
+    challenge_verifier: ChallengeVerifier | None = None,
+    metrics: Metrics | None = None,
+) -> Identity:
+    """What tells who asks, on a store that has keys and contacts, or on two stores."""
+    return build_identity(
+        tenant_id,
+        catalogue=catalogue or FakeCatalogue(),
+        keys=store,
+        register=store,
+        contacts=contacts or store,
+        signing_key=signing_key or FakeSigningKey(),
+        key_sets=key_sets or FakeKeySets(),
+        secrets=secrets or FixedSecrets({}),
+        challenge_verifier=challenge_verifier or FakeChallenges(),
+        metrics=metrics or Metrics(),
+    )
+
+
 def make_services(
     store: Any = None,
     *,
     tenant_id: TenantId = TENANT,
-    keys: ApiKeyStore | None = None,
+    keys: Any = None,
+    contacts: Any = None,
     conversations: ConversationStore | None = None,
     turns: TurnStore | None = None,
+    directory: ConversationDirectory | None = None,
+    editor: ConversationEditor | None = None,
+    usage: UsageStore | None = None,
+    events: EventLog | None = None,
+    register: TurnRegister | None = None,
+    rate_limits: RateLimits | None = None,
+    audit: AuditLog | None = None,
+    file_store: FileStore | None = None,
+    blobs: Mapping[Storage, BlobStore] | None = None,
     models: ChatModels | None = None,
     agents: FakeCatalogue | None = None,
     body_seconds: float = 5,
     ping_seconds: float = 5,
     turn_seconds: float = 30,
-    lease_seconds: float = 30,
+    lease_seconds: float = 15,
+    signing_key: SigningKey | None = None,
+    key_sets: KeySets | None = None,
+    secrets: Secrets | None = None,
+    challenge_verifier: ChallengeVerifier | None = None,
+    webhooks: WebhookStore | None = None,
+    deliveries: DeliveryStore | None = None,
+    tracer: Tracer = NO_TRACER,
+    presence: PresenceRegister | None = None,
+    open_socket_manager: Callable[[], AsyncManager] = AsyncManager,
 ) -> Services:
-    """The services on top of a store that is all three, or of three stores."""
+    """The services on top of a store that is all of them, or of several stores."""
     store = MemoryStore() if store is None else store
     agents = FakeCatalogue(make_agent()) if agents is None else agents
     models = FakeChatModels() if models is None else models
     conversations, turns = conversations or store, turns or store
     metrics = Metrics()
+    identity = make_identity(
+        keys or store,
+        tenant_id,
+        catalogue=agents,
+        contacts=contacts or store,
+        signing_key=signing_key,
+        key_sets=key_sets,
+        secrets=secrets,
+        challenge_verifier=challenge_verifier,
+        metrics=metrics,
+    )
+    budgets = Budgets(agents, metrics=metrics)
+    kept_webhooks = store.webhooks if isinstance(store, MemoryStore) else MemoryWebhooks()
+    egress = TenantEgress(agents)
     limits = TurnLimits(turn_seconds=turn_seconds, lease=timedelta(seconds=lease_seconds))
-    runner = TurnRunner(turns, limits=limits, metrics=metrics)
+    events = MemoryEventLog() if events is None else events
+    register = MemoryTurnRegister() if register is None else register
+    runner = TurnRunner(turns, register, limits=limits, metrics=metrics, tracer=tracer)
+    rate_limits = MemoryRateLimits() if rate_limits is None else rate_limits
+    writers = EventWriters(events)
+    sweeper = Sweeper(turns, register, events, metrics=metrics)
+    changes = Changes()
+    followers = Followers(tenant_id, events=events, conversations=conversations, turns=turns, on_stop=runner.stop)
+    stored_files = file_store or store.files
+    kept = blobs or {storage: MemoryBlobs() for storage in Storage}
+    files = Files(stored_files, kept, agents)
     return Services(
         agents=agents,
         loaded_agents=agents,
         operator_tokens=FakeOperatorTokens(),
-        authenticator=Authenticator(keys or store, tenant_id),
+        authenticator=identity.authenticator,
+        session_watch=SessionWatch(identity.authenticator),
+        key_management=identity.key_management,
+        audit=audit or MemoryAuditLog(),
+        visitors=identity.visitors,
+        origins=identity.origins,
+        changes=changes,
         conversations=Conversations(
-            agents=agents, conversations=conversations, turns=turns, models=models, runner=runner
+            agents=agents,
+            conversations=conversations,
+            turns=turns,
+            models=models,
+            runner=runner,
+            events=events,
+            writers=writers,
+            followers=followers,
+            sweeper=sweeper,
+            budgets=budgets,
+            attachments=AttachmentReader(stored_files, files),
+            changes=changes,
         ),
-        completions=Completions(agents=agents, turns=turns, models=models, runner=runner),
+        management=ConversationManagement(
+            conversations=conversations,
+            directory=directory or store,
+            editor=editor or store,
+            sweeper=sweeper,
+            events=events,
+            changes=changes,
+        ),
+        completions=Completions(agents=agents, turns=turns, models=models, runner=runner, budgets=budgets),
+        usage=UsageReports(usage or store, conversations, agents=agents, budgets=budgets),
+        files=files,
+        file_links=FileLinks(tenant_id, identity.derived_keys.of_file_links),
         runner=runner,
+        writers=writers,
+        followers=followers,
+        rate_limiter=RateLimiter(rate_limits, agents, tenant_id, metrics=metrics),
+        stream_slots=StreamSlots(rate_limits, agents, tenant_id, metrics=metrics),
+        webhooks=WebhookManagement(
+            webhooks or kept_webhooks, deliveries or kept_webhooks, identity.derived_keys, policy=egress.policy
+        ),
+        presence=presence or MemoryPresence(),
+        open_socket_manager=open_socket_manager,
         metrics=metrics,
         limits=ApiLimits(body_bytes=64 * 1024, body_seconds=body_seconds, ping_seconds=ping_seconds),
         lifecycle=Lifecycle(),
+        tracer=tracer,
     )
 
 

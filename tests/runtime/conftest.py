@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -10,13 +12,31 @@ import asyncpg
 import pytest
 
 from syntera_runtime.adapters.memory import MemoryStore
+from syntera_runtime.adapters.memory_files import MemoryBlobs
 from syntera_runtime.adapters.postgresql.api_keys import PostgresqlApiKeys
+from syntera_runtime.adapters.postgresql.blobs import PostgresqlBlobs
+from syntera_runtime.adapters.postgresql.contacts import PostgresqlContacts
 from syntera_runtime.adapters.postgresql.conversations import PostgresqlConversations
+from syntera_runtime.adapters.postgresql.deliveries import PostgresqlDeliveries
+from syntera_runtime.adapters.postgresql.directory import PostgresqlDirectory
+from syntera_runtime.adapters.postgresql.editor import PostgresqlEditor
+from syntera_runtime.adapters.postgresql.event_subjects import PostgresqlEventSubjects
+from syntera_runtime.adapters.postgresql.files import PostgresqlFiles
+from syntera_runtime.adapters.postgresql.outbox import PostgresqlOutbox
 from syntera_runtime.adapters.postgresql.pool import Pool
 from syntera_runtime.adapters.postgresql.turns import PostgresqlTurns
+from syntera_runtime.adapters.postgresql.usage import PostgresqlUsage
+from syntera_runtime.adapters.postgresql.webhooks import PostgresqlWebhooks
 from syntera_runtime.ids import new_id
-from syntera_runtime.models import StoredApiKey, TenantId
-from syntera_runtime.ports import ApiKeyStore, ConversationStore, TurnStore
+from syntera_runtime.models.identity import StoredApiKey
+from syntera_runtime.models.ids import TenantId
+from syntera_runtime.ports.conversations import ConversationDirectory, ConversationEditor, ConversationStore
+from syntera_runtime.ports.files import BlobStore, FileStore
+from syntera_runtime.ports.identity import ApiKeyStore, ContactStore, KeyRegister
+from syntera_runtime.ports.outbox import Outbox
+from syntera_runtime.ports.turns import TurnStore
+from syntera_runtime.ports.usage import UsageStore
+from syntera_runtime.ports.webhooks import DeliveryStore, EventSubjects, WebhookStore
 from tests.support.postgresql import VERSIONS, Database, PostgresqlServers
 
 
@@ -26,10 +46,23 @@ class Stores:
 
     tenant_id: TenantId
     api_keys: ApiKeyStore
+    key_register: KeyRegister
+    contacts: ContactStore
     conversations: ConversationStore
     turns: TurnStore
     put_api_key: Callable[[StoredApiKey], Awaitable[None]]
     """Stores a key as the operator does."""
+    directory: ConversationDirectory
+    editor: ConversationEditor
+    usage: UsageStore
+    files: FileStore
+    blobs: BlobStore
+    age_files: Callable[[timedelta], Awaitable[None]]
+    """Lets all files be that much older."""
+    outbox: Outbox
+    webhooks: WebhookStore
+    deliveries: DeliveryStore
+    subjects: EventSubjects
 
 
 def make_memory_stores(store: MemoryStore | None = None) -> Stores:
@@ -40,7 +73,28 @@ def make_memory_stores(store: MemoryStore | None = None) -> Stores:
     async def put_api_key(key: StoredApiKey) -> None:
         store.put_api_key(tenant_id, key)
 
-    return Stores(tenant_id, store, store, store, put_api_key)
+    async def age_files(by: timedelta) -> None:
+        store.files.age(tenant_id, by)
+
+    return Stores(
+        tenant_id,
+        api_keys=store,
+        key_register=store,
+        contacts=store,
+        conversations=store,
+        turns=store,
+        put_api_key=put_api_key,
+        directory=store,
+        editor=store,
+        usage=store,
+        files=store.files,
+        blobs=MemoryBlobs(),
+        age_files=age_files,
+        outbox=store.outbox,
+        webhooks=store.webhooks,
+        deliveries=store.webhooks,
+        subjects=store,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +118,41 @@ async def make_postgresql_stores(database: Database, folder: Path) -> Postgresql
     async def put_api_key(key: StoredApiKey) -> None:
         await insert_api_key(database, tenant_id, key)
 
+    async def age_files(by: timedelta) -> None:
+        async with connected(database.superuser_dsn) as connection:
+            await connection.execute(
+                "UPDATE syntera.files SET created_at = created_at - $2::interval WHERE tenant_id = $1", tenant_id, by
+            )
+
+    api_keys = PostgresqlApiKeys(pool)
     stores = Stores(
-        tenant_id, PostgresqlApiKeys(pool), PostgresqlConversations(pool), PostgresqlTurns(pool), put_api_key
+        tenant_id,
+        api_keys=api_keys,
+        key_register=api_keys,
+        contacts=PostgresqlContacts(pool),
+        conversations=PostgresqlConversations(pool),
+        turns=PostgresqlTurns(pool),
+        put_api_key=put_api_key,
+        directory=PostgresqlDirectory(pool),
+        editor=PostgresqlEditor(pool),
+        usage=PostgresqlUsage(pool),
+        files=PostgresqlFiles(pool),
+        blobs=PostgresqlBlobs(pool),
+        age_files=age_files,
+        outbox=PostgresqlOutbox(pool),
+        webhooks=PostgresqlWebhooks(pool),
+        deliveries=PostgresqlDeliveries(pool),
+        subjects=PostgresqlEventSubjects(pool),
     )
     return PostgresqlStores(stores, pool, url_file, database)
 
 
 async def insert_api_key(database: Database, tenant_id: UUID, key: StoredApiKey) -> None:
-    """Store a key; tenants may not."""
-    connection = await asyncpg.connect(database.superuser_dsn)
-    try:
+    """Store a key as the operator does."""
+    async with connected(database.superuser_dsn) as connection:
         await connection.execute(
-            "INSERT INTO syntera.api_keys (tenant_id, id, kind, lookup, hash, name, made_by, scopes, expires_at, revoked_at)"
-            " VALUES ($1, $2, $3, $4, $5, 'test', 'tenant', $6, $7, $8)",
+            "INSERT INTO syntera.api_keys (tenant_id, id, kind, lookup, hash, name, made_by, scopes, expires_at, revoked_at,"
+            " agents, allowed_origins) VALUES ($1, $2, $3, $4, $5, 'test', 'operator', $6, $7, $8, $9, $10)",
             tenant_id,
             key.id,
             key.kind.value,
@@ -85,7 +161,17 @@ async def insert_api_key(database: Database, tenant_id: UUID, key: StoredApiKey)
             sorted(key.scopes),
             key.expires_at,
             key.revoked_at,
+            None if key.agents is None else sorted(key.agents),
+            sorted(key.allowed_origins),
         )
+
+
+@asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of the test's own."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        yield connection
     finally:
         await connection.close()
 

@@ -12,7 +12,8 @@ from syntera_runtime.adapters.memory import MemoryStore
 from syntera_runtime.config import load_settings
 from syntera_runtime.logs import configure_logging
 from syntera_runtime.main import serve, stop_on_signals
-from syntera_runtime.models import ModelEvent, ModelFinished, ModelRequest, ModelStarted, TextDelta
+from syntera_runtime.models.exchange import ModelEvent, ModelFinished, ModelRequest, ModelStarted, TextDelta
+from syntera_runtime.tracing import tracing
 from tests.runtime.builders import make_services, put_key
 
 
@@ -24,7 +25,7 @@ class FakeSlowModels:
     ) -> AsyncGenerator[ModelEvent, None]:
         """See `ChatModels`."""
         yield ModelStarted(candidates[0].endpoint, candidates[0].model)
-        for _ in range(int(request.messages[-1].content)):
+        for _ in range(int(request.messages[-1].content.split()[-1])):
             yield TextDelta("word ")
             await asyncio.sleep(0.05)
         yield ModelFinished("stop")
@@ -36,8 +37,9 @@ async def run() -> None:
     configure_logging(settings.log_level)
     store = MemoryStore()
     print(put_key(store, settings.owner), flush=True)
-    services = make_services(store, tenant_id=settings.owner, models=FakeSlowModels())
-    await serve(services, settings, stop=stop_on_signals())
+    async with tracing({"service.name": "syntera-runtime"}) as tracer:
+        services = make_services(store, tenant_id=settings.owner, models=FakeSlowModels(), tracer=tracer)
+        await serve(services, settings, stop=stop_on_signals())
 
 
 if __name__ == "__main__":

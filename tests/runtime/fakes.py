@@ -1,26 +1,34 @@
 """Stand-ins for the outside world of a runtime, each saying in its name that it is one."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from syntera_crds.contract.agent_config import AgentConfig, ModelCandidate
 from syntera_crds.contract.internal_api import LoadedAgent
+from syntera_crds.contract.tenant_config import TenantConfig
 from syntera_runtime.adapters.memory import MemoryStore
-from syntera_runtime.errors import TokenRefused
-from syntera_runtime.models import (
-    BegunTurn,
-    EndedTurn,
+from syntera_runtime.adapters.memory_events import MemoryEventLog
+from syntera_runtime.errors import (
+    ChallengeUnavailable,
+    IssuerUnavailable,
+    SigningKeyMissing,
+    StoreUnavailable,
+    TokenRefused,
+)
+from syntera_runtime.models.exchange import (
     FinishReason,
     ModelEvent,
     ModelFinished,
     ModelRequest,
     ModelStarted,
-    StoredApiKey,
     TextDelta,
-    Turn,
-    Usage,
 )
+from syntera_runtime.models.identity import ChallengeVerdict, Contact, StoredApiKey
+from syntera_runtime.models.ids import TurnId
+from syntera_runtime.models.live_events import EventPosition, TurnRecord
+from syntera_runtime.models.turns import BegunCompletion, BegunTurn, EndedTurn, Turn, Usage
 
 
 class FakeChatModels:
@@ -70,12 +78,21 @@ class FakeChatModels:
             self.ended.set()
 
 
-class FakeCatalogue:
-    """A catalogue that tests fill by hand; it is also what the operator's questions are answered from."""
+PLAIN_TENANT = TenantConfig(name="acme", display_name="Acme")
+"""Trusts no issuer, limits nothing and has visitors solve no challenge."""
 
-    def __init__(self, *agents: AgentConfig) -> None:
+
+class FakeCatalogue:
+    """Catalogues that tests fill by hand; they are also what the operator's questions are answered from."""
+
+    def __init__(self, *agents: AgentConfig, tenant: TenantConfig | None = PLAIN_TENANT) -> None:
         self.agents = {agent.name: agent for agent in agents}
+        self.tenant_config = tenant
         self.is_loaded = True
+
+    def tenant(self) -> TenantConfig | None:
+        """See `TenantCatalogue`."""
+        return self.tenant_config
 
     def put(self, agent: AgentConfig) -> None:
         """Add an agent or replace it."""
@@ -94,13 +111,62 @@ class FakeCatalogue:
         config = self.agents.get(agent)
         return None if config is None else LoadedAgent(name=agent, revision=config.revision, digest=config.digest())
 
-    def all_loaded(self) -> Sequence[LoadedAgent]:
-        """See `LoadedAgents`."""
-        return [loaded for name in sorted(self.agents) if (loaded := self.loaded(name))]
-
     async def wait_loaded(self, agent: str, *, digest: str, seconds: float) -> LoadedAgent | None:
         """See `LoadedAgents`; it does not wait."""
         return self.loaded(agent)
+
+
+class FakeSigningKey:
+    """A signing key that tests take away, and change."""
+
+    def __init__(self) -> None:
+        self.value: bytes | None = b"a signing key of thirty-two bytes"
+
+    def secret(self) -> bytes:
+        """See `SigningKey`."""
+        if self.value is None:
+            raise SigningKeyMissing
+        return self.value
+
+
+class FakeKeySets:
+    """Key sets by their address; those that are missing cannot be had."""
+
+    def __init__(self) -> None:
+        self.published: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        self._asking = asyncio.Condition()
+        self.answering = asyncio.Event()
+        """Cleared: the issuers do not answer for now."""
+        self.answering.set()
+
+    async def fetch(self, url: str, *, ca_bundle: str | None) -> bytes:
+        """See `KeySets`."""
+        async with self._asking:
+            self.asked.append(url)
+            self._asking.notify_all()
+        await self.answering.wait()
+        if url not in self.published:
+            raise IssuerUnavailable
+        return self.published[url]
+
+    async def wait_until_asked(self, times: int) -> None:
+        """Return when so many questions have come in all."""
+        async with asyncio.timeout(5), self._asking:
+            await self._asking.wait_for(lambda: len(self.asked) >= times)
+
+
+class FakeChallenges:
+    """A provider of challenges that takes one response, as often as it comes; None: it is away."""
+
+    def __init__(self) -> None:
+        self.right: str | None = "solved"
+
+    async def verify(self, url: str, *, secret: str, response: str, address: str | None) -> ChallengeVerdict:
+        """See `ChallengeVerifier`."""
+        if self.right is None:
+            raise ChallengeUnavailable
+        return ChallengeVerdict(is_solved=response == self.right)
 
 
 class FakeOperatorTokens:
@@ -132,6 +198,8 @@ class FakeFailingStore(MemoryStore):
         self.failures: dict[str, list[Exception]] = {}
         """By the method's name: what its next calls raise."""
         self._calls: asyncio.Queue[str] = asyncio.Queue()
+        self._counts: Counter[str] = Counter()
+        self._held: dict[str, asyncio.Event] = {}
 
     def fail(self, method: str, *errors: Exception) -> None:
         """Let the next calls of a method raise these."""
@@ -148,7 +216,7 @@ class FakeFailingStore(MemoryStore):
         self._maybe_fail("begin_turn")
         return await super().begin_turn(*args, **options)
 
-    async def begin_completion(self, *args: Any, **options: Any) -> Turn:
+    async def begin_completion(self, *args: Any, **options: Any) -> BegunCompletion:
         """See `TurnStore`."""
         self._maybe_fail("begin_completion")
         return await super().begin_completion(*args, **options)
@@ -163,17 +231,84 @@ class FakeFailingStore(MemoryStore):
         self._maybe_fail("end_completion")
         return await super().end_completion(*args, **options)
 
-    async def renew_lease(self, *args: Any, **options: Any) -> None:
+    async def renew_leases(self, *args: Any, **options: Any) -> Mapping[TurnId, bool]:
         """See `TurnStore`."""
-        self._maybe_fail("renew_lease")
-        await super().renew_lease(*args, **options)
+        self._maybe_fail("renew_leases")
+        return await super().renew_leases(*args, **options)
+
+    async def turns_since(self, *args: Any, **options: Any) -> Sequence[TurnRecord]:
+        """See `TurnStore`."""
+        self._maybe_fail("turns_since")
+        return await super().turns_since(*args, **options)
+
+    async def request_stop(self, *args: Any, **options: Any) -> TurnId | None:
+        """See `TurnStore`."""
+        self._maybe_fail("request_stop")
+        return await super().request_stop(*args, **options)
+
+    async def find_position(self, *args: Any, **options: Any) -> EventPosition | None:
+        """See `ConversationStore`."""
+        self._maybe_fail("find_position")
+        return await super().find_position(*args, **options)
 
     async def find_api_key(self, *args: Any, **options: Any) -> StoredApiKey | None:
         """See `ApiKeyStore`."""
         self._maybe_fail("find_api_key")
         return await super().find_api_key(*args, **options)
 
+    async def note_used(self, *args: Any, **options: Any) -> None:
+        """See `KeyRegister`."""
+        self._maybe_fail("note_used")
+        await super().note_used(*args, **options)
+
+    async def list_origins(self, *args: Any, **options: Any) -> frozenset[str]:
+        """See `KeyRegister`."""
+        self._maybe_fail("list_origins")
+        await self._released("list_origins")
+        return await super().list_origins(*args, **options)
+
+    async def identify_contact(self, *args: Any, **options: Any) -> Contact:
+        """See `ContactStore`."""
+        self._maybe_fail("identify_contact")
+        return await super().identify_contact(*args, **options)
+
+    def hold(self, method: str) -> None:
+        """Let calls of a method wait until `release`."""
+        self._held[method] = asyncio.Event()
+
+    def release(self, method: str) -> None:
+        """Let them go on."""
+        self._held.pop(method).set()
+
+    async def _released(self, method: str) -> None:
+        if method in self._held:
+            await self._held[method].wait()
+
+    def calls_of(self, method: str) -> int:
+        """How often a method was called."""
+        return self._counts[method]
+
     def _maybe_fail(self, method: str) -> None:
         self._calls.put_nowait(method)
+        self._counts[method] += 1
         if waiting := self.failures.get(method):
             raise waiting.pop(0)
+
+
+class FakeAbsentEventLog(MemoryEventLog):
+    """A log in memory that takes nothing for as long as a test says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors: list[Exception] = []
+        """What the next writes raise."""
+
+    def fail(self, times: int) -> None:
+        """Let the next writes find it away."""
+        self.errors.extend(StoreUnavailable(store="Redis") for _ in range(times))
+
+    async def append(self, *args: Any, **options: Any) -> bool:
+        """See `EventLog`."""
+        if self.errors:
+            raise self.errors.pop(0)
+        return await super().append(*args, **options)

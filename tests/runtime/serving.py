@@ -20,7 +20,14 @@ async def served(app: FastAPI) -> AsyncIterator[str]:
     """Serve `app` on a loopback port, and yield its URL without a slash at the end."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1
+        app,
+        http="httptools",
+        ws="websockets-sansio",
+        ws_ping_interval=None,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
     )
     server = _QuietServer(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))

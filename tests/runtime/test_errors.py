@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from syntera_runtime.errors import ConfigurationError, StoreUnavailable, SynteraError
+from syntera_runtime.errors import ConfigurationError, StoreUnavailable, SynteraError, restore_error
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "http-api.md"
 
@@ -38,3 +38,14 @@ def test_every_error_has_a_code_of_its_own() -> None:
 )
 def test_every_code_is_documented(kind: type[SynteraError]) -> None:
     assert f"| `{kind.code}` | {kind.status} |" in REFERENCE.read_text()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ALL if kind is not StoreUnavailable], ids=lambda kind: kind.__name__)
+def test_error_is_restored_from_its_code(kind: type[SynteraError]) -> None:
+    error = restore_error(kind.code, "What happened.")
+    assert (type(error), error.message) == (kind, "What happened.")
+
+
+def test_error_of_another_release_is_an_internal_one() -> None:
+    error = restore_error("of-another-release", "What happened.")
+    assert (type(error), error.message) == (SynteraError, "What happened.")

@@ -1,8 +1,9 @@
 """Ids grow, whatever the clock does."""
 
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from syntera_runtime.ids import new_id
+from syntera_runtime.ids import first_id_at, new_id, next_id
 
 
 def test_ids_are_of_version_7_and_grow() -> None:
@@ -21,3 +22,18 @@ def test_id_follows_one_from_a_clock_ahead() -> None:
 def test_id_is_new_when_the_other_is_older() -> None:
     older = new_id()
     assert new_id(after=older).int > older.int + 1
+
+
+def test_next_id_lies_between_one_and_all_that_are_made_later() -> None:
+    made = new_id()
+    follower = next_id(made)
+    assert made < follower < new_id(after=follower)
+    assert follower.version == 7
+
+
+def test_first_id_of_a_time_lies_between_those_before_and_those_after() -> None:
+    before = datetime.now(UTC)
+    made = new_id()
+    after = datetime.now(UTC) + timedelta(milliseconds=1)
+    assert first_id_at(before) <= made < first_id_at(after)
+    assert first_id_at(datetime(1900, 1, 1, tzinfo=UTC)) == UUID(int=0)

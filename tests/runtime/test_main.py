@@ -5,14 +5,6 @@ Nothing smaller shows that two servers on one loop end in order.
 
 import asyncio
 import json
-import os
-import signal
-import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -20,69 +12,10 @@ import pytest
 from syntera_runtime.config import load_settings
 from syntera_runtime.errors import ConfigurationError
 from syntera_runtime.main import main, run
+from tests.runtime.processes import running
 from tests.runtime.test_config import NEEDED
 
-ROOT = Path(__file__).parents[2]
 STREAM = {"Accept": "text/event-stream"}
-
-
-class Running:
-    """A process that serves."""
-
-    def __init__(self, process: Process, key: str, ports: dict[str, int]) -> None:
-        self.process = process
-        self.public = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{ports['public_port']}", headers={"Authorization": f"Bearer {key}"}, timeout=20
-        )
-        self.internal = httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports['internal_port']}", timeout=20)
-
-    async def start(self) -> str:
-        """Begin a conversation and give the path of its messages."""
-        made = (await self.public.post("/v1/agents/travel/conversations")).json()
-        return f"/v1/conversations/{made['id']}/messages"
-
-    def terminate(self) -> None:
-        """As the kubelet does."""
-        self.process.send_signal(signal.SIGTERM)
-
-    async def wait(self) -> int:
-        """The process's status, once it has ended."""
-        async with asyncio.timeout(20):
-            return await self.process.wait()
-
-
-@asynccontextmanager
-async def running(**settings: str) -> AsyncIterator[Running]:
-    environment = {**os.environ, **NEEDED, "SYNTERA_HOST": "127.0.0.1", "SYNTERA_PUBLIC_PORT": "0"}
-    environment |= {"SYNTERA_INTERNAL_PORT": "0", **settings}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.runtime.fake_process", cwd=ROOT, env=environment, stdout=PIPE
-    )
-    assert process.stdout is not None
-    key = (await process.stdout.readline()).decode().strip()
-    serving: dict[str, Any] = json.loads(await process.stdout.readline())
-    assert serving["event"] == "serving"
-    served = Running(process, key, serving)
-    reading = asyncio.create_task(process.stdout.read())  # or its log would block it
-    try:
-        async with served.public, served.internal:
-            await until_ready(served)
-            yield served
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-        await reading
-
-
-async def until_ready(served: Running) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                if (await served.internal.get("/readyz")).status_code == 200:
-                    return
-            except httpx.TransportError:
-                await asyncio.sleep(0.02)
 
 
 async def read_events(answer: httpx.Response) -> list[str]:

@@ -1,15 +1,17 @@
 """PostgreSQL goes away in the middle of a turn and comes back: the answer that was paid for is stored."""
 
 import asyncio
+from dataclasses import replace
 
 import asyncpg
 import pytest
 
 from syntera_runtime.chat.events import ReplyCompleted
 from syntera_runtime.errors import StoreUnavailable
-from syntera_runtime.models import ConversationId, TenantId
+from syntera_runtime.models.identity import Principal
+from syntera_runtime.models.ids import ConversationId
 from syntera_runtime.services import Services
-from tests.runtime.builders import make_services
+from tests.runtime.builders import ASKER, make_services
 from tests.runtime.conftest import PostgresqlStores
 from tests.runtime.fakes import FakeChatModels
 from tests.support.postgresql import Database
@@ -40,16 +42,17 @@ def services(postgresql_stores: PostgresqlStores, models: FakeChatModels) -> Ser
     return make_services(
         tenant_id=stores.tenant_id,
         keys=stores.api_keys,
+        contacts=stores.contacts,
         conversations=stores.conversations,
         turns=stores.turns,
         models=models,
     )
 
 
-async def is_stored(services: Services, tenant_id: TenantId, conversation_id: ConversationId) -> bool:
+async def is_stored(services: Services, asker: Principal, conversation_id: ConversationId) -> bool:
     """Whether a conversation can be read; False while the store is away."""
     try:
-        await services.conversations.get(tenant_id, conversation_id)
+        await services.conversations.get(asker, conversation_id)
     except StoreUnavailable:
         return False
     return True
@@ -60,16 +63,15 @@ async def test_reply_is_stored_when_postgresql_comes_back_in_time(
 ) -> None:
     stores, database = postgresql_stores.stores, postgresql_stores.database
     login = postgresql_stores.url_file.read_text().split("//")[1].split(":")[0]
+    asker = replace(ASKER, tenant_id=stores.tenant_id)
     go_on = asyncio.Event()
     models.scripts = [["Hel", go_on, "lo"]]
-    conversation = (await services.conversations.start(stores.tenant_id, agent="travel")).conversation
-    feed = await services.conversations.send(stores.tenant_id, conversation.id, content="Hi")
+    conversation = (await services.conversations.start(asker, agent="travel")).conversation
+    feed = await services.conversations.send(asker, conversation.id, content="Hi")
 
     await set_login(database, login, allowed=False)
     async with asyncio.timeout(10):
-        while await is_stored(
-            services, stores.tenant_id, conversation.id
-        ):  # until the last connection is known to be cut
+        while await is_stored(services, asker, conversation.id):  # until the last connection is known to be cut
             pass
     go_on.set()
     await models.ended.wait()
@@ -78,5 +80,7 @@ async def test_reply_is_stored_when_postgresql_comes_back_in_time(
     async with asyncio.timeout(20):
         while not isinstance(event := await feed.next(), ReplyCompleted):
             assert event is not None
-    messages = await stores.conversations.list_messages(stores.tenant_id, conversation.id, after=None, limit=10)
+    messages = await stores.conversations.list_messages(
+        stores.tenant_id, conversation.id, owner=None, after=None, limit=10
+    )
     assert [message.content for message in messages] == ["Hi", "Hello"]

@@ -9,9 +9,10 @@ import asyncpg
 import httpx
 import pytest
 
-from syntera_crds.contract.api_key import ApiKey, KeyKind
+from syntera_crds.contract.api_key import ApiKey, KeyKind, Scope
 from syntera_runtime.api.app import build_public_app
-from syntera_runtime.models import ConversationId
+from syntera_runtime.models.conversations import ConversationStart
+from syntera_runtime.models.ids import ConversationId
 from tests.runtime.builders import make_services, make_stored_key
 from tests.runtime.conftest import PostgresqlStores, make_postgresql_stores
 from tests.support.postgresql import Database
@@ -47,12 +48,15 @@ async def tenants(database: Database, tmp_path: Path) -> AsyncIterator[tuple[Ten
             made = await make_postgresql_stores(database, tmp_path)
             await stack.enter_async_context(made.pool)
             key = ApiKey.generate(KeyKind.SECRET)
-            await made.stores.put_api_key(make_stored_key(key))
+            await made.stores.put_api_key(make_stored_key(key, scopes=frozenset(Scope)))
             services = make_services(
                 tenant_id=made.stores.tenant_id,
                 keys=made.stores.api_keys,
+                contacts=made.stores.contacts,
                 conversations=made.stores.conversations,
                 turns=made.stores.turns,
+                directory=made.stores.directory,
+                editor=made.stores.editor,
             )
             client = httpx.AsyncClient(
                 transport=httpx.ASGITransport(app=build_public_app(services)),
@@ -89,6 +93,28 @@ async def test_conversation_of_another_tenant_does_not_exist(tenants: tuple[Tena
     assert len((await theirs.client.get(f"{path}/messages")).json()["items"]) == 2
 
 
+async def test_nothing_of_another_tenants_conversation_can_be_listed_found_changed_or_deleted(
+    tenants: tuple[Tenant, Tenant],
+) -> None:
+    ours, theirs = tenants
+    path = await theirs.start()
+    said = (await theirs.client.get(f"{path}/messages")).json()["items"]
+    feedback = f"{path}/messages/{said[1]['id']}/feedback"
+    for answer, code in (
+        (await ours.client.patch(path, json={"state": "archived"}), "conversation-not-found"),
+        (await ours.client.delete(path), "conversation-not-found"),
+        (await ours.client.get(f"{path}/export"), "conversation-not-found"),
+        (await ours.client.put(f"{path}/marks", json={"readMessageId": said[1]["id"]}), "conversation-not-found"),
+        (await ours.client.put(feedback, json={"rating": "down"}), "conversation-not-found"),
+        (await ours.client.delete(feedback), "conversation-not-found"),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (404, code)
+    for query in ("", "?q=nobody", "?order=activity"):
+        assert (await ours.client.get(f"/v1/conversations{query}")).json()["items"] == []
+    [item] = (await theirs.client.get("/v1/conversations?q=nobody")).json()["items"]
+    assert (item["state"], item["unread"]) == ("active", 1)
+
+
 async def test_key_of_another_tenant_is_unknown(tenants: tuple[Tenant, Tenant]) -> None:
     ours, theirs = tenants
     answer = await ours.client.get("/v1/agents", headers={"Authorization": theirs.key})
@@ -102,10 +128,10 @@ async def test_wall_holds_even_if_our_code_asks_for_another_tenant(tenants: tupl
     conversation_id = ConversationId(UUID(path.rpartition("/")[2]))
     foreign = theirs.made.stores.tenant_id
     conversations = ours.made.stores.conversations
-    assert await conversations.find_conversation(foreign, conversation_id) is None
-    assert await conversations.list_messages(foreign, conversation_id, after=None, limit=10) == []
+    assert await conversations.find_conversation(foreign, conversation_id, owner=None) is None
+    assert await conversations.list_messages(foreign, conversation_id, owner=None, after=None, limit=10) == []
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await conversations.add_conversation(foreign, agent="travel", greeting=None)
+        await conversations.add_conversation(foreign, ConversationStart(agent="travel"), owner=None)
 
 
 async def test_rows_carry_their_tenant(tenants: tuple[Tenant, Tenant], database: Database) -> None:

@@ -2,9 +2,13 @@
 
 import base64
 import contextlib
+import os
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -110,6 +114,29 @@ class TenantUnderTest:
         if self.kubectl.works("get", "tenant", self.name):
             self.apply(deletionPolicy="Delete")
             self.kubectl("delete", "tenant", self.name, "--timeout=120s", timeout_seconds=130)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A command line that has ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def run_syntera(kubectl: Kubectl, *arguments: str) -> Finished:
+    """Run `syntera` as a user of the cluster does."""
+    folder = Path(sys.executable).parent
+    finished = subprocess.run(
+        [folder / "syntera", *arguments],
+        env={**os.environ, **kubectl.environment, "PATH": f"{folder}:{os.environ['PATH']}", "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return Finished(finished.returncode, finished.stdout, finished.stderr)
 
 
 def make_tenant(kubectl: Kubectl, name: str, **spec: object) -> TenantUnderTest:

@@ -16,6 +16,7 @@ from syntera_crds.contract import names
 from syntera_kube import resources as kube
 from syntera_kube.errors import Conflict, NotFound
 from syntera_kube.resources import Resource
+from syntera_operator.causes import namespace_of_tenant
 from syntera_operator.cluster import Cluster, ObjectRef, Owner, Reference, SecretView
 from syntera_operator.cluster.compare import complete, is_subset
 from syntera_operator.errors import NameTaken
@@ -189,7 +190,15 @@ class FakeCluster(Cluster):
             return None
         if names.TENANT_FIELD_MANAGER not in managers(found):
             raise NameTaken(f"Secret {name!r} exists already and belongs to somebody else; rename or delete it")
-        return {key: base64.b64decode(value).decode() for key, value in (found.get("data") or {}).items()}
+        holder = self.namespace(namespace)
+        if holder is not None and labels_of(holder)[names.TENANT_LABEL] != labels_of(found).get(names.TENANT_LABEL):
+            return None
+        return self.secret(namespace, name)
+
+    def secret(self, namespace: str, name: str) -> dict[str, str]:
+        """The decoded entries of a Secret, whoever made it."""
+        data = self.get(kube.SECRETS, namespace, name).get("data") or {}
+        return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
     def api_server_addresses(self) -> list[tuple[str, int]]:
         return list(self.api_server)
@@ -207,6 +216,9 @@ class FakeCluster(Cluster):
             is_ours = manager in managers(live) or (owner is not None and owner.uid in owner_uids(live))
             if not adopt and not is_ours:
                 raise NameTaken(f"{ref.resource.kind} {ref.name!r} exists already and belongs to somebody else")
+            before = next(self._earlier_tenants(live), None)
+            if before is not None and owner is not None and owner.uid not in owner_uids(live):
+                raise NameTaken(f"{ref.resource.kind} {ref.name!r} belongs to Tenant {name_of(before)!r}")
             if is_being_deleted(live) or is_subset(wanted, live):
                 return False
         self._objects[ref] = self._merge(live, wanted, manager)
@@ -226,11 +238,14 @@ class FakeCluster(Cluster):
             return False
         return await self.delete(resource, namespace, name, uid=uid_of(live))
 
-    async def prune(self, owner: Owner, manager: str, keep: set[ObjectRef]) -> list[ObjectRef]:
+    async def prune(self, owner: Owner, manager: str, keep: set[ObjectRef], *, namespace: str) -> list[ObjectRef]:
         unwanted = [
             ref
             for ref, item in self._objects.items()
-            if ref not in keep and owner.uid in owner_uids(item) and manager in managers(item)
+            if ref not in keep
+            and ref.namespace == namespace
+            and owner.uid in owner_uids(item)
+            and manager in managers(item)
         ]
         for ref in unwanted:
             await self.delete(ref.resource, ref.namespace, ref.name, uid=uid_of(self._objects[ref]))
@@ -271,6 +286,12 @@ class FakeCluster(Cluster):
         self.events.append(Told(name_of(obj), type, str(reason), message))
 
     # ------------------------------------------------------------------------------------------------------------------
+
+    def _earlier_tenants(self, live: Manifest) -> Iterator[Manifest]:
+        for ref, tenant in self._objects.items():
+            is_owner = ref.resource == TENANTS and uid_of(tenant) in owner_uids(live)
+            if is_owner and namespace_of_tenant(tenant) == namespace_of(live):
+                yield tenant
 
     def _list(self, resource: Resource, namespace: str) -> Iterator[Manifest]:
         return (item for ref, item in self._objects.items() if ref[:2] == (resource, namespace))

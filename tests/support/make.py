@@ -53,6 +53,17 @@ def make_endpoint(name: str = "main", **fields: Any) -> Json:
     return {"name": name, "baseURL": "https://models.example/v1", "chat": "chat-small", **fields}
 
 
+def make_issuer(issuer: str = "https://login.example", **fields: Any) -> Json:
+    """An issuer whom a Tenant believes."""
+    return {"issuer": issuer, "audiences": ["acme"], "jwksURL": f"{issuer}/jwks.json", **fields}
+
+
+def make_challenge(**fields: Any) -> Json:
+    """A challenge that a Tenant has its new visitors solve."""
+    ref = {"name": "turnstile", "key": "secret"}
+    return {"verifyURL": "https://challenge.example/siteverify", "secretKeyRef": ref, **fields}
+
+
 def make_tenant(name: str = "acme", **fields: Any) -> Tenant:
     """The same as a model."""
     return Tenant.model_validate(make_tenant_manifest(name, **fields))

@@ -11,6 +11,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,24 @@ _AUDIT_POLICY = {
 }
 _WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 _START_SECONDS = 30
+_PROBE_SECONDS = 1.0
+_FAILURE_THRESHOLD = 3
+"""As in the chart."""
+
+PROGRAM = ("-m", "syntera_operator")
+"""What Python runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A request that was to change something, Leases apart."""
+
+    user: str
+    what: str
+    """`verb resource/subresource`."""
+    began: datetime
+    ended: datetime
+    status: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +68,22 @@ class Audit:
 
     def list_writes(self, *, agent: str, since: int = 0) -> list[str]:
         """The same, one by one."""
-        found = []
-        for event in self._events()[since:]:
-            ref = event.get("objectRef") or {}
-            if event["userAgent"] == agent and event["verb"] in _WRITES and ref.get("resource") != "leases":
-                part = f"/{ref['subresource']}" if ref.get("subresource") else ""
-                found.append(f"{event['verb']} {ref['resource']}{part}")
-        return found
+        return [_describe(event) for event in self._writes(since) if event["userAgent"] == agent]
+
+    def writes_of(self, *users: str, since: int = 0) -> list[Write]:
+        """What the programs that log in as `users` tried to write, in the order in which it came."""
+        found = [
+            Write(
+                event["user"]["username"],
+                _describe(event),
+                datetime.fromisoformat(event["requestReceivedTimestamp"]),
+                datetime.fromisoformat(event["stageTimestamp"]),
+                event["responseStatus"]["code"],
+            )
+            for event in self._writes(since)
+            if event["user"]["username"] in users
+        ]
+        return sorted(found, key=lambda write: write.began)
 
     def agents(self) -> set[str]:
         """Every User-Agent that wrote something."""
@@ -65,15 +93,36 @@ class Audit:
         """How much there is by now."""
         return len(self._events())
 
+    def _writes(self, since: int) -> list[dict[str, Any]]:
+        def is_write(event: dict[str, Any]) -> bool:
+            return event["verb"] in _WRITES and (event.get("objectRef") or {}).get("resource") != "leases"
+
+        return [event for event in self._events()[since:] if is_write(event)]
+
     def _events(self) -> list[dict[str, Any]]:
         text = self.file.read_text()
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
-class OperatorProcess:
-    """One running `python -m syntera_operator`."""
+def _describe(event: dict[str, Any]) -> str:
+    ref = event["objectRef"]
+    part = f"/{ref['subresource']}" if ref.get("subresource") else ""
+    return f"{event['verb']} {ref['resource']}{part}"
 
-    def __init__(self, folder: Path, settings: dict[str, str], *, name: str = "operator-0") -> None:
+
+class OperatorProcess:
+    """One running `python -m syntera_operator`, or another `program` that stands in for it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: dict[str, str],
+        *,
+        name: str = "operator-0",
+        program: tuple[str, ...] = PROGRAM,
+        python: Path = Path(sys.executable),
+    ) -> None:
+        self.name = name
         self.log_file = folder / f"{name}-{time.monotonic_ns()}.log"
         self._metrics_port = free_port()
         self._probe_port = free_port()
@@ -85,7 +134,7 @@ class OperatorProcess:
             "SYNTERA_PROBE_PORT": str(self._probe_port),
         }
         with self.log_file.open("w") as log:
-            command = bound_to_us([sys.executable, "-m", "syntera_operator"], signal="KILL")
+            command = bound_to_us([str(python), *program], signal="KILL")
             self.process = subprocess.Popen(command, env=variables, stdout=log, stderr=subprocess.STDOUT)
 
     @property
@@ -106,10 +155,15 @@ class OperatorProcess:
             time.sleep(0.02)
         return time.monotonic() - started
 
+    @property
+    def metrics_url(self) -> str:
+        """Where it tells its figures."""
+        return f"http://127.0.0.1:{self._metrics_port}/metrics"
+
     def metric(self, name: str, **labels: str) -> float:
         """The sum of all series of a metric that carry these labels; 0 while the process does not answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=5) as answer:
+            with urllib.request.urlopen(self.metrics_url, timeout=5) as answer:
                 text = answer.read().decode()
         except OSError:
             return 0.0
@@ -151,3 +205,51 @@ class OperatorProcess:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(timeout=10)
+
+
+class OperatorPod:
+    """An operator that is started again when it ended, or said three times that it is not healthy, as the kubelet does it.
+
+    It is looked after while somebody waits for something, and without the kubelet's pauses.
+    """
+
+    def __init__(self, start: Callable[[], OperatorProcess]) -> None:
+        self._start = start
+        self.process = start()
+        self.ends: list[str] = []
+        """Why each of the earlier processes ended: `exit <code>` or `unhealthy`."""
+        self._unhealthy = 0
+        self._looked_at = time.monotonic()
+
+    def wait_until(self, check: Callable[[], Any], *, seconds: float = 60) -> float:
+        """Wait until `check` is true, and say how long that took.
+
+        Raises:
+            AssertionError: it did not become true; with the log.
+        """
+        started = time.monotonic()
+        while not check():
+            self._look_after()
+            assert time.monotonic() - started < seconds, f"waited in vain; {self.ends}:\n{self.process.log[-6000:]}"
+            time.sleep(0.05)
+        return time.monotonic() - started
+
+    def is_leader(self) -> bool:
+        """Whether it holds the Lease."""
+        return self.process.is_leader()
+
+    def _look_after(self) -> None:
+        code = self.process.process.poll()
+        if code is not None:
+            self._start_again(f"exit {code}")
+        elif time.monotonic() - self._looked_at >= _PROBE_SECONDS:
+            self._looked_at = time.monotonic()
+            self._unhealthy = self._unhealthy + 1 if self.process.probe("/healthz") == 503 else 0
+            if self._unhealthy >= _FAILURE_THRESHOLD:
+                self.process.kill()
+                self._start_again("unhealthy")
+
+    def _start_again(self, why: str) -> None:
+        self.ends.append(why)
+        self._unhealthy = 0
+        self.process = self._start()

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,15 +106,16 @@ class PostgresqlServer:
     version: int
     folder: Path
     port: int
-    process: subprocess.Popen[bytes]
+    command: list[str]
     programs: Path
     """Folder of psql and the like, of the same version."""
     superuser_password: str
     operator_password: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    process: subprocess.Popen[bytes] = field(init=False)
 
     @classmethod
-    def start(cls, version: int) -> "PostgresqlServer":
-        """Initialise an empty server and wait until it answers."""
+    def start(cls, version: int, settings: Mapping[str, str] = {}) -> "PostgresqlServer":
+        """Initialise an empty server and wait until it answers; `settings` in place of those that suit tests."""
         folder = Path(tempfile.mkdtemp(prefix=f"syntera-postgresql-{version}-"))
         folder.chmod(0o755)
         account = _unprivileged_account()
@@ -132,7 +133,7 @@ class PostgresqlServer:
             check=True, stdout=subprocess.DEVNULL, timeout=60, **account,
         )  # fmt: skip
         port = free_port()
-        settings = {
+        options = {
             "listen_addresses": "127.0.0.1",
             "port": port,
             "unix_socket_directories": "",
@@ -143,12 +144,12 @@ class PostgresqlServer:
             "shared_buffers": "32MB",
             "logging_collector": "off",
             "log_statement": "all",
+            **settings,
         }
-        options = [f"--{name}={value}" for name, value in settings.items()]
-        with (folder / "log").open("wb") as log:
-            command = bound_to_us([str(binaries / "postgres"), "-D", str(data), *options], signal="QUIT")
-            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=data, **account)
-        server = cls(version, folder, port, process, binaries, password)
+        arguments = [f"--{name}={value}" for name, value in options.items()]
+        command = bound_to_us([str(binaries / "postgres"), "-D", str(data), *arguments], signal="QUIT")
+        server = cls(version, folder, port, command, binaries, password)
+        server._run()
         try:
             server._wait_until_ready()
         except BaseException:
@@ -166,6 +167,18 @@ class PostgresqlServer:
         self.process.send_signal(signal.SIGQUIT)
         self.process.wait(timeout=30)
         shutil.rmtree(self.folder)
+
+    def restart(self) -> None:
+        """End the server as a lost machine ends it, and start it again on what it had written."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(timeout=30)
+        self._run()
+        self._wait_until_ready()
+
+    def _run(self) -> None:
+        data = self.folder / "data"
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, cwd=data, **_unprivileged_account())
 
     def database(self, name: str) -> Database:
         """The ways into a database of this server; the database itself is not touched."""

@@ -58,6 +58,12 @@ class RedisServer:
         """URL of the operator's user, which may do everything."""
         return f"redis://syntera_operator:{self.password}@127.0.0.1:{self.port}/0"
 
+    @property
+    def pid(self) -> int:
+        """The running server's process."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start the server and wait until it answers."""
         options = {"port": self.port, "bind": "127.0.0.1", "dir": self.folder, "save": "", "loglevel": "warning"}
@@ -83,6 +89,16 @@ class RedisServer:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait(timeout=10)
             self._process = None
+
+    def restart(self) -> None:
+        """Kill the server and start it again: what it held in memory is gone."""
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """Let the server answer nobody, as a host without time to spare does; connections stay open."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
 
     def remove(self) -> None:
         """Stop the server and remove its files."""

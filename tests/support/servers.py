@@ -1,16 +1,14 @@
 """What the test servers share: a free port, and an end when the test session ends, however it does."""
 
 import shutil
-import socket
 from collections.abc import Sequence
+
+from syntera_dev.cluster.components import free_ports
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of the loopback address that nobody listens on, and that no outgoing connection can take meanwhile."""
+    return free_ports(1)[0]
 
 
 def bound_to_us(command: Sequence[str], *, signal: str) -> list[str]:

@@ -8,9 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syntera_crds.contract.agent_config import (
+    Access,
     AgentConfig,
+    AgentLimits,
     HeaderFromSecret,
     ModelCandidate,
+    ModelPrice,
     SecretKey,
 )
 
@@ -72,6 +75,9 @@ OTHER_VALUES: dict[str, Any] = {
     "greeting": "Other",
     "suggestions": ["Other?"],
     "history_messages": 7,
+    "history_tokens": 7,
+    "access": Access.PUBLIC,
+    "limits": AgentLimits(turns_per_conversation=7),
 }
 OTHER_CANDIDATE_VALUES: dict[str, Any] = {
     "endpoint": "other",
@@ -88,6 +94,15 @@ OTHER_CANDIDATE_VALUES: dict[str, Any] = {
     "top_p": 0.5,
     "max_output_tokens": 7,
     "parameters": {"seed": 1},
+    "takes_images": True,
+    "price": ModelPrice(currency="EUR", input_per_million_tokens="1", output_per_million_tokens="2"),
+}
+OTHER_LIMITS: dict[str, Any] = {
+    "tokens_per_conversation": 7,
+    "turns_per_conversation": 7,
+    "soft_models": [make_candidate(model="cheap")],
+    "soft_history_messages": 7,
+    "message": "Other.",
 }
 
 
@@ -160,6 +175,18 @@ def test_digest_changes_with_every_field_of_a_model(field: str) -> None:
     assert changed.digest() != make_config().digest()
 
 
+@pytest.mark.parametrize("field", sorted(AgentLimits.model_fields))
+def test_digest_changes_with_every_field_of_the_limits(field: str) -> None:
+    assert make_config(limits=AgentLimits(**{field: OTHER_LIMITS[field]})).digest() != make_config().digest()
+
+
+def test_limits_that_say_nothing_are_not_published() -> None:
+    """An agent that has none must keep its digest."""
+    said = make_config(limits=AgentLimits(tokens_per_conversation=None, soft_models=[]))
+    assert said.to_json() == make_config().to_json()
+    assert said.digest() == make_config().digest()
+
+
 _JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -200,11 +227,15 @@ def test_fields_that_an_earlier_release_did_not_know_mean_as_before() -> None:
     )
     config = AgentConfig.model_validate_json(first)
     assert (config.history_messages, config.greeting, config.suggestions) == (30, None, [])
+    assert (config.history_tokens, config.limits, config.models[0].price) == (None, AgentLimits(), None)
     assert config.models[0].max_tokens_parameter == "max_completion_tokens"
 
 
 def test_secret_keys_are_those_of_keys_and_headers_of_all_models() -> None:
+    cheap = make_candidate(api_key=SecretKey(name="cheap", key="k"))
+    limited = make_config(models=FULL.models, limits=AgentLimits(soft_models=[cheap]))
     assert {key.name for key in FULL.secret_keys()} == {"openai", "token", "backup"}
+    assert limited.secret_keys() == FULL.secret_keys() | {SecretKey(name="cheap", key="k")}
     assert make_config().secret_keys() == frozenset()
 
 

@@ -101,4 +101,11 @@ def test_shown_key_keeps_its_secret(key: ApiKey) -> None:
 
 
 def test_scopes_are_spelled_as_they_are_stored() -> None:
-    assert {scope.value for scope in Scope} == {"agents:read", "chat", "admin"}
+    assert {scope.value for scope in Scope} == {
+        "agents:read",
+        "chat",
+        "conversations:read",
+        "conversations:write",
+        "usage:read",
+        "admin",
+    }

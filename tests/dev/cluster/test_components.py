@@ -84,6 +84,11 @@ def test_free_ports_are_different_and_can_be_bound() -> None:
             each.bind(("127.0.0.1", port))
 
 
+def test_free_ports_are_never_those_that_outgoing_connections_take() -> None:
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert all(port < lowest for port in free_ports(200))
+
+
 def test_answers_is_false_when_nobody_listens() -> None:
     assert not answers(f"http://127.0.0.1:{free_ports(1)[0]}/healthz")
 

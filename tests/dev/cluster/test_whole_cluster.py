@@ -16,6 +16,7 @@ from syntera_dev.cluster.pause_image import ensure_pause_image
 from syntera_dev.cluster.plan import Plan
 from syntera_dev.cluster.target import find_kubectl
 from syntera_dev.commands import run
+from syntera_dev.packages import CLUSTER_REQUIREMENTS, ensure_packages
 
 from .machine import processes_of, traces
 
@@ -38,6 +39,8 @@ RESTRICTED = {
 
 @pytest.fixture(autouse=True)
 def down_afterwards() -> Iterator[None]:
+    # On a new machine no cluster has installed them yet, and what is left behind is looked for with them.
+    ensure_packages(CLUSTER_REQUIREMENTS)
     lifecycle.down(NAME)
     yield
     lifecycle.down(NAME)

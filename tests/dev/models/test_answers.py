@@ -1,5 +1,7 @@
 """The rules by which the stand-in answers."""
 
+import base64
+import hashlib
 from typing import Any
 
 import pytest
@@ -35,6 +37,15 @@ WEATHER = {
 def answer_to(*messages: tuple[str, str], **fields: Any) -> Answer:
     made = [{"role": role, "content": content} for role, content in messages]
     return make_answer(ChatRequest.model_validate({"model": "stand-in-echo", "messages": made, **fields}))
+
+
+def test_answer_says_which_images_it_was_shown() -> None:
+    url = "data:image/png;base64," + base64.b64encode(b"a picture").decode()
+    parts = [{"type": "image_url", "image_url": {"url": one}} for one in (url, "https://images.example/a.png")]
+    message = {"role": "user", "content": [{"type": "text", "text": "See"}, *parts]}
+    answer = make_answer(ChatRequest.model_validate({"model": "stand-in-echo", "messages": [message]}))
+    assert f"an image: image/png, SHA-256 {hashlib.sha256(b'a picture').hexdigest()}." in answer.text
+    assert "an image at an address, which I do not fetch." in answer.text
 
 
 def test_answer_introduces_itself_as_instructed_when_the_chat_begins() -> None:

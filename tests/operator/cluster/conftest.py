@@ -10,6 +10,7 @@ import pytest
 from syntera_crds.contract import names
 from syntera_kube import ClusterConfig, KubeClient, Manifest, Reflector, Resource
 from syntera_kube.resources import ROLE_BINDINGS
+from syntera_kube.transport import Request
 from syntera_operator.cluster import Cluster, Owner
 from syntera_operator.errors import LeadershipLost
 from syntera_operator.manifest import AGENTS, TENANTS
@@ -53,9 +54,10 @@ async def observed(api_server: RunningApiServer, client: KubeClient) -> AsyncIte
     config = ClusterConfig.from_kubeconfig(api_server.kubeconfig)
     made: Observed | None = None
 
-    def note(verb: str, status: int, seconds: float) -> None:
+    def note(request: Request, status: int, seconds: float) -> None:
         assert made is not None
-        made.requests.append(verb)
+        if not request.is_watch:
+            made.requests.append(request.method)
 
     def before_write() -> None:
         assert made is not None

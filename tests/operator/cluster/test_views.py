@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from syntera_crds.contract import names
+from syntera_kube.errors import NotFound
 from syntera_kube.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,
@@ -16,7 +17,7 @@ from syntera_kube.resources import (
     SECRETS,
     SERVICE_ACCOUNTS,
 )
-from syntera_operator.cluster import Reference, SecretView
+from syntera_operator.cluster import Owner, Reference, SecretView
 from syntera_operator.errors import NameTaken
 from syntera_operator.manifest import AGENTS, TENANTS, Manifest, is_pod_ready, managers
 from syntera_operator.queue import Key
@@ -176,6 +177,44 @@ async def test_own_secret_of_somebody_else_is_not_read(observed: Observed, home:
         await observed.cluster.own_secret(home.namespace, "theirs")
 
 
+@pytest.mark.parametrize("usable", ["true", None])
+async def test_own_secret_stays_own_when_its_label_was_changed(
+    observed: Observed, home: Home, usable: str | None
+) -> None:
+    secret = build_secret(home, name="ours", usable="false", key="geheim")
+    await observed.cluster.apply(secret, owner=home.owner, manager=MANAGER)
+    labels = {names.USABLE_LABEL: usable}
+    await observed.client.merge_patch(
+        SECRETS, {"metadata": {"name": "ours", "namespace": home.namespace, "labels": labels}}
+    )
+
+    assert await observed.cluster.own_secret(home.namespace, "ours") == {"key": "geheim"}
+    await observed.settled()
+    assert await observed.cluster.apply(secret, owner=home.owner, manager=MANAGER)
+    found = await observed.client.get(SECRETS, "ours", namespace=home.namespace)
+    assert found["metadata"]["labels"][names.USABLE_LABEL] == "false"
+
+
+async def test_own_secret_of_another_tenant_counts_as_none(observed: Observed, home: Home) -> None:
+    secret = build_secret(home, name="theirs", usable="false", key="geheim")
+    secret["metadata"]["labels"][names.TENANT_LABEL] = "another"
+    await observed.cluster.apply(secret, owner=home.owner, manager=MANAGER)
+
+    assert await observed.cluster.own_secret(home.namespace, "theirs") is None
+
+
+async def test_child_of_another_living_tenant_is_not_taken(observed: Observed, home: Home) -> None:
+    """A namespace may change hands; which Tenant has it says its label, and what the other left there its owners."""
+    name = f"{home.name}-2"
+    body = {"apiVersion": TENANTS.api_version, "kind": TENANTS.kind, "metadata": {"name": name}}
+    other = Owner.of(await observed.client.create(TENANTS, body | {"spec": {"namespace": home.namespace}}))
+    await observed.eventually(lambda: observed.cluster.tenant(name) is not None)
+    await observed.cluster.apply(home.build(), owner=home.owner, manager=MANAGER)
+
+    with pytest.raises(NameTaken, match=f"belongs to Tenant '{home.name}'"):
+        await observed.cluster.apply(home.build(), owner=other, manager=MANAGER)
+
+
 async def test_secrets_are_watched_only_while_the_operator_is_bound(observed: Observed, home: Home) -> None:
     await observed.client.create(SECRETS, build_secret(home))
     await observed.eventually(lambda: observed.cluster.child(SECRETS, home.namespace, "openai") is not None)
@@ -212,6 +251,82 @@ async def test_check_finds_what_watches_missed(observed: Observed, home: Home) -
     assert Key("Agent", home.namespace, "never") in observed.woken
     assert observed.cluster.agent(home.namespace, "never") is None
     assert set(observed.cluster.all_keys()) >= {home.key, agent}
+
+
+async def test_watch_that_delivers_nothing_of_what_there_is_counts_as_deaf_until_it_is_heard(
+    observed: Observed, home: Home
+) -> None:
+    await make_agent(observed, home)
+    await observed.cluster.check()
+    observed.cluster.observe(AGENTS, build_ghost(observed, home), deleted=False)
+    await observed.cluster.check()
+    assert observed.cluster.deaf_to() == []  # it missed a deletion, but it was heard of since
+
+    store = observed.cluster._mirrors.store(AGENTS, home.namespace)
+    seen = observed.cluster.agent(home.namespace, "travel")
+    assert store is not None
+    assert seen is not None
+    store.put(build_ghost(observed, home))  # known, but not from the handlers
+    await observed.cluster.check()
+    assert observed.cluster.deaf_to() == ["agents.syntera.io"]
+
+    observed.cluster.observe(AGENTS, seen, deleted=False)
+    assert observed.cluster.deaf_to() == []
+
+
+def build_ghost(observed: Observed, home: Home) -> Manifest:
+    """An Agent that was deleted unseen, between two of the handlers' lists."""
+    seen = observed.cluster.agent(home.namespace, "travel")
+    assert seen is not None
+    return {**seen, "metadata": {**seen["metadata"], "name": "ghost", "uid": "ghost"}}
+
+
+async def test_what_was_deleted_unseen_is_forgotten_when_the_handlers_list_anew(observed: Observed, home: Home) -> None:
+    await make_agent(observed, home)
+    ghost = build_ghost(observed, home)
+    observed.cluster.observe(AGENTS, ghost, deleted=False)
+    observed.woken.clear()
+    seen = observed.cluster.agent(home.namespace, "travel")
+    assert seen is not None
+
+    observed.cluster.observe(AGENTS, seen, deleted=False, listed=True)
+
+    await observed.eventually(lambda: observed.cluster.agent(home.namespace, "ghost") is None)
+    assert Key("Agent", home.namespace, "ghost") in observed.woken
+    assert home.key in observed.woken
+    assert observed.cluster.agent(home.namespace, "travel") is not None
+
+
+@pytest.mark.parametrize("write", ["delete", "status"])
+async def test_what_was_deleted_unseen_is_forgotten_when_a_write_does_not_find_it(
+    observed: Observed, home: Home, write: str
+) -> None:
+    await make_agent(observed, home)
+    ghost = build_ghost(observed, home)
+    observed.cluster.observe(AGENTS, ghost, deleted=False)
+    observed.woken.clear()
+
+    if write == "delete":
+        assert not await observed.cluster.delete(AGENTS, home.namespace, "ghost", uid="ghost")
+    else:
+        with pytest.raises(NotFound):
+            await observed.cluster.patch_status(ghost, {"conditions": []})
+
+    await observed.eventually(lambda: observed.cluster.agent(home.namespace, "ghost") is None)
+    assert home.key in observed.woken
+
+
+async def test_own_write_is_known_before_its_echo_and_a_newer_version_is_not(observed: Observed, home: Home) -> None:
+    await make_agent(observed, home)
+    agent = observed.cluster.agent(home.namespace, "travel")
+    assert agent is not None
+
+    await observed.cluster.patch_status(agent, {**agent.get("status", {}), "observedGeneration": 1})
+
+    written = await observed.client.get(AGENTS, "travel", namespace=home.namespace)
+    assert observed.cluster.is_known(written)
+    newer = str(int(written["metadata"]["resourceVersion"]) + 1)
+    assert not observed.cluster.is_known({**written, "metadata": written["metadata"] | {"resourceVersion": newer}})
 
 
 async def test_manifests_in_memory_are_slim(observed: Observed, home: Home) -> None:

@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 
 from syntera_crds.contract import names
-from syntera_kube import Selection
+from syntera_kube import KubeClient, Selection
 from syntera_kube.errors import Conflict, NotFound
 from syntera_kube.resources import CONFIG_MAPS, DEPLOYMENTS, EVENTS, NAMESPACES, ROLE_BINDINGS, SECRETS, SERVICES
-from syntera_operator.cluster import ObjectRef, Owner
+from syntera_operator.cluster import Cluster, ObjectRef, Owner
 from syntera_operator.errors import LeadershipLost, NameTaken
 from syntera_operator.manifest import AGENTS, TENANTS, Manifest, owner_uids
+from tests.kube.faulty_server import failed, faulty_server, make_object, ok
 from tests.operator.cluster.conftest import Home, Observed
+from tests.support.apiserver import RunningApiServer
 
 pytestmark = pytest.mark.api
 
@@ -147,7 +149,7 @@ async def test_label_alone_does_not_make_an_object_ours(observed: Observed, home
 
     with pytest.raises(NameTaken):
         await observed.cluster.apply(home.build(data={"a": "1"}), owner=home.owner, manager=MANAGER)
-    assert await observed.cluster.prune(home.owner, MANAGER, set()) == [
+    assert await observed.cluster.prune(home.owner, MANAGER, set(), namespace=home.namespace) == [
         ObjectRef(ROLE_BINDINGS, home.namespace, names.OPERATOR_BINDING)
     ]
 
@@ -225,7 +227,7 @@ async def test_prune_deletes_what_is_not_kept_and_nothing_of_others(observed: Ob
         ObjectRef(ROLE_BINDINGS, home.namespace, "syntera-operator"),
     }
 
-    pruned = await cluster.prune(home.owner, MANAGER, keep)
+    pruned = await cluster.prune(home.owner, MANAGER, keep, namespace=home.namespace)
 
     assert set(pruned) == {
         ObjectRef(CONFIG_MAPS, home.namespace, "dropped"),
@@ -238,6 +240,46 @@ async def test_prune_deletes_what_is_not_kept_and_nothing_of_others(observed: Ob
         assert len(with_name.items) == 1 or name == "other-owner"  # whose owner never was, so that it is collected
     with pytest.raises(NotFound):
         await observed.client.get(CONFIG_MAPS, "dropped", namespace=home.namespace)
+
+
+async def test_prune_leaves_other_namespaces_alone_whatever_somebody_claims_there(
+    observed: Observed, home: Home, api_server: RunningApiServer
+) -> None:
+    """Anybody may name any owner and any field manager; in a namespace of a stranger the operator may not even delete."""
+    stranger = api_server.create_namespace("stranger")
+    forged = home.build(name="forged")
+    forged["metadata"] |= {"namespace": stranger, "ownerReferences": [owner_reference(home.owner)]}
+    forged["metadata"]["labels"][names.MANAGED_BY_LABEL] = names.MANAGED_BY
+    await observed.client.apply(CONFIG_MAPS, forged, field_manager=MANAGER)
+    await observed.eventually(lambda: observed.cluster.child(CONFIG_MAPS, stranger, "forged") is not None)
+    observed.take_writes()
+
+    pruned = await observed.cluster.prune(home.owner, MANAGER, set(), namespace=home.namespace)
+
+    assert pruned == [ObjectRef(ROLE_BINDINGS, home.namespace, names.OPERATOR_BINDING)]
+    assert observed.take_writes() == 1
+
+
+async def test_forged_owner_wakes_nobody(observed: Observed, home: Home, api_server: RunningApiServer) -> None:
+    stranger = api_server.create_namespace("stranger", labels={names.TENANT_LABEL: "somebody"})
+    forged = home.build(name="forged")
+    forged["metadata"] |= {"namespace": stranger, "ownerReferences": [owner_reference(home.owner)]}
+    forged["metadata"]["labels"][names.MANAGED_BY_LABEL] = names.MANAGED_BY
+
+    await observed.client.create(CONFIG_MAPS, forged)
+    await observed.eventually(lambda: observed.cluster.child(CONFIG_MAPS, stranger, "forged") is not None)
+
+    assert home.key not in observed.woken
+
+
+def owner_reference(owner: Owner) -> Manifest:
+    return {
+        "apiVersion": owner.api_version,
+        "kind": owner.kind,
+        "name": owner.name,
+        "uid": owner.uid,
+        "controller": True,
+    }
 
 
 async def test_delete_child_spares_what_is_not_the_owners(observed: Observed, home: Home) -> None:
@@ -258,6 +300,21 @@ async def test_delete_spares_another_object_of_the_name(observed: Observed, home
     )
 
     assert await observed.client.get(CONFIG_MAPS, "one", namespace=home.namespace)
+
+
+async def test_delete_is_not_done_when_the_api_server_only_had_a_conflict() -> None:
+    live = make_object("one", version=1, uid="uid-one")
+    async with faulty_server() as server, KubeClient.connect(server.config, component="test") as client:
+        server.answers = [failed(409), ok(live)]
+        cluster = Cluster(client, before_write=lambda: None, enqueue=lambda _: None, instance="test")
+
+        with pytest.raises(Conflict):
+            await cluster.delete(CONFIG_MAPS, "test", "one", uid="uid-one")
+        server.answers = [failed(409), ok(live)]
+        assert not await cluster.delete(CONFIG_MAPS, "test", "one", uid="uid-of-another")
+        live["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        server.answers = [failed(409), ok(live)]
+        assert not await cluster.delete(CONFIG_MAPS, "test", "one", uid="uid-one")
 
 
 async def test_patch_status_writes_once(observed: Observed, home: Home) -> None:
@@ -322,7 +379,7 @@ async def test_nothing_is_written_when_this_process_does_not_lead(observed: Obse
     with pytest.raises(LeadershipLost):
         await observed.cluster.set_finalizers(tenant, [names.TENANT_FINALIZER])
     with pytest.raises(LeadershipLost):
-        await observed.cluster.prune(home.owner, MANAGER, set())
+        await observed.cluster.prune(home.owner, MANAGER, set(), namespace=home.namespace)
     with pytest.raises(LeadershipLost):
         await observed.cluster.event(tenant, type="Normal", reason="Tested", message="Not told.")
 

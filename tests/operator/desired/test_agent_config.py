@@ -6,7 +6,12 @@ import pytest
 
 from syntera_crds.contract.agent_config import AgentConfig
 from syntera_crds.v1alpha1 import Agent, Tenant
-from syntera_operator.desired.agent_config import EndpointMissing, build_agent_config, choose_models
+from syntera_operator.desired.agent_config import (
+    EndpointMissing,
+    build_agent_config,
+    choose_models,
+    choose_soft_models,
+)
 from syntera_operator.desired.templates import TemplateError
 from tests.support.golden import Golden
 from tests.support.make import make_agent, make_endpoint, make_tenant
@@ -15,6 +20,7 @@ FULL_ENDPOINT = make_endpoint(
     "vllm",
     baseURL="https://vllm.gpu.svc/v1",
     chat="big",
+    imageModels=["bigger"],
     apiKeySecretRef={"name": "vllm", "key": "token"},
     timeoutSeconds=120,
     maxTokensParameter="max_tokens",
@@ -24,17 +30,22 @@ FULL_ENDPOINT = make_endpoint(
     ],
     caBundleConfigMapRef={"name": "ca", "key": "ca.crt"},
     proxyURL="http://proxy.egress.svc:3128",
+    prices=[
+        {"model": "big", "inputPerMillionTokens": "0.15", "outputPerMillionTokens": "0.6"},
+        {"model": "bigger", "inputPerMillionTokens": "2", "outputPerMillionTokens": "8"},
+    ],
 )
 
 
 def compile_(agent: Agent, tenant: Tenant) -> AgentConfig:
-    choices = choose_models(agent, tenant)
-    refs = [choice.endpoint.ca_bundle_config_map_ref for choice in choices]
+    choices, soft_choices = choose_models(agent, tenant), choose_soft_models(agent, tenant)
+    refs = [choice.endpoint.ca_bundle_config_map_ref for choice in (*choices, *soft_choices)]
     bundles = {ref: "-----BEGIN CERTIFICATE-----" for ref in refs if ref}
     return build_agent_config(
         agent,
         tenant,
         choices,
+        soft_choices=soft_choices,
         instructions=agent.spec.instructions or "",
         instructions_field="spec.instructions",
         bundles=bundles,
@@ -64,14 +75,22 @@ def test_agent_config_of_a_full_agent(golden: Golden) -> None:
         },
         greeting="Hello",
         suggestions=["Where is my booking?"],
-        memory={"historyMessages": 10},
+        memory={"historyMessages": 10, "historyTokens": 4000},
+        access="Public",
+        limits={
+            "tokensPerConversation": 50_000,
+            "turnsPerConversation": 40,
+            "overSoftLimit": {"model": {"endpoint": "vllm"}, "historyMessages": 6},
+            "message": "{{agent.displayName}} is back tomorrow.",
+        },
     )
-    config = compile_(agent, make_tenant(displayName="Acme Travel", models=[make_endpoint(), FULL_ENDPOINT]))
+    tenant = make_tenant(displayName="Acme Travel", models=[make_endpoint(), FULL_ENDPOINT], currency="EUR")
+    config = compile_(agent, tenant)
     golden.check_text("desired/agent-config.json", config.model_dump_json(by_alias=True, indent=2) + "\n")
 
 
 def test_agent_config_gives_the_same_bytes_for_the_same_input() -> None:
-    tenant = make_tenant(models=[FULL_ENDPOINT])
+    tenant = make_tenant(models=[FULL_ENDPOINT], currency="EUR")
     assert compile_(make_agent(), tenant).to_json() == compile_(make_agent(), tenant).to_json()
 
 
@@ -86,6 +105,22 @@ def test_agent_config_gives_the_same_bytes_for_the_same_input() -> None:
 def test_agent_config_when_an_endpoint_is_missing(model: dict[str, Any], models: list[Any], message: str) -> None:
     with pytest.raises(EndpointMissing, match=message):
         choose_models(make_agent(model=model), make_tenant(models=models))
+
+
+def test_agent_config_when_the_endpoint_for_soft_limits_is_missing() -> None:
+    agent = make_agent(limits={"overSoftLimit": {"model": {"endpoint": "lost"}}})
+    with pytest.raises(EndpointMissing, match=r"spec\.limits\.overSoftLimit\.model\.endpoint: Tenant 'acme' has no"):
+        choose_soft_models(agent, make_tenant())
+
+
+def test_model_that_has_no_price_is_published_without_one() -> None:
+    priced = make_endpoint(prices=[{"model": "big", "inputPerMillionTokens": "1", "outputPerMillionTokens": "2"}])
+    (candidate,) = compile_(make_agent(), make_tenant(models=[priced], currency="EUR")).models
+    assert candidate.price is None
+
+
+def test_agent_without_limits_keeps_its_text() -> None:
+    assert "limits" not in compile_(make_agent(), make_tenant()).to_json()
 
 
 def test_greeting_uses_the_same_expressions() -> None:

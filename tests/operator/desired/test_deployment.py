@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from syntera_crds.contract import names
 from syntera_crds.v1alpha1.tenant import Resources
 from syntera_operator.desired.deployment import Image, RuntimePods, build_deployment, build_resources
 from syntera_operator.desired.metadata import Scope
@@ -30,6 +31,13 @@ def test_deployment_when_autoscaled_says_nothing_of_replicas(scope: Scope) -> No
 
 def test_deployment_when_suspended_has_no_replicas(scope: Scope) -> None:
     assert build_deployment(scope, replace(PODS, replicas=0))["spec"]["replicas"] == 0
+
+
+def test_deployment_starts_where_there_is_no_signing_key_yet(scope: Scope) -> None:
+    volumes = build_deployment(scope, PODS)["spec"]["template"]["spec"]["volumes"]
+    assert [volume["secret"]["secretName"] for volume in volumes if volume.get("secret", {}).get("optional")] == [
+        names.SIGNING_SECRET
+    ]
 
 
 def test_deployment_outlives_the_longest_answer(scope: Scope) -> None:
@@ -57,3 +65,11 @@ def test_resources_are_completed_by_the_documented_defaults(
     wanted: dict[str, Any], requests: dict[str, str], limits: dict[str, str]
 ) -> None:
     assert build_resources(Resources.model_validate(wanted)) == {"requests": requests, "limits": limits}
+
+
+def test_runtime_is_told_where_traces_go(scope: Scope) -> None:
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_TRACES_SAMPLER": "always_off"}
+    [container] = build_deployment(scope, replace(PODS, tracing=variables))["spec"]["template"]["spec"]["containers"]
+
+    told = {one["name"]: one.get("value") for one in container["env"]}
+    assert variables.items() <= told.items()

@@ -2,17 +2,19 @@
 
 import pytest
 
-from syntera_crds.v1alpha1.tenant import ModelEndpoint
 from syntera_operator.desired.destinations import (
     AtAddress,
     Destination,
     InNamespace,
     InPublic,
+    InRange,
     destination_of,
-    destination_of_endpoint,
+    exceptions_of,
+    list_egress,
+    list_urls,
     ports_of_store,
 )
-from tests.support.make import make_endpoint
+from tests.support.make import make_challenge, make_endpoint, make_issuer, make_tenant
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,9 @@ from tests.support.make import make_endpoint
         ("http://vllm.GPU.SVC.cluster.local./v1", InNamespace("gpu")),
         ("http://vllm-0.vllm.gpu.svc/v1", InNamespace("gpu")),
         ("http://vllm.gpu", InPublic(80)),
+        ("http://1password.example", InPublic(80)),
+        ("http://0x.models.example", InPublic(80)),
+        ("http://localhost.models.example", InPublic(80)),
         ("http://vllm:8000/v1", InNamespace("acme")),
         ("http://10.1.2.3:8000/v1", AtAddress("10.1.2.3", 8000)),
         ("https://[2001:db8::1]/v1", AtAddress("2001:db8::1", 443)),
@@ -36,9 +41,29 @@ def test_destination(url: str, destination: Destination) -> None:
     assert destination_of(url, own_namespace="acme") == destination
 
 
-def test_destination_of_an_endpoint_with_a_proxy_is_the_proxy() -> None:
-    endpoint = ModelEndpoint.model_validate(make_endpoint(proxyURL="http://proxy.egress.svc:3128"))
-    assert destination_of_endpoint(endpoint, own_namespace="acme") == InNamespace("egress")
+def test_urls_are_those_of_endpoints_or_their_proxies_of_issuers_keys_and_what_else_the_tenant_names() -> None:
+    tenant = make_tenant(
+        models=[make_endpoint("a"), make_endpoint("b", proxyURL="http://proxy.egress.svc:3128")],
+        auth={
+            "issuers": [make_issuer(), make_issuer("https://other.example", jwksURL="http://keycloak.identity.svc")],
+            "challenge": make_challenge(verifyURL="http://challenge.identity.svc:8080/siteverify"),
+        },
+        files={
+            "s3": {
+                "endpointURL": "http://minio.storage.svc:9000",
+                "bucket": "files",
+                "credentialsSecretRef": {"name": "k"},
+            }
+        },
+    )
+    assert list(list_urls(tenant)) == [
+        ("spec.models[0].baseURL", "https://models.example/v1"),
+        ("spec.models[1].proxyURL", "http://proxy.egress.svc:3128"),
+        ("spec.auth.issuers[0].jwksURL", "https://login.example/jwks.json"),
+        ("spec.auth.issuers[1].jwksURL", "http://keycloak.identity.svc"),
+        ("spec.auth.challenge.verifyURL", "http://challenge.identity.svc:8080/siteverify"),
+        ("spec.files.s3.endpointURL", "http://minio.storage.svc:9000"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -46,6 +71,22 @@ def test_destination_of_an_endpoint_with_a_proxy_is_the_proxy() -> None:
 )
 def test_destination_that_no_endpoint_can_have_is_refused(host: str) -> None:
     with pytest.raises(ValueError, match=r"refused|63 characters"):
+        destination_of(f"http://{host}/v1", own_namespace="acme")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["2130706433", "2852039166", "0x7f000001", "0xa9.0xfe.0xa9.0xfe", "0177.0.0.1", "127.1", "169.254.43518", "0"],
+)
+def test_destination_that_is_an_address_in_disguise_is_refused(host: str) -> None:
+    """The resolver takes all of these for IPv4 addresses, so they would pass for names only here."""
+    with pytest.raises(ValueError, match="four decimal numbers"):
+        destination_of(f"http://{host}/v1", own_namespace="acme")
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "localhost.", "models.localhost"])
+def test_destination_that_is_the_pod_itself_is_refused(host: str) -> None:
+    with pytest.raises(ValueError, match="loopback"):
         destination_of(f"http://{host}/v1", own_namespace="acme")
 
 
@@ -66,3 +107,39 @@ def test_ports_of_store(url: str, ports: set[int]) -> None:
 def test_ports_of_what_is_no_store_are_refused() -> None:
     with pytest.raises(ValueError, match="no protocol of a store"):
         ports_of_store("unix:///run/redis.sock")
+
+
+def test_egress_is_public_https_and_what_the_tenant_names() -> None:
+    assert list(list_egress(make_tenant())) == [("spec.egress", InPublic(443))]
+    hosts, networks = ["crm.tools.svc", "hooks", "crm.corp.example"], ["10.1.2.3/16", "fd00::/8"]
+    tenant = make_tenant(egress={"hosts": hosts, "networks": networks})
+    assert list(list_egress(tenant)) == [
+        ("spec.egress", InPublic(443)),
+        ("spec.egress.hosts[0]", InNamespace("tools")),
+        ("spec.egress.hosts[1]", InNamespace(tenant.namespace)),
+        ("spec.egress.hosts[2]", InPublic(443)),
+        ("spec.egress.networks[0]", InRange("10.1.0.0/16")),
+        ("spec.egress.networks[1]", InRange("fd00::/8")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("egress", "field"),
+    [
+        ({"hosts": ["ok.example", "localhost"]}, r"spec\.egress\.hosts\[1\]"),
+        ({"hosts": ["127.1"]}, r"spec\.egress\.hosts\[0\]"),
+        ({"networks": ["127.0.0.0/8"]}, r"spec\.egress\.networks\[0\]"),
+        ({"networks": ["10.0.0.0/8", "169.254.169.254/32"]}, r"spec\.egress\.networks\[1\]"),
+        ({"networks": ["fe80::/64"]}, r"spec\.egress\.networks\[0\]"),
+    ],
+)
+def test_egress_that_nobody_may_reach_is_refused_by_its_field(egress: dict[str, list[str]], field: str) -> None:
+    with pytest.raises(ValueError, match=field):
+        list(list_egress(make_tenant(egress=egress)))
+
+
+def test_wide_range_leaves_out_what_nobody_reaches() -> None:
+    assert exceptions_of("10.0.0.0/8") == []
+    assert exceptions_of("100.64.0.0/10") == ["100.100.100.200/32"]
+    assert {"169.254.0.0/16", "127.0.0.0/8"} <= set(exceptions_of("0.0.0.0/0"))
+    assert "::/96" in exceptions_of("::/0")

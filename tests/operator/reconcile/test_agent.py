@@ -21,6 +21,12 @@ from tests.support.make import make_agent_manifest, make_endpoint, make_tenant_m
 from .conftest import World
 
 
+def published_agents(world: World) -> list[str]:
+    """Names of the ConfigMaps in which agents are published."""
+    prefix = names.published_agent_name("")
+    return [name for name in world.cluster.list_names(kube.CONFIG_MAPS, "acme") if name.startswith(prefix)]
+
+
 @pytest.fixture(autouse=True)
 async def tenant(world: World) -> Manifest:
     """The Tenant `acme`, up, without pods."""
@@ -233,6 +239,16 @@ BAD_EDITS = [
     ),
     pytest.param({"model": {"endpoint": "lost"}}, "ResolvedRefs", "EndpointNotFound", "'lost'", id="endpoint"),
     pytest.param(
+        {"limits": {"overSoftLimit": {"model": {"endpoint": "lost"}}}},
+        "ResolvedRefs",
+        "EndpointNotFound",
+        "spec.limits.overSoftLimit.model.endpoint",
+        id="endpoint near limits",
+    ),
+    pytest.param(
+        {"limits": {"message": "{{nobody}}"}}, "Accepted", "Invalid", "spec.limits.message", id="words at limits"
+    ),
+    pytest.param(
         {"instructions": None, "instructionsFrom": {"configMapKeyRef": {"name": "long", "key": "text"}}},
         "ResolvedRefs",
         "ConfigMapNotFound",
@@ -274,7 +290,7 @@ async def test_agent_that_was_never_good_is_not_published(
 ) -> None:
     agent = make(world, **edit)
     await world.agent()
-    assert world.cluster.list_names(kube.CONFIG_MAPS, "acme") == []
+    assert published_agents(world) == []
     assert world.conditions(agent)[condition] == ("False", reason)
     assert "stays" not in world.message(agent, "Ready")
     assert message in world.message(agent, "Ready")
@@ -323,7 +339,7 @@ async def test_agent_with_a_config_map_that_cannot_be_used(
     world.cluster.put_config_map("acme", "prompts", **({"other": "x"} if text is None else {"travel_md": text}))
     await world.agent()
     assert world.conditions(agent)[condition] == ("False", reason)
-    assert world.cluster.list_names(kube.CONFIG_MAPS, "acme") == ["prompts"]
+    assert published_agents(world) == []
     assert len(world.message(agent, "Ready")) < 500
 
 
@@ -345,7 +361,7 @@ async def test_agent_whose_endpoint_has_a_secret_that_may_not_be_used_is_not_pub
     world.cluster.put_secret("acme", "openai", "api-key", usable=None)
     await world.agent()
     assert world.conditions(agent)["ResolvedRefs"] == ("False", "SecretNotUsable")
-    assert world.cluster.list_names(kube.CONFIG_MAPS, "acme") == []
+    assert published_agents(world) == []
 
     world.cluster.put_secret("acme", "openai", "api-key")
     await world.agent()
@@ -400,7 +416,7 @@ async def test_agent_of_a_tenant_that_is_not_accepted_is_not_published(world: Wo
             condition["status"] = "False"
     await world.agent()
     assert world.conditions(agent)["ResolvedRefs"] == ("False", "TenantNotAccepted")
-    assert world.cluster.list_names(kube.CONFIG_MAPS, "acme") == []
+    assert published_agents(world) == []
 
 
 async def test_agent_of_a_tenant_that_is_still_being_set_up_waits(world: World, tenant: Manifest) -> None:
@@ -410,7 +426,7 @@ async def test_agent_of_a_tenant_that_is_still_being_set_up_waits(world: World, 
             condition["status"] = "Unknown"
     await world.agent()
     assert world.conditions(agent)["Ready"] == ("False", "Pending")
-    assert world.cluster.list_names(kube.CONFIG_MAPS, "acme") == []
+    assert published_agents(world) == []
 
 
 async def test_agent_of_a_tenant_that_is_being_deleted_says_so(world: World, tenant: Manifest) -> None:

@@ -14,6 +14,7 @@ from syntera_crds.contract import names
 from syntera_kube import ClusterConfig, KubeClient
 from syntera_kube import resources as kube
 from syntera_kube.resources import Resource
+from syntera_kube.transport import Request
 from syntera_operator.cluster import Cluster
 from syntera_operator.manifest import AGENTS, TENANTS, Manifest
 from syntera_operator.reconcile.agent import reconcile_agent
@@ -24,7 +25,7 @@ from tests.support.apiserver import ApiRefused, RunningApiServer, unique_name
 from tests.support.fake_runtimes import FakeRuntimes
 from tests.support.fake_stores import FakeStores
 from tests.support.kstatus import Kstatus, compute
-from tests.support.make import make_agent_manifest, make_endpoint, make_tenant_manifest
+from tests.support.make import make_agent_manifest, make_endpoint, make_issuer, make_tenant_manifest
 
 from .conftest import make_settings
 
@@ -37,6 +38,13 @@ EVERYTHING: dict[str, Any] = {
         make_endpoint("inside", baseURL="http://vllm.gpu.svc:8000/v1"),
         make_endpoint("address", baseURL="http://10.20.30.40:8000/v1"),
     ],
+    "auth": {
+        "issuers": [
+            make_issuer(roleClaim="app_metadata.role", algorithms=["ES256"]),
+            make_issuer("https://sso.acme.example", jwksURL="http://keycloak.identity.svc:8080/certs"),
+        ],
+        "allowedOrigins": ["https://www.acme.example", "http://localhost:3000"],
+    },
     "runtime": {
         "autoscaling": {"min": 1, "max": 5},
         "resources": {"requests": {"cpu": "1000m", "memory": "1024Mi"}, "limits": {"cpu": 2, "memory": "1.5Gi"}},
@@ -97,9 +105,9 @@ class Api:
 async def running_api(server: RunningApiServer) -> AsyncIterator[Api]:
     writes: list[str] = []
 
-    def observe(verb: str, status: int, seconds: float) -> None:
-        if verb != "GET":
-            writes.append(verb)
+    def observe(request: Request, status: int, seconds: float) -> None:
+        if request.method != "GET":
+            writes.append(request.method)
 
     config = ClusterConfig.from_kubeconfig(server.kubeconfig)
     async with KubeClient.connect(config, component="test", observer=observe) as client:
@@ -142,7 +150,7 @@ async def test_tenant_with_everything_is_taken_and_written_only_once(api: Api, n
     await reconcile_tenant(name, api.context)
     conditions = {one["type"]: one["status"] for one in api.get(TENANTS, None, name)["status"]["conditions"]}
     assert {type_ for type_, status in conditions.items() if status == "False"} == {"RuntimeReady", "Ready", "Stalled"}
-    assert api.count_children(name) == 15
+    assert api.count_children(name) == 17
     await until(lambda: pods_are_made(api, name))
     await reconcile_tenant(name, api.context)
     written = len(api.writes)
@@ -313,6 +321,8 @@ async def test_deletion_with_retain_leaves_agents_and_configuration(api: Api, na
         (kube.DEPLOYMENTS, names.RUNTIME),
         (kube.SECRETS, names.STORES_SECRET),
         (kube.SECRETS, names.ADMIN_SECRET),
+        (kube.SECRETS, names.SIGNING_SECRET),
+        (kube.CONFIG_MAPS, names.TENANT_CONFIG),
         (kube.ROLES, names.RUNTIME),
         (kube.ROLE_BINDINGS, names.OPERATOR_BINDING),
     ):

@@ -7,14 +7,16 @@ import pytest
 
 from syntera_crds.contract import names
 from syntera_crds.contract.api_key import ApiKey
+from syntera_crds.contract.names import tenant_login
 from syntera_kube import resources as kube
 from syntera_kube.errors import Forbidden, Invalid, NotFound, ServerError
 from syntera_operator.cluster import Reference
 from syntera_operator.desired.namespace import MADE_FOR_ANNOTATION
 from syntera_operator.errors import StoreRefused, StoreUnavailable
+from syntera_operator.manifest import TENANTS
 from syntera_operator.queue import Key
 from tests.support.kstatus import Kstatus
-from tests.support.make import make_agent_manifest, make_endpoint, make_tenant_manifest
+from tests.support.make import make_agent_manifest, make_challenge, make_endpoint, make_tenant_manifest
 
 from .conftest import World
 
@@ -28,7 +30,8 @@ async def test_tenant_when_new_gets_everything(world: World, acme: Any) -> None:
     cluster = world.cluster
     assert cluster.get(kube.NAMESPACES, None, "acme")["metadata"]["annotations"][MADE_FOR_ANNOTATION] == "uid-acme"
     assert cluster.list_names(kube.ROLE_BINDINGS, "acme") == ["syntera-operator", "syntera-runtime"]
-    assert cluster.list_names(kube.SECRETS, "acme") == ["syntera-admin", "syntera-stores"]
+    assert cluster.list_names(kube.SECRETS, "acme") == ["syntera-admin", "syntera-signing", "syntera-stores"]
+    assert cluster.list_names(kube.CONFIG_MAPS, "acme") == ["tenant"]
     assert cluster.list_names(kube.NETWORK_POLICIES, "acme") == ["syntera-default-deny", "syntera-runtime"]
     for kind in (kube.SERVICE_ACCOUNTS, kube.ROLES, kube.DEPLOYMENTS, kube.SERVICES, kube.POD_DISRUPTION_BUDGETS):
         assert cluster.list_names(kind, "acme") == ["syntera-runtime"]
@@ -269,6 +272,53 @@ async def test_namespace_whose_label_was_taken_away_is_not_labelled_again(world:
     assert {write.kind for write in world.cluster.writes} == {"Tenant"}
 
 
+async def test_namespace_that_changed_hands_keeps_the_first_tenants_objects_while_that_one_lives(world: World) -> None:
+    await hand_over(world)
+    world.cluster.forget_writes()
+    await world.tenant("second")
+    second = world.the_tenant("second")
+    assert world.conditions(second)["NamespaceReady"] == ("False", "NameTaken")
+    assert "belongs to Tenant 'first'" in world.message(second, "NamespaceReady")
+    assert {write.kind for write in world.cluster.writes} == {"Tenant", "Namespace"}
+    await world.tenant("first")
+    assert world.conditions(world.the_tenant("first"))["Accepted"] == ("False", "NamespaceTaken")
+
+
+async def test_namespace_that_changed_hands_hands_no_credentials_on(world: World) -> None:
+    await hand_over(world)
+    own = (names.STORES_SECRET, names.ADMIN_SECRET, names.SIGNING_SECRET)
+    secrets = {name: world.cluster.secret("shared", name) for name in own}
+    world.cluster.remove(TENANTS, None, "first")
+    await world.tenant("second")
+    stores, admin, signing = (world.cluster.secret("shared", name) for name in own)
+    login = tenant_login(world.stores.ids["second"])
+    assert f"//{login}:" in stores[names.POSTGRESQL_URL_KEY]
+    assert f"//{login}:" in stores[names.REDIS_URL_KEY]
+    assert admin[names.ADMIN_API_KEY_KEY] != secrets[names.ADMIN_SECRET][names.ADMIN_API_KEY_KEY]
+    assert signing != secrets[names.SIGNING_SECRET]
+
+
+async def hand_over(world: World) -> None:
+    """Two Tenants name one namespace; its owner gives it to the second after the first has moved in."""
+    for name in ("first", "second"):
+        world.cluster.put(make_tenant_manifest(name, namespace="shared"))
+    await world.settle("first")
+    world.cluster.get(kube.NAMESPACES, None, "shared")["metadata"]["labels"][names.TENANT_LABEL] = "second"
+
+
+async def test_secret_of_the_operators_own_is_taken_back_when_its_labels_were_changed(world: World, acme: Any) -> None:
+    acme()
+    await world.settle()
+    before = world.cluster.secret("acme", names.STORES_SECRET)
+    labels = world.cluster.get(kube.SECRETS, "acme", names.STORES_SECRET)["metadata"]["labels"]
+    labels[names.USABLE_LABEL] = "true"
+    labels[names.TENANT_LABEL] = "another"
+    await world.tenant()
+    after = world.cluster.get(kube.SECRETS, "acme", names.STORES_SECRET)["metadata"]["labels"]
+    assert (after[names.USABLE_LABEL], after[names.TENANT_LABEL]) == ("false", "acme")
+    assert world.cluster.secret("acme", names.STORES_SECRET).keys() == before.keys()
+
+
 async def test_namespace_that_is_being_deleted_is_waited_for_and_made_anew(world: World, acme: Any) -> None:
     tenant = acme()
     await world.settle()
@@ -333,7 +383,7 @@ async def test_secret_that_cannot_be_used_is_told_and_the_runtime_started_all_th
         assert "kubectl -n acme label secret openai syntera.io/usable=true" in message
 
 
-@pytest.mark.parametrize("name", ["syntera-stores", "syntera-admin"])
+@pytest.mark.parametrize("name", ["syntera-stores", "syntera-signing", "syntera-admin"])
 async def test_secret_of_the_operator_cannot_be_referred_to_even_if_its_label_was_changed(
     world: World, acme: Any, name: str
 ) -> None:
@@ -344,6 +394,46 @@ async def test_secret_of_the_operator_cannot_be_referred_to_even_if_its_label_wa
     assert world.conditions(tenant)["ResolvedRefs"] == ("False", "SecretNotUsable")
     assert secret_rules(world) == []
     assert world.cluster.get(kube.SECRETS, "acme", name)["metadata"]["labels"][names.USABLE_LABEL] == "false"
+
+
+async def test_secret_of_the_bucket_is_told_until_it_is_there_and_then_read(world: World, acme: Any) -> None:
+    s3 = {"endpointURL": "https://s3.example", "bucket": "files", "credentialsSecretRef": {"name": "bucket"}}
+    tenant = acme(files={"s3": s3})
+    await world.settle()
+    assert world.cluster.references[Key("Tenant", None, "acme")] == {Reference("Secret", "acme", "bucket")}
+    assert world.conditions(tenant)["ResolvedRefs"] == ("False", "SecretNotFound")
+    assert "spec.files.s3.credentialsSecretRef" in world.message(tenant, "ResolvedRefs")
+    assert secret_rules(world) == []
+    world.cluster.put_secret("acme", "bucket", "access-key-id")
+    await world.tenant()
+    assert world.conditions(tenant)["ResolvedRefs"] == ("False", "SecretKeyNotFound")
+    world.cluster.put_secret("acme", "bucket", "access-key-id", "secret-access-key")
+    await world.tenant()
+    assert world.conditions(tenant)["Ready"] == ("True", "Serving")
+    assert secret_rules(world) == [["bucket"]]
+
+
+async def test_secret_of_the_challenge_is_told_until_it_is_there_and_then_read(world: World, acme: Any) -> None:
+    tenant = acme(auth={"challenge": make_challenge()})
+    await world.settle()
+    assert world.cluster.references[Key("Tenant", None, "acme")] == {Reference("Secret", "acme", "turnstile")}
+    assert world.conditions(tenant)["ResolvedRefs"] == ("False", "SecretNotFound")
+    assert "spec.auth.challenge.secretKeyRef" in world.message(tenant, "ResolvedRefs")
+    world.cluster.put_secret("acme", "turnstile", "secret", usable=None)
+    await world.tenant()
+    assert world.conditions(tenant)["ResolvedRefs"] == ("False", "SecretNotUsable")
+    assert secret_rules(world) == []
+    world.cluster.put_secret("acme", "turnstile", "secret")
+    await world.tenant()
+    assert world.conditions(tenant)["Ready"] == ("True", "Serving")
+    assert secret_rules(world) == [["turnstile"]]
+
+
+async def test_secret_of_the_operator_is_no_secret_of_a_challenge(world: World, acme: Any) -> None:
+    tenant = acme(auth={"challenge": make_challenge(secretKeyRef={"name": names.SIGNING_SECRET, "key": "key"})})
+    await world.settle()
+    assert world.conditions(tenant)["ResolvedRefs"] == ("False", "SecretNotUsable")
+    assert secret_rules(world) == []
 
 
 async def test_secret_that_arrives_makes_the_tenant_ready(world: World, acme: Any) -> None:
@@ -443,7 +533,7 @@ async def test_tenant_whose_credentials_are_lost_gets_new_ones(world: World, acm
     world.cluster.remove(kube.SECRETS, "acme", names.STORES_SECRET)
     world.cluster.remove(kube.SECRETS, "acme", names.ADMIN_SECRET)
     await world.tenant()
-    assert world.cluster.list_names(kube.SECRETS, "acme") == ["syntera-admin", "syntera-stores"]
+    assert world.cluster.list_names(kube.SECRETS, "acme") == ["syntera-admin", "syntera-signing", "syntera-stores"]
 
 
 async def test_tenant_asks_postgresql_once_for_a_burst_of_changes(world: World, acme: Any) -> None:

@@ -56,8 +56,17 @@ _FAULTS = {
             AND p.polcmd = '*' AND pg_get_expr(p.polqual, t.oid) = 'true' AND pg_get_expr(p.polwithcheck, t.oid) = 'true'
         )
     """,
-    "has a policy beside those two": """
-        SELECT relname FROM tenant_tables t WHERE (SELECT count(*) FROM pg_policy p WHERE p.polrelid = t.oid) > 2
+    "has a policy beside those two and those of our own functions": """
+        SELECT relname FROM tenant_tables t WHERE EXISTS (
+          SELECT FROM pg_policy p WHERE p.polrelid = t.oid AND p.polname NOT IN ('tenant', 'maintenance')
+            AND p.polpermissive -- a restrictive one only narrows
+            AND NOT (p.polroles = ARRAY['syntera_owner'::regrole::oid] AND (
+              p.polname = 'own_functions'
+                AND pg_get_expr(p.polqual, t.oid) = '(tenant_id = ( SELECT syntera.current_tenant() AS current_tenant))'
+                AND pg_get_expr(p.polwithcheck, t.oid) = pg_get_expr(p.polqual, t.oid)
+              OR p.polname = 'search' AND p.polcmd = 'r'
+            ))
+        )
     """,
     "keeps rows that the maintenance role cannot delete": """
         SELECT relname FROM tenant_tables t WHERE NOT has_table_privilege('syntera_maintenance', t.oid, 'DELETE')
@@ -76,6 +85,7 @@ _FAULTS = {
     "has an index that tenant_id does not lead": """
         SELECT relname FROM tenant_tables t WHERE EXISTS (
           SELECT FROM pg_index i WHERE i.indrelid = t.oid AND i.indkey[0] IS DISTINCT FROM tenant_id
+            AND coalesce(pg_get_expr(i.indexprs, t.oid), '') !~ '^syntera\\.search_terms\\(tenant_id, [^,]*(, [^,]*)?\\)$'
         )
     """,
     "has a foreign key that leaves tenant_id out": """
@@ -99,7 +109,11 @@ _OTHER_FAULTS = {
     """,
     "is a function that tenants may call and that runs with somebody else's rights": """
         SELECT proname FROM pg_proc
-        WHERE pronamespace = 'syntera'::regnamespace AND prosecdef AND proname <> 'current_tenant'
+        WHERE pronamespace = 'syntera'::regnamespace AND prosecdef
+          AND proname NOT IN (
+            'current_tenant', 'delete_conversation', 'delete_file', 'delete_file_chunks', 'prune_outbox',
+            'prune_webhook_deliveries', 'search_conversations'
+          )
           AND has_function_privilege('syntera_tenant', oid, 'EXECUTE')
     """,
     "is a function that is executable by everybody": """

@@ -50,7 +50,17 @@ SPOILED = {
     ),
     "ALTER POLICY tenant ON syntera.notes TO PUBLIC": "lacks the policy for tenants",
     "DROP POLICY maintenance ON syntera.notes": "lacks the policy for maintenance",
-    "CREATE POLICY more ON syntera.notes TO syntera_tenant USING (true)": "has a policy beside those two",
+    "CREATE POLICY more ON syntera.notes TO syntera_tenant USING (true)": "has a policy beside those two and those of our own functions",
+    "CREATE POLICY own_functions ON syntera.notes TO syntera_owner USING (true)": (
+        "has a policy beside those two and those of our own functions"
+    ),
+    "CREATE POLICY search ON syntera.notes FOR SELECT TO syntera_tenant USING (true)": (
+        "has a policy beside those two and those of our own functions"
+    ),
+    "CREATE POLICY search ON syntera.notes TO syntera_owner USING (true)": (
+        "has a policy beside those two and those of our own functions"
+    ),
+    "CREATE INDEX ON syntera.notes USING gin (to_tsvector('simple', text))": "has an index that tenant_id does not lead",
     "REVOKE DELETE ON syntera.notes FROM syntera_maintenance": "keeps rows that the maintenance role cannot delete",
     "ALTER TABLE syntera.notes DROP CONSTRAINT notes_pkey, ADD PRIMARY KEY (id, tenant_id)": (
         "has no primary key that tenant_id leads"

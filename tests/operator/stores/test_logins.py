@@ -214,6 +214,35 @@ async def test_closing_and_dropping_twice_is_the_same_as_once(database: Database
         )
 
 
+@pytest.mark.parametrize(
+    "left",
+    [
+        "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC",
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA syntera GRANT EXECUTE ON FUNCTIONS TO PUBLIC",
+        "ALTER ROLE CURRENT_USER SET search_path = syntera",
+    ],
+)
+async def test_dropping_takes_along_what_the_tenant_left(database: Database, postgresql: Postgresql, left: str) -> None:
+    """PostgreSQL keeps a role that something depends on, and has no right that could forbid these."""
+    tenant, other = await database.make_tenant(), await database.make_tenant()
+    logins = Logins(postgresql)
+    async with connected(tenant.dsn) as own:
+        await own.execute(left)
+    await logins.close(tenant.tenant_id)
+
+    await logins.drop(tenant.tenant_id)
+
+    async with connected(database.superuser_dsn) as superuser:
+        roles = await superuser.fetch("SELECT rolname FROM pg_roles WHERE rolname LIKE 't\\_%'")
+        defaults = await superuser.fetchval(
+            "SELECT count(*) FROM pg_default_acl WHERE defaclrole <> 'syntera_owner'::regrole"
+        )
+    names = {row["rolname"] for row in roles}
+    assert tenant_login(tenant.tenant_id) not in names
+    assert tenant_login(other.tenant_id) in names
+    assert defaults == 0
+
+
 async def test_operator_holds_no_tenant_s_rights_after_closing_its_sessions(
     database: Database, postgresql: Postgresql
 ) -> None:

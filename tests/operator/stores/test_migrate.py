@@ -7,15 +7,29 @@ import socket
 import subprocess
 import sys
 import zipfile
+from itertools import count
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.operations import Operations
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
 
 from syntera_operator.stores import migrate as migrations
 from syntera_operator.stores.migrate import main
+from syntera_operator.stores.postgresql import Postgresql, PostgresqlSettings
+from syntera_operator.stores.register import Register
 from tests.support.postgresql import REPOSITORY, Database, PostgresqlServer, PostgresqlServers
 
 from .conftest import connected
+
+NEWEST = max(path.name[:4] for path in Path(migrations.__file__).parent.glob("migrations/versions/[0-9]*.py"))
+"""The newest revision."""
 
 
 class Runner:
@@ -82,7 +96,7 @@ async def test_schema_is_made_once_and_left_alone_the_second_time(server: Postgr
     made = await schema(database)
     assert await run(database.operator_dsn) == os.EX_OK
 
-    assert run.said.splitlines() == ["schema was empty and is 0001", "schema was 0001 and is 0001"]
+    assert run.said.splitlines() == [f"schema was empty and is {NEWEST}", f"schema was {NEWEST} and is {NEWEST}"]
     assert "messages.content" in str(made)
     assert await schema(database) == made
 
@@ -107,6 +121,172 @@ async def test_schema_of_a_later_release_is_left_alone(server: PostgresqlServer,
 
     assert await run(database.operator_dsn) == os.EX_OK
     assert "later release" in run.said
+
+
+async def migrate_to(database: Database, revision: str) -> None:
+    """Bring an empty database to the schema of an earlier release."""
+
+    def upgrade(connection: Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", "syntera_operator.stores:migrations")
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+    settings = migrations.MigrationSettings(postgresql_url=database.operator_dsn)
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=lambda: migrations._connect(settings), poolclass=NullPool
+    )
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(upgrade)
+    finally:
+        await engine.dispose()
+
+
+async def test_run_that_is_cut_off_beside_everybodys_writes_goes_on_the_next_time(
+    server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a revision does outside of its transaction stays when it is cut off there."""
+    database = await server.create_database()
+    await database.bootstrap()
+    execute, left = Operations.execute, 0
+
+    def execute_and_end(self: Operations, statement: Any, *args: Any, **options: Any) -> None:
+        nonlocal left
+        execute(self, statement, *args, **options)
+        if " CONCURRENTLY " in str(statement):
+            left -= 1
+            if left == 0:
+                raise ConnectionAbortedError
+
+    monkeypatch.setattr(Operations, "execute", execute_and_end)
+    cuts = 0
+    for allowed in count(1):
+        left = allowed
+        try:
+            await migrate_to(database, NEWEST)
+        except ConnectionAbortedError:
+            cuts += 1
+        else:
+            break
+    assert cuts > 5
+    monkeypatch.undo()
+    whole = await server.create_ready_database()
+    assert [row[:3] for row in await schema(database)] == [row[:3] for row in await schema(whole)]
+
+
+async def test_rows_of_the_release_before_are_kept_and_mean_the_same(server: PostgresqlServer) -> None:
+    database = await server.create_database()
+    await database.bootstrap()
+    await migrate_to(database, "0001")
+    tenant = await database.make_tenant()
+    postgresql = Postgresql(PostgresqlSettings(url=database.operator_dsn))
+    key = await Register(postgresql).ensure_admin_key(tenant.tenant_id, current=None)
+    insert = "INSERT INTO syntera.conversations (tenant_id, id, agent) VALUES ($1, gen_random_uuid(), 'travel')"
+    async with connected(tenant.dsn) as own:
+        await own.execute(insert, tenant.tenant_id)
+
+    await database.migrate()
+
+    assert await Register(postgresql).ensure_admin_key(tenant.tenant_id, current=key) == key
+    await postgresql.aclose()
+    async with connected(tenant.dsn) as own:
+        await own.execute(insert, tenant.tenant_id)  # a pod of the release before goes on
+        owners = await own.fetch("SELECT contact_id FROM syntera.conversations")
+        stored = await own.fetchrow("SELECT made_by, agents, allowed_origins, created_by FROM syntera.api_keys")
+    assert [row["contact_id"] for row in owners] == [None, None]
+    assert stored is not None
+    assert tuple(stored) == ("operator", None, [], None)
+
+
+async def test_migration_of_the_outbox_can_be_done_again_when_it_was_cut_off(server: PostgresqlServer) -> None:
+    database = await server.create_database()
+    await database.bootstrap()
+    await migrate_to(database, "0009")
+    tenant = await database.make_tenant()
+    insert = "INSERT INTO syntera.conversations (tenant_id, id, agent) VALUES ($1, gen_random_uuid(), 'travel')"
+    async with connected(tenant.dsn) as own:
+        await own.execute(insert, tenant.tenant_id)
+    async with connected(database.superuser_dsn) as superuser:
+        # As it is when a lock was in the way of one of the triggers.
+        await superuser.execute("UPDATE syntera.alembic_version SET version_num = '0008'")
+        await superuser.execute("DROP TRIGGER tell_of_insert ON syntera.messages")
+
+    await migrate_to(database, "0009")
+
+    async with connected(tenant.dsn) as own:
+        await own.execute(insert, tenant.tenant_id)
+        assert await own.fetchval("SELECT count(*) FROM syntera.outbox WHERE type = 'conversation.created'") == 2
+    async with connected(database.superuser_dsn) as superuser:
+        assert await superuser.fetchval("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'tell_of_%'") == 10
+
+
+async def test_turns_of_the_release_before_are_kept_and_can_be_stopped(server: PostgresqlServer) -> None:
+    database = await server.create_database()
+    await database.bootstrap()
+    await migrate_to(database, "0001")
+    tenant = await database.make_tenant()
+    async with connected(tenant.dsn) as own:
+        await own.execute(
+            """
+            WITH conversation AS (
+              INSERT INTO syntera.conversations (tenant_id, id, agent) VALUES ($1, gen_random_uuid(), 'travel') RETURNING id
+            ), turn AS (
+              INSERT INTO syntera.turns (tenant_id, id, conversation_id, agent, agent_revision, state, ended_at)
+              SELECT $1, gen_random_uuid(), id, 'travel', 1, 'complete', now() FROM conversation RETURNING id
+            )
+            INSERT INTO syntera.messages (tenant_id, id, conversation_id, turn_id, role, state, content)
+            SELECT $1, gen_random_uuid(), conversation.id, turn.id, 'user', 'complete', 'hello' FROM conversation, turn
+            """,
+            tenant.tenant_id,
+        )
+
+    await database.migrate()
+
+    async with connected(tenant.dsn) as own:
+        turn = await own.fetchrow("SELECT state, first_event, last_event, request_key FROM syntera.turns")
+        assert turn is not None
+        assert tuple(turn) == ("complete", None, None, None)
+        found = await own.fetch("SELECT c.state, c.title, c.revision FROM syntera.conversations AS c")
+        assert [tuple(row) for row in found] == [("active", None, 1)]
+        assert len(await own.fetch("SELECT * FROM syntera.search_conversations('hello')")) == 1
+        assert await own.fetchval("SELECT parts FROM syntera.messages") is None
+        await own.execute("UPDATE syntera.turns SET state = 'stopped', last_event = 7")
+        with pytest.raises(asyncpg.CheckViolationError):
+            await own.execute("UPDATE syntera.turns SET state = 'gone'")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await own.execute("UPDATE syntera.turns SET first_event = 7")
+
+
+async def test_turn_that_runs_while_the_schema_changes_is_counted_and_one_that_had_ended_is_not(
+    server: PostgresqlServer,
+) -> None:
+    database = await server.create_database()
+    await database.bootstrap()
+    await migrate_to(database, "0006")
+    tenant = await database.make_tenant()
+    begin = """
+        INSERT INTO syntera.turns (tenant_id, id, agent, agent_revision, state, lease_expires_at)
+        VALUES ($1, gen_random_uuid(), 'travel', 1, 'running', now() + interval '1 minute')
+    """
+    # As pods of that release end turns.
+    end = """
+        UPDATE syntera.turns SET state = 'complete', endpoint = 'main', model = 'small', prompt_tokens = 7,
+          completion_tokens = 2, lease_expires_at = NULL, ended_at = now()
+        WHERE state = 'running'
+    """
+    async with connected(tenant.dsn) as own:
+        await own.execute(begin, tenant.tenant_id)
+        await own.execute(end)
+        await own.execute(begin, tenant.tenant_id)
+
+    await database.migrate()
+
+    async with connected(tenant.dsn) as own:
+        await own.execute(end)
+        counted = await own.fetch("SELECT turns, prompt_tokens, completion_tokens, currency FROM syntera.usage_days")
+        assert [tuple(row) for row in counted] == [(1, 7, 2, "")]
+        assert await own.fetchval("SELECT sum(tokens) FROM syntera.usage_totals") == 9
 
 
 async def test_password_comes_from_the_file_when_there_is_one(database: Database, run: Runner, tmp_path: Path) -> None:
@@ -184,7 +364,7 @@ async def test_migrations_run_from_an_installed_wheel(postgresql_servers: Postgr
     code, said = await run_process(database.operator_dsn, installed=wheel)
 
     assert code == 0, said
-    assert "is 0001" in said
+    assert f"is {NEWEST}" in said
 
 
 @pytest.fixture(scope="session")

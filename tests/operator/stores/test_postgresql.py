@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,41 @@ async def test_pool_opens_no_more_than_a_few_connections(database: Database, pos
             return counted
 
     assert max(await asyncio.gather(*(count() for _ in range(50)))) <= 4
+
+
+async def test_each_use_is_told_with_its_outcome(database: Database) -> None:
+    told: list[tuple[str, str | None]] = []
+
+    def observe(store: str, code: str | None, seconds: float) -> None:
+        assert 0 <= seconds < 5
+        told.append((store, code))
+
+    for url in (database.operator_dsn, "postgresql://x:y@127.0.0.1:1/syntera"):
+        postgresql = Postgresql(PostgresqlSettings(url=url, deadline_seconds=5), observer=observe)
+        with suppress(StoreUnavailable):
+            async with postgresql.session() as connection:
+                await connection.fetch("SELECT 1")
+        await postgresql.aclose()
+
+    assert told == [("PostgreSQL", None), ("PostgreSQL", "store_unavailable")]
+
+
+async def test_use_that_was_cut_off_says_nothing_of_the_store(database: Database) -> None:
+    told: list[str | None] = []
+    postgresql = Postgresql(
+        PostgresqlSettings(url=database.operator_dsn), observer=lambda _store, code, _seconds: told.append(code)
+    )
+
+    async def sleep() -> None:
+        async with postgresql.session() as connection:
+            started.set()
+            await connection.fetch("SELECT pg_sleep(60)")
+
+    started = asyncio.Event()
+    task = asyncio.create_task(sleep())
+    await started.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    await postgresql.aclose()
+
+    assert told == ["cancelled"]

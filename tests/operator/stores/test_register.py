@@ -149,8 +149,8 @@ async def test_keys_that_the_tenant_made_outlive_the_operator_s(database: Databa
     tenant = await database.make_tenant()
     async with connected(database.superuser_dsn) as superuser:
         await superuser.execute(
-            "INSERT INTO syntera.api_keys (tenant_id, id, kind, lookup, hash, name, made_by, scopes)"
-            " VALUES ($1, gen_random_uuid(), 'pk', 'theirown', sha256('x'), 'shop', 'tenant', '{chat}')",
+            "INSERT INTO syntera.api_keys (tenant_id, id, kind, lookup, hash, name, made_by, scopes, agents)"
+            " VALUES ($1, gen_random_uuid(), 'pk', 'theirown', sha256('x'), 'shop', 'tenant', '{}', '{travel}')",
             tenant.tenant_id,
         )
     register = Register(postgresql)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -12,16 +13,36 @@ import pytest
 import redis.asyncio
 
 from syntera_crds.contract.names import redis_key_prefix, tenant_login
-from syntera_operator.errors import StoreRefused, StoreUnavailable
+from syntera_operator.errors import LeadershipLost, StoreRefused, StoreUnavailable
 from syntera_operator.stores import erasure
+from syntera_operator.stores.postgresql import PostgresqlSettings
+from syntera_operator.stores.redis_acl import RedisSettings
 from syntera_operator.stores.tenant_stores import TenantStores
 from tests.support.postgresql import Database, TenantLogin
 from tests.support.redis_server import RedisServer
 
 from .catalogue import PLATFORM_TABLES
-from .conftest import add_conversation, connected, make_stores
+from .conftest import add_conversation, add_webhook, connected, make_stores
 
-TABLES = ("api_keys", "conversations", "turns", "messages")
+USAGE = ("usage_days", "usage_totals", "usage_conversations")
+FILES = ("files", "file_chunks")
+TABLES = (
+    "api_keys",
+    "contacts",
+    "conversations",
+    "turns",
+    "messages",
+    "feedback",
+    "outbox",
+    "outbox_readers",
+    "webhooks",
+    "webhook_deliveries",
+    "audit_log",
+    *FILES,
+    *USAGE,
+)
+ONE_OF_EACH = {**dict.fromkeys(TABLES, 1), "outbox": 7}
+"""The outbox tells of each of the others that people see, and of a turn that it ran once more."""
 
 
 async def make_tenant(stores: TenantStores, *, conversations: int = 1, messages: int = 1) -> tuple[TenantLogin, str]:
@@ -34,6 +55,10 @@ async def make_tenant(stores: TenantStores, *, conversations: int = 1, messages:
     async with connected(login.dsn) as own:
         for _ in range(conversations):
             await add_conversation(own, login, messages=messages)
+        # What a turn used is counted when it ends.
+        await own.execute("UPDATE syntera.turns SET state = 'running', lease_expires_at = now(), ended_at = NULL")
+        await own.execute("UPDATE syntera.turns SET state = 'complete', prompt_tokens = 1, ended_at = now()")
+        await add_webhook(own, login)
     async with redis.asyncio.Redis.from_url(cache_url) as client:
         await client.set(f"{redis_key_prefix(tenant_id)}key", "value")
     return login, cache_url
@@ -52,6 +77,47 @@ async def role_exists(database: Database, tenant_id: UUID) -> bool:
     async with connected(database.superuser_dsn) as superuser:
         found = await superuser.fetch("SELECT FROM pg_roles WHERE rolname = $1", tenant_login(tenant_id))
     return bool(found)
+
+
+async def test_stores_are_not_touched_when_this_process_does_not_lead(
+    database: Database, redis_server: RedisServer
+) -> None:
+    def refuse() -> float:
+        raise LeadershipLost
+
+    name, tenant_id = f"tenant-{uuid4().hex[:8]}", uuid4()
+    async with make_stores(database, redis_server.url, before_use=refuse) as stores:
+        for use in (
+            stores.identify(name),
+            stores.ensure_database(tenant_id, current_url=None),
+            stores.ensure_cache(tenant_id, current_url=None),
+            stores.ensure_admin_key(tenant_id, current=None),
+            stores.release(tenant_id),
+            stores.erase(tenant_id),
+        ):
+            with pytest.raises(LeadershipLost):
+                await use
+
+    assert not await role_exists(database, tenant_id)
+    async with make_stores(database, redis_server.url) as stores:
+        assert await stores.find(name) is None
+
+
+async def test_use_of_a_store_gets_only_the_time_that_is_left_of_the_lease(database: Database) -> None:
+    with socket.socket() as black_hole:
+        black_hole.bind(("127.0.0.1", 0))
+        black_hole.listen()
+        port = black_hole.getsockname()[1]
+        settings = PostgresqlSettings(url=f"postgresql://x:y@127.0.0.1:{port}/x")
+        redis_settings = RedisSettings(url=f"redis://x:y@127.0.0.1:{port}/0")
+        async with TenantStores(settings, redis_settings, before_use=lambda: 0.3) as stores:
+            started = time.monotonic()
+            with pytest.raises(StoreUnavailable):
+                await stores.find("acme")
+            with pytest.raises(StoreUnavailable):
+                await stores.ensure_cache(uuid4(), current_url=None)
+
+    assert time.monotonic() - started < 3
 
 
 async def test_tables_under_test_are_all_tables_of_tenants(database: Database) -> None:
@@ -73,7 +139,7 @@ async def test_released_tenant_has_no_way_in_and_keeps_its_rows(stores: TenantSt
     async with redis.asyncio.Redis.from_url(cache_url) as client:
         with pytest.raises(redis.exceptions.AuthenticationError):
             await client.ping()
-    assert await count_rows(database, tenant.tenant_id) == before == dict.fromkeys(TABLES, 1)
+    assert await count_rows(database, tenant.tenant_id) == before == ONE_OF_EACH
 
 
 async def test_tenant_that_comes_back_finds_its_rows(stores: TenantStores, database: Database) -> None:
@@ -100,7 +166,25 @@ async def test_erased_tenant_leaves_a_receipt_and_nothing_else(
 
     assert receipt.completed_at is not None
     assert receipt.tenant_name == tenant.name
-    assert receipt.rows == {"api_keys": 1, "conversations": 2, "turns": 2, "messages": 6, "redis keys": 1}
+    assert receipt.rows == {
+        "api_keys": 1,
+        "contacts": 2,
+        "conversations": 2,
+        "turns": 2,
+        "messages": 6,
+        "feedback": 6,
+        "usage_days": 1,
+        "usage_totals": 1,
+        "usage_conversations": 2,
+        "audit_log": 2,
+        "files": 2,
+        "file_chunks": 2,
+        "outbox": 22,
+        "outbox_readers": 1,
+        "webhooks": 1,
+        "webhook_deliveries": 1,
+        "redis keys": 1,
+    }
     assert await count_rows(database, tenant.tenant_id) == dict.fromkeys(TABLES, 0)
     assert not await role_exists(database, tenant.tenant_id)
     assert await stores.find(tenant.name) is None
@@ -108,7 +192,7 @@ async def test_erased_tenant_leaves_a_receipt_and_nothing_else(
         assert [key async for key in operator.scan_iter(f"{redis_key_prefix(tenant.tenant_id)}*")] == []
         assert tenant_login(tenant.tenant_id) not in await operator.acl_users()
     # The neighbour lives on.
-    assert await count_rows(database, other.tenant_id) == dict.fromkeys(TABLES, 1)
+    assert await count_rows(database, other.tenant_id) == ONE_OF_EACH
     assert await stores.ensure_database(other.tenant_id, current_url=other.dsn) == other.dsn
     assert await stores.ensure_cache(other.tenant_id, current_url=other_cache) == other_cache
 
@@ -172,12 +256,28 @@ async def test_erasure_goes_on_where_it_was_cut_off(
         assert interrupted is not None
         assert interrupted["completed_at"] is None
         erased_so_far = sum(json.loads(interrupted["rows"]).values())
-        assert 0 < erased_so_far < 12
+        assert 0 < erased_so_far < 24
         assert await stores.find(tenant.name) == tenant.tenant_id
 
         receipt = await stores.erase(tenant.tenant_id)
 
-    assert receipt.rows == {"api_keys": 1, "conversations": 1, "turns": 1, "messages": 9, "redis keys": 1}
+    assert receipt.rows == {
+        "api_keys": 1,
+        "contacts": 1,
+        "conversations": 1,
+        "turns": 1,
+        "messages": 9,
+        "feedback": 9,
+        **dict.fromkeys(USAGE, 1),
+        "audit_log": 1,
+        "files": 1,
+        "file_chunks": 1,
+        "outbox": 23,
+        "outbox_readers": 1,
+        "webhooks": 1,
+        "webhook_deliveries": 1,
+        "redis keys": 1,
+    }
     assert receipt.completed_at is not None
 
 

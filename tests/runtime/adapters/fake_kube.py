@@ -11,6 +11,7 @@ from typing import Any
 
 from syntera_crds.contract import names
 from syntera_crds.contract.agent_config import AgentConfig
+from syntera_crds.contract.tenant_config import TenantConfig
 from syntera_kube import KubeClient, Manifest, ObjectList, Resource, Selection, WatchEvent
 from syntera_kube.errors import Forbidden
 from syntera_kube.model import EVERYTHING
@@ -86,6 +87,14 @@ class FakeKube(KubeClient):
         name = names.published_agent_name(agent)
         self.put("ConfigMap", name, labels={names.PUBLISHED_LABEL: "agent"}, data=dict(data))
 
+    def publish_tenant(self, config: TenantConfig) -> None:
+        """Publish the tenant's configuration as the operator does."""
+        self.publish_tenant_data({names.TENANT_CONFIG_KEY: config.to_json()})
+
+    def publish_tenant_data(self, data: Mapping[str, str]) -> None:
+        """Publish something in its place."""
+        self.put("ConfigMap", names.TENANT_CONFIG, labels={names.PUBLISHED_LABEL: "tenant"}, data=dict(data))
+
     def _check(self, selection: Selection) -> None:
         if (selection.field_selector or "").removeprefix("metadata.name=") in self.forbidden:
             raise Forbidden("no right to read this Secret", status=403)
@@ -99,7 +108,12 @@ class FakeKube(KubeClient):
 def _is_selected(item: Manifest, resource: Resource, selection: Selection) -> bool:
     if item["kind"] != resource.kind or selection.namespace != NAMESPACE:
         return False
-    label, _, value = (selection.label_selector or "").partition("=")
-    if label and item["metadata"]["labels"].get(label) != value:
+    if selection.label_selector and not _has_label(item, selection.label_selector):
         return False
     return selection.field_selector in {None, f"metadata.name={item['metadata']['name']}"}
+
+
+def _has_label(item: Manifest, selector: str) -> bool:
+    """Whether it is selected by `label in (value,...)`."""
+    label, _, values = selector.partition(" in ")
+    return item["metadata"]["labels"].get(label) in values.strip("()").split(",")

@@ -1,10 +1,11 @@
-"""Agents to publish, and waiting for what becomes of them."""
+"""Agents and tenants to publish, and waiting for what becomes of them."""
 
 import asyncio
 from collections.abc import Callable
 from typing import Any
 
 from syntera_crds.contract.agent_config import AgentConfig, ModelCandidate, SecretKey
+from syntera_crds.contract.tenant_config import TenantConfig, TokenIssuer
 
 
 def make_agent(name: str = "travel", *, needs: tuple[SecretKey, ...] = (), **fields: Any) -> AgentConfig:
@@ -20,6 +21,24 @@ def make_agent(name: str = "travel", *, needs: tuple[SecretKey, ...] = (), **fie
             "display_name": name,
             "instructions": "Be brief.",
             "models": candidates,
+            **fields,
+        }
+    )
+
+
+def make_tenant(**fields: Any) -> TenantConfig:
+    issuer = TokenIssuer(
+        issuer="https://login.example",
+        audiences=["acme"],
+        jwks_url="https://login.example/jwks.json",
+        algorithms=["ES256"],
+    )
+    return TenantConfig.model_validate(
+        {
+            "name": "acme",
+            "display_name": "Acme Travel",
+            "issuers": [issuer],
+            "allowed_origins": ["https://www.acme.example"],
             **fields,
         }
     )

@@ -18,6 +18,7 @@ class Seen:
     headers: dict[str, str]
     """Names in lower case."""
     body: Any
+    """Parsed, if it is JSON; of a form the text."""
 
 
 class RawServer:
@@ -84,7 +85,7 @@ def event(data: object) -> bytes:
 def said(text: str | None, finish_reason: str | None = None, **more: object) -> bytes:
     """The event of one piece of text."""
     choice = {"index": 0, "delta": {"content": text} if text is not None else {}, "finish_reason": finish_reason}
-    return event({"object": "chat.completion.chunk", "model": "served-1", "choices": [choice], **more})
+    return event({"object": "chat.completion.chunk", "model": "served-1", "choices": [choice]} | more)
 
 
 def answered(status: int, body: object = None, **headers: str) -> list[bytes]:
@@ -104,4 +105,6 @@ async def _read_request(reader: asyncio.StreamReader) -> Seen:
     request_line, *lines = text.strip().split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Seen(target=request_line.split(" ")[1], headers=headers, body=json.loads(body or b"null"))
+    is_form = headers.get("content-type") == "application/x-www-form-urlencoded"
+    read = body.decode() if is_form else json.loads(body or b"null")
+    return Seen(target=request_line.split(" ")[1], headers=headers, body=read)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from syntera_kube import ClusterConfig, Transport
 from syntera_runtime.adapters.cluster_tokens import KEYS_SECONDS, REFETCH_SECONDS, RETRY_SECONDS, ClusterTokens
 from syntera_runtime.errors import StoreUnavailable, TokenRefused
-from syntera_runtime.ports import OperatorTokens
+from syntera_runtime.ports.identity import OperatorTokens
 from tests.runtime.adapters.raw_server import RawServer, answered, raw_server
 
 ISSUER = "https://kubernetes.default.svc"

@@ -1,4 +1,4 @@
-"""Published agents and their Secrets, as changes arrive."""
+"""The published tenant, agents and their Secrets, as changes arrive."""
 
 import asyncio
 import time
@@ -8,13 +8,15 @@ import pytest
 
 from syntera_crds.contract import names
 from syntera_crds.contract.agent_config import HeaderFromSecret, ModelCandidate, SecretKey
+from syntera_crds.contract.internal_api import LoadedAgent
+from syntera_crds.contract.tenant_config import FilesConfig, S3Config
 from syntera_runtime.adapters import kubernetes_config, kubernetes_secrets
 from syntera_runtime.adapters.kubernetes_config import KubernetesConfig
 from syntera_runtime.errors import SecretMissing
-from syntera_runtime.ports import AgentCatalogue, LoadedAgents, Secrets
+from syntera_runtime.ports.configuration import AgentCatalogue, LoadedAgents, Secrets, TenantCatalogue
 from tests.runtime.adapters.fake_kube import NAMESPACE, FakeKube
 from tests.runtime.adapters.fixed_secrets import KEY
-from tests.runtime.adapters.published import eventually, make_agent
+from tests.runtime.adapters.published import eventually, make_agent, make_tenant
 
 
 async def settle() -> None:
@@ -67,9 +69,11 @@ def instructions(config: KubernetesConfig, agent: str = "travel") -> str | None:
 def test_adapter_fits_its_ports(kube: FakeKube) -> None:
     adapter = KubernetesConfig(kube, namespace=NAMESPACE)
     catalogue: AgentCatalogue = adapter
+    tenants: TenantCatalogue = adapter
     loaded: LoadedAgents = adapter
     secrets: Secrets = adapter.secrets
-    assert (catalogue.is_loaded, loaded.all_loaded(), secrets) == (False, [], adapter.secrets)
+    assert (catalogue.is_loaded, tenants.tenant(), loaded.loaded("travel")) == (False, None, None)
+    assert secrets is adapter.secrets
 
 
 # ---- agents ----
@@ -85,10 +89,8 @@ async def test_catalogue_is_loaded_once_everything_was_read(
     assert not config.is_loaded
     await eventually(lambda: config.is_loaded)
     assert [agent.name for agent in config.all()] == ["food", "travel"]
-    assert [(one.name, one.revision, one.digest) for one in config.all_loaded()] == [
-        ("food", 7, "d7"),
-        ("travel", 1, make_agent("travel").digest()),
-    ]
+    assert config.loaded("food") == LoadedAgent(name="food", revision=7, digest="d7")
+    assert config.loaded("travel") == LoadedAgent(name="travel", revision=1, digest=make_agent("travel").digest())
 
 
 async def test_edit_is_served_when_it_is_published(kube: FakeKube, config: KubernetesConfig) -> None:
@@ -151,6 +153,84 @@ async def test_config_map_that_comes_back_in_time_leaves_no_gap(kube: FakeKube, 
         await asyncio.sleep(0.01)
 
 
+# ---- the tenant ----
+
+
+async def test_tenant_is_known_once_everything_was_read(kube: FakeKube, start: Callable[[], KubernetesConfig]) -> None:
+    kube.publish_tenant(make_tenant())
+    kube.publish(make_agent())
+    config = start()
+    await eventually(lambda: config.is_loaded)
+    assert config.tenant() == make_tenant()
+    assert [agent.name for agent in config.all()] == ["travel"]
+
+
+async def test_tenant_is_none_when_nothing_is_published_for_it(config: KubernetesConfig) -> None:
+    assert config.tenant() is None
+
+
+async def test_edit_of_the_tenant_takes_over_when_it_is_published(kube: FakeKube, config: KubernetesConfig) -> None:
+    kube.publish_tenant(make_tenant())
+    await eventually(lambda: config.tenant() == make_tenant())
+    kube.publish_tenant(make_tenant(issuers=[]))
+    await eventually(lambda: config.tenant() == make_tenant(issuers=[]))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {names.TENANT_CONFIG_KEY: "{"},
+        {names.TENANT_CONFIG_KEY: "{}"},
+        {
+            names.TENANT_CONFIG_KEY: '{"name":"acme","displayName":"Acme","issuers":[{"issuer":"https://other.example"}]}'
+        },
+        {names.AGENT_CONFIG_KEY: make_agent(names.TENANT_CONFIG).to_json(), names.DIGEST_KEY: "d"},
+    ],
+)
+async def test_last_good_tenant_is_kept_when_its_config_map_is_malformed(
+    kube: FakeKube, config: KubernetesConfig, data: dict[str, str]
+) -> None:
+    kube.publish_tenant(make_tenant())
+    await eventually(config.tenant)
+    kube.publish_tenant_data(data)
+    await settle()
+    assert config.tenant() == make_tenant()
+    assert config.all() == []
+
+
+async def test_unknown_fields_of_the_tenant_are_ignored(kube: FakeKube, config: KubernetesConfig) -> None:
+    text = make_tenant().to_json().replace('{"name"', '{"fromTheFuture":{"a":1},"name"', 1)
+    kube.publish_tenant_data({names.TENANT_CONFIG_KEY: text})
+    await eventually(config.tenant)
+
+
+async def test_deleted_tenant_is_gone_after_the_grace(kube: FakeKube, config: KubernetesConfig) -> None:
+    kube.publish_tenant(make_tenant())
+    kube.publish(make_agent())
+    await eventually(lambda: config.tenant() and config.get("travel"))
+    kube.remove("ConfigMap", names.TENANT_CONFIG)
+    await settle()
+    assert config.tenant()
+    await eventually(lambda: config.tenant() is None)
+    assert config.get("travel")
+
+
+async def test_tenant_whose_config_map_comes_back_in_time_leaves_no_gap(
+    kube: FakeKube, config: KubernetesConfig
+) -> None:
+    kube.publish_tenant(make_tenant())
+    await eventually(config.tenant)
+    kube.remove("ConfigMap", names.TENANT_CONFIG)
+    await settle()
+    kube.publish_tenant(make_tenant(issuers=[]))
+    deadline = time.monotonic() + 0.8
+    while time.monotonic() < deadline:
+        assert config.tenant()
+        await asyncio.sleep(0.01)
+    assert config.tenant() == make_tenant(issuers=[])
+
+
 # ---- secrets ----
 
 
@@ -180,6 +260,22 @@ async def test_secret_stays_while_another_agent_needs_it(kube: FakeKube, config:
     kube.publish(make_agent("a"))
     await settle()
     assert config.secrets.value(KEY) == "sk-one"
+
+
+async def test_secret_of_the_bucket_is_watched_as_long_as_the_tenant_names_it(
+    kube: FakeKube, config: KubernetesConfig
+) -> None:
+    access, secret = SecretKey(name="bucket", key="access-key-id"), SecretKey(name="bucket", key="secret-access-key")
+    s3 = S3Config(
+        endpoint="https://s3.example", region="a", bucket="files", access_key_id=access, secret_access_key=secret
+    )
+    kube.put_secret("bucket", **{"access-key-id": "id", "secret-access-key": "s"})
+    kube.publish_tenant(make_tenant(files=FilesConfig(s3=s3)))
+    await eventually(lambda: "metadata.name=bucket" in kube.watching)
+    await eventually(lambda: not config.secrets.missing([access, secret]))
+    assert config.secrets.value(secret) == "s"
+    kube.publish_tenant(make_tenant())
+    await eventually(lambda: "metadata.name=bucket" not in kube.watching)
 
 
 async def test_rotated_value_is_there_at_once(kube: FakeKube, config: KubernetesConfig) -> None:
@@ -216,7 +312,8 @@ async def test_running_agent_goes_on_until_its_next_configuration_can_be_served(
     assert config.secrets.value(KEY) == "sk-one"
     kube.put_secret("new", k="v")
     await eventually(lambda: instructions(config) == "New.")
-    assert [one.digest for one in config.all_loaded()] == ["new"]
+    assert (loaded := config.loaded("travel"))
+    assert loaded.digest == "new"
 
 
 async def test_next_configuration_is_served_when_the_running_one_cannot(
@@ -274,7 +371,8 @@ async def test_start_waits_for_secrets_but_not_for_ever(kube: FakeKube, start: C
     await eventually(lambda: config.get("sound"))
     assert not config.is_loaded
     await eventually(lambda: config.is_loaded)
-    assert [one.name for one in config.all_loaded()] == ["sound"]
+    assert config.loaded("sound")
+    assert config.loaded("broken") is None
 
 
 # ---- the operator's question ----

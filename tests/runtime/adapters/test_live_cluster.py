@@ -11,12 +11,13 @@ import pytest
 
 from syntera_crds.contract import names
 from syntera_crds.contract.agent_config import AgentConfig, SecretKey
+from syntera_crds.contract.tenant_config import TenantConfig
 from syntera_kube import ClusterConfig, KubeClient, Transport
 from syntera_runtime.adapters.cluster_tokens import ClusterTokens
 from syntera_runtime.adapters.kubernetes_config import KubernetesConfig
 from syntera_runtime.errors import TokenRefused
 from tests.runtime.adapters.fixed_secrets import KEY
-from tests.runtime.adapters.published import eventually, make_agent
+from tests.runtime.adapters.published import eventually, make_agent, make_tenant
 from tests.support.apiserver import RunningApiServer
 
 pytestmark = pytest.mark.api
@@ -52,6 +53,12 @@ class Namespace:
         data = {names.AGENT_CONFIG_KEY: agent.to_json(), names.DIGEST_KEY: agent.digest()}
         name = names.published_agent_name(agent.name)
         self.apply("api/v1", "ConfigMap", "configmaps", name, labels={names.PUBLISHED_LABEL: "agent"}, data=data)
+
+    def publish_tenant(self, tenant: TenantConfig) -> None:
+        """Publish the tenant's configuration as the operator does."""
+        data = {names.TENANT_CONFIG_KEY: tenant.to_json()}
+        labels = {names.PUBLISHED_LABEL: "tenant"}
+        self.apply("api/v1", "ConfigMap", "configmaps", names.TENANT_CONFIG, labels=labels, data=data)
 
     def apply_secret(self, name: str, value: str) -> None:
         """Create or change a Secret with one entry, `api-key`."""
@@ -120,6 +127,15 @@ async def test_published_agent_is_served_within_two_seconds(config: KubernetesCo
     loaded = await config.wait_loaded("travel", digest=edited.digest(), seconds=2)
     assert loaded
     assert (loaded.digest, loaded.revision) == (edited.digest(), 2)
+
+
+async def test_published_tenant_is_known_within_two_seconds_until_it_is_deleted(
+    config: KubernetesConfig, namespace: Namespace
+) -> None:
+    await asyncio.to_thread(namespace.publish_tenant, make_tenant())
+    await within(2, lambda: config.tenant() == make_tenant())
+    await asyncio.to_thread(namespace.delete, "configmaps", names.TENANT_CONFIG)
+    await within(6, lambda: config.tenant() is None)
 
 
 async def test_secret_is_read_as_soon_as_the_role_names_it(config: KubernetesConfig, namespace: Namespace) -> None:

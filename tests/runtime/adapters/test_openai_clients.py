@@ -1,59 +1,16 @@
 """Clients for model endpoints: whom they trust, how long they live, what they show."""
 
-import ssl
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
-from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from openai import APIConnectionError
 
 from syntera_runtime.adapters.openai_clients import ClientPool, ClientSettings, EndpointClient
 from syntera_runtime.errors import ModelRefused
-from tests.runtime.adapters.raw_server import RawServer, answered, raw_server
+from tests.runtime.adapters.raw_server import RawServer
 
 SETTINGS = ClientSettings(base_url="http://localhost:1", api_key="sk-one", headers=(), ca_bundle=None, proxy_url=None)
-
-
-@pytest.fixture
-def certificate() -> tuple[str, str]:
-    """A certificate for localhost that signs itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-    now = datetime.now(UTC)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return made.public_bytes(serialization.Encoding.PEM).decode(), private.decode()
-
-
-@pytest.fixture
-async def tls_server(certificate: tuple[str, str], tmp_path: Path) -> AsyncIterator[RawServer]:
-    for file, text in zip(("cert.pem", "key.pem"), certificate, strict=True):
-        (tmp_path / file).write_text(text)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
-    async with raw_server(context) as running:
-        running.will_answer(answered(200, {"object": "list", "data": []}))
-        yield running
 
 
 @pytest.fixture

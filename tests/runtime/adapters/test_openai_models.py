@@ -14,15 +14,16 @@ from syntera_runtime.adapters import openai_models
 from syntera_runtime.adapters.openai_clients import ClientPool
 from syntera_runtime.adapters.openai_models import OpenAIChatModels, build_body
 from syntera_runtime.errors import ModelRefused, ModelTimeout, ModelUnavailable, SecretMissing, SynteraError
-from syntera_runtime.models import (
+from syntera_runtime.metrics import Metrics
+from syntera_runtime.models.exchange import (
     ModelEvent,
     ModelFinished,
     ModelMessage,
     ModelRequest,
     ModelStarted,
     TextDelta,
-    Usage,
 )
+from syntera_runtime.models.turns import Usage
 from tests.runtime.adapters.fixed_secrets import KEY, FixedSecrets
 from tests.runtime.adapters.raw_server import ANSWER, DONE, RawServer, answered, event, head, raw_server, said
 from tests.support.stand_in import running_stand_in
@@ -418,14 +419,14 @@ async def test_next_candidate_answers_when_one_fails_before_its_first_word(
     events = await ask(
         models, make_candidate(server.url, timeout_seconds=0.4), make_candidate(other.url, endpoint="other")
     )
-    assert events[0] == ModelStarted(endpoint="other", model="served-1")
+    assert events[0] == ModelStarted(endpoint="other", model="served-1", candidate=1)
     assert events[-1] == ModelFinished("stop", Usage(7, 2))
 
 
 async def test_candidate_without_its_secret_is_passed_over(models: OpenAIChatModels, other: RawServer) -> None:
     missing = make_candidate("http://localhost:1", api_key=SecretKey(name="gone", key="k"))
     assert (await ask(models, missing, make_candidate(other.url, endpoint="other")))[0] == ModelStarted(
-        endpoint="other", model="served-1"
+        endpoint="other", model="served-1", candidate=1
     )
     with pytest.raises(SecretMissing):
         await ask(models, missing)
@@ -509,3 +510,33 @@ async def test_stand_in_answers_and_fails_as_told() -> None:
     assert isinstance(failure, ModelUnavailable)
     assert len(heard) == 2
     await models.aclose()
+
+
+def count(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, labels)
+
+
+async def test_each_request_is_counted_with_its_outcome(server: RawServer, other: RawServer) -> None:
+    metrics = Metrics()
+    server.will_answer(answered(503))
+    models = OpenAIChatModels(FixedSecrets(), metrics=metrics)
+
+    await ask(models, make_candidate(server.url, endpoint="first"), make_candidate(other.url, endpoint="second"))
+    await models.aclose()
+
+    requests = "syntera_model_requests_total"
+    assert count(metrics, requests, model_endpoint="first", outcome="model-unavailable") == 2
+    assert count(metrics, requests, model_endpoint="second", outcome="complete") == 1
+    assert count(metrics, "syntera_model_retries_total", model_endpoint="first") == 1
+    assert count(metrics, "syntera_model_fallbacks_total", model_endpoint="first") == 1
+
+
+async def test_answer_that_nobody_waits_for_any_more_counts_as_cancelled(server: RawServer) -> None:
+    metrics = Metrics()
+    server.will_answer(ANSWER)
+    models = OpenAIChatModels(FixedSecrets(), metrics=metrics)
+    async with contextlib.aclosing(models.stream([make_candidate(server.url)], REQUEST)) as events:
+        await anext(events)
+    await models.aclose()
+
+    assert count(metrics, "syntera_model_requests_total", model_endpoint="main", outcome="cancelled") == 1

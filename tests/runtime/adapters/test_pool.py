@@ -11,18 +11,21 @@ import pytest
 
 from syntera_runtime.adapters.postgresql.pool import Pool
 from syntera_runtime.errors import StoreUnavailable
+from syntera_runtime.metrics import Metrics
+from syntera_runtime.otlp import OtlpTracer
 from tests.runtime.conftest import PostgresqlStores
 from tests.support.postgresql import Database
+from tests.support.spans import RecordedSpans, attributes
 
 
 async def select_one(pool: Pool) -> int:
-    async with pool.connection() as connection:
+    async with pool.connection("test") as connection:
         value: int = await connection.fetchval("SELECT 1")
         return value
 
 
 async def execute(pool: Pool, statement: str) -> None:
-    async with pool.connection() as connection:
+    async with pool.connection("test") as connection:
         await connection.execute(statement)
 
 
@@ -52,7 +55,7 @@ async def test_nothing_is_connected_before_it_is_needed(postgresql_stores: Postg
 
 
 async def test_sessions_name_what_they_are_for(postgresql_stores: PostgresqlStores) -> None:
-    async with postgresql_stores.pool.connection() as connection:
+    async with postgresql_stores.pool.connection("test") as connection:
         assert await connection.fetchval("SHOW application_name") == "test"
 
 
@@ -120,7 +123,7 @@ async def test_rotated_password_is_used_without_a_restart(
 async def test_caller_waits_no_longer_than_the_deadline_when_all_connections_are_used(
     postgresql_stores: PostgresqlStores,
 ) -> None:
-    async with make_pool(postgresql_stores.url_file, connections=1, seconds=0.3) as pool, pool.connection():
+    async with make_pool(postgresql_stores.url_file, connections=1, seconds=0.3) as pool, pool.connection("test"):
         with pytest.raises(StoreUnavailable):
             await select_one(pool)
 
@@ -137,13 +140,72 @@ async def test_fault_of_ours_is_not_called_unavailable(postgresql_stores: Postgr
         await execute(postgresql_stores.pool, "SELECT * FROM nothing")
 
 
+async def test_wrong_use_of_a_sound_connection_is_a_fault_of_ours(postgresql_stores: PostgresqlStores) -> None:
+    with pytest.raises(asyncpg.DataError):
+        async with postgresql_stores.pool.connection("test") as connection:
+            await connection.fetchval("SELECT $1::int", "seven")
+    with pytest.raises(asyncpg.InterfaceError):
+        async with postgresql_stores.pool.connection("test") as connection:
+            await asyncio.gather(connection.fetchval("SELECT 1"), connection.fetchval("SELECT 2"))
+
+
+async def test_store_is_unavailable_when_the_connection_was_lost_before(postgresql_stores: PostgresqlStores) -> None:
+    async def lose() -> None:
+        async with postgresql_stores.pool.connection("test") as connection:
+            connection.terminate()
+            await connection.fetchval("SELECT 1")
+
+    with pytest.raises(StoreUnavailable):
+        await lose()
+
+
 async def test_transaction_leaves_nothing_behind_when_it_breaks(postgresql_stores: PostgresqlStores) -> None:
     stores = postgresql_stores.stores
     with suppress(ZeroDivisionError):
-        async with postgresql_stores.pool.transaction() as connection:
+        async with postgresql_stores.pool.transaction("test") as connection:
             await connection.execute(
                 "INSERT INTO syntera.conversations (tenant_id, id, agent) VALUES ($1, $1, 'travel')", stores.tenant_id
             )
             raise ZeroDivisionError
-    async with postgresql_stores.pool.connection() as connection:
+    async with postgresql_stores.pool.connection("test") as connection:
         assert await connection.fetchval("SELECT count(*) FROM syntera.conversations") == 0
+
+
+async def test_each_use_is_counted_and_measured(postgresql_stores: PostgresqlStores) -> None:
+    metrics = Metrics()
+    sample = metrics.registry.get_sample_value
+    async with Pool(
+        postgresql_stores.url_file, connections=1, seconds=0.3, application="test", metrics=metrics
+    ) as pool:
+        assert (pool.size, pool.idle) == (0, 0)
+        async with pool.connection("read"):
+            assert (pool.size, pool.idle) == (1, 0)
+            with pytest.raises(StoreUnavailable):
+                async with pool.transaction("write"):
+                    raise AssertionError
+        assert (pool.size, pool.idle) == (1, 1)
+
+    def count(operation: str, outcome: str) -> float | None:
+        labels = {"store": "PostgreSQL", "operation": operation, "outcome": outcome}
+        return sample("syntera_store_requests_total", labels)
+
+    assert count("read", "success") == 1
+    assert count("write", "store-unavailable") == 1
+    assert sample("syntera_store_wait_seconds_count", {"store": "PostgreSQL"}) == 1
+    assert sample("syntera_store_request_duration_seconds_count", {"store": "PostgreSQL"}) == 2
+
+
+async def test_use_is_a_span(postgresql_stores: PostgresqlStores) -> None:
+    recorded = RecordedSpans()
+    async with Pool(
+        postgresql_stores.url_file, connections=1, seconds=2, application="test", tracer=OtlpTracer(recorded.provider)
+    ) as pool:
+        await select_one(pool)
+        with pytest.raises(asyncpg.UndefinedTableError):
+            await execute(pool, "SELECT 'xyzzy' FROM nowhere")
+
+    well, badly = recorded.all
+    assert attributes(well) == {"db.system.name": "postgresql", "db.operation.name": "test"}
+    assert attributes(badly)["error.type"] == "internal-error"
+    assert "xyzzy" not in recorded.text()
+    assert "nowhere" not in recorded.text()

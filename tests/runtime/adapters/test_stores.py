@@ -1,6 +1,7 @@
 """What every implementation of the stores promises; memory and PostgreSQL pass the same tests."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -8,41 +9,46 @@ from uuid import uuid4
 import pytest
 
 from syntera_crds.contract.api_key import ApiKey, KeyKind
-from syntera_runtime.errors import ConversationBusy, ConversationNotFound, TurnLost
+from syntera_runtime.errors import ConversationBusy, ConversationNotFound, RequestRepeated, TurnLost
 from syntera_runtime.ids import new_id
-from syntera_runtime.models import (
+from syntera_runtime.models.conversations import ConversationStart, Failure, Message, MessageState, Role
+from syntera_runtime.models.identity import KeyMaker, KeyRecord, NewApiKey
+from syntera_runtime.models.ids import ApiKeyId, ContactId, ConversationId, RequestKey, TurnId
+from syntera_runtime.models.live_events import EventPosition
+from syntera_runtime.models.turns import (
+    EVENTS_OF_A_TURN,
+    AbandonedTurn,
     BegunTurn,
-    ConversationId,
     Ending,
-    Failure,
-    Message,
-    MessageState,
-    Role,
-    TurnId,
     TurnOutcome,
     TurnStart,
     TurnState,
     Usage,
 )
-from tests.runtime.builders import make_stored_key
+from tests.runtime.builders import make_publishable_key, make_stored_key
 from tests.runtime.conftest import Stores
 
 LEASE = timedelta(seconds=30)
 DONE = TurnOutcome(endpoint="stand-in", model="echo", usage=Usage(7, 2))
 BROKEN = TurnOutcome(endpoint="stand-in", model="echo", failure=Failure("model-unavailable", "It is away."))
+STOPPED = TurnOutcome(endpoint="stand-in", model="echo", is_stopped=True)
 
 
 def make_start(lease: timedelta = LEASE) -> TurnStart:
     return TurnStart(agent="travel", agent_revision=3, lease=lease)
 
 
-async def start_conversation(stores: Stores, greeting: str | None = None) -> ConversationId:
-    made = await stores.conversations.add_conversation(stores.tenant_id, agent="travel", greeting=greeting)
+async def start_conversation(
+    stores: Stores, greeting: str | None = None, owner: ContactId | None = None
+) -> ConversationId:
+    made = await stores.conversations.add_conversation(
+        stores.tenant_id, ConversationStart(agent="travel", greeting=greeting), owner=owner
+    )
     return made.conversation.id
 
 
 async def begin(stores: Stores, conversation_id: ConversationId, **changes: Any) -> BegunTurn:
-    options = {"start": make_start(), "content": "Hi", "history": 10, **changes}
+    options = {"owner": None, "start": make_start(), "content": "Hi", "history": 10, **changes}
     return await stores.turns.begin_turn(stores.tenant_id, conversation_id, **options)
 
 
@@ -56,8 +62,10 @@ async def say(stores: Stores, conversation_id: ConversationId, content: str) -> 
     await end(stores, await begin(stores, conversation_id, content=content), text=f"Re: {content}")
 
 
-async def read(stores: Stores, conversation_id: ConversationId) -> list[Message]:
-    return list(await stores.conversations.list_messages(stores.tenant_id, conversation_id, after=None, limit=100))
+async def read(stores: Stores, conversation_id: ConversationId, owner: ContactId | None = None) -> list[Message]:
+    return list(
+        await stores.conversations.list_messages(stores.tenant_id, conversation_id, owner=owner, after=None, limit=100)
+    )
 
 
 # ---- API keys ----
@@ -77,19 +85,167 @@ async def test_key_is_absent_when_its_lookup_part_is_unknown(stores: Stores) -> 
     assert await stores.api_keys.find_api_key(stores.tenant_id, "AAAAAAAA") is None
 
 
+async def test_publishable_key_is_found_as_it_was_stored(stores: Stores) -> None:
+    key = make_publishable_key(
+        ApiKey.generate(KeyKind.PUBLISHABLE),
+        agents=frozenset({"travel", "billing"}),
+        allowed_origins=frozenset({"https://shop.example"}),
+    )
+    await stores.put_api_key(key)
+    assert await stores.api_keys.find_api_key(stores.tenant_id, key.lookup) == key
+
+
+async def add_key(stores: Stores, kind: KeyKind = KeyKind.SECRET, **changes: Any) -> KeyRecord:
+    """A key as the tenant makes it itself."""
+    make = make_stored_key if kind is KeyKind.SECRET else make_publishable_key
+    key = make(ApiKey.generate(kind), **{"id": ApiKeyId(new_id()), **changes})
+    new = NewApiKey(key=key, name="for the shop", created_by="user:https://id.example|7")
+    return await stores.key_register.add_api_key(stores.tenant_id, new)
+
+
+@pytest.mark.parametrize("kind", KeyKind)
+async def test_key_that_the_tenant_makes_is_the_tenants(stores: Stores, kind: KeyKind) -> None:
+    made = await add_key(stores, kind)
+    assert (made.name, made.made_by, made.created_by) == ("for the shop", KeyMaker.TENANT, "user:https://id.example|7")
+    assert made.last_used_at is None
+    assert await stores.key_register.find_key_record(stores.tenant_id, made.key.id) == made
+    assert await stores.api_keys.find_api_key(stores.tenant_id, made.key.lookup) == made.key
+
+
+async def test_keys_are_listed_oldest_first_in_pages(stores: Stores) -> None:
+    made = [await add_key(stores) for _ in range(3)]
+    list_keys = stores.key_register.list_api_keys
+    first = await list_keys(stores.tenant_id, after=None, limit=2)
+    late = await add_key(stores)
+    second = await list_keys(stores.tenant_id, after=first[-1].key.id, limit=10)
+    assert [*first, *second] == [*made, late]
+
+
+async def test_revoked_key_stays_revoked_since_the_first_time(stores: Stores) -> None:
+    made = await add_key(stores)
+    await stores.key_register.revoke_api_key(stores.tenant_id, made.key.id)
+    revoked = await stores.key_register.find_key_record(stores.tenant_id, made.key.id)
+    assert revoked is not None
+    assert revoked.key.revoked_at is not None
+    await stores.key_register.revoke_api_key(stores.tenant_id, made.key.id)
+    assert await stores.key_register.find_key_record(stores.tenant_id, made.key.id) == revoked
+
+
+async def test_key_of_the_operator_is_not_revoked(stores: Stores) -> None:
+    key = make_stored_key(ApiKey.generate(KeyKind.SECRET))
+    await stores.put_api_key(key)
+    await stores.key_register.revoke_api_key(stores.tenant_id, key.id)
+    assert await stores.api_keys.find_api_key(stores.tenant_id, key.lookup) == key
+
+
+async def test_use_of_keys_is_kept_for_those_that_were_used(stores: Stores) -> None:
+    used, unused = await add_key(stores), await add_key(stores)
+    await stores.key_register.note_used(stores.tenant_id, [used.key.id])
+    kept = await stores.key_register.list_api_keys(stores.tenant_id, after=None, limit=10)
+    assert [(record.key.id, record.last_used_at is not None) for record in kept] == [
+        (used.key.id, True),
+        (unused.key.id, False),
+    ]
+
+
+async def test_origins_are_those_of_live_publishable_keys(stores: Stores) -> None:
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    await add_key(stores, KeyKind.PUBLISHABLE, allowed_origins=frozenset({"https://a.example", "https://b.example"}))
+    await add_key(stores, KeyKind.PUBLISHABLE, allowed_origins=frozenset({"https://b.example"}))
+    await add_key(stores, KeyKind.PUBLISHABLE, allowed_origins=frozenset({"https://old.example"}), expires_at=past)
+    gone = await add_key(stores, KeyKind.PUBLISHABLE, allowed_origins=frozenset({"https://gone.example"}))
+    await stores.key_register.revoke_api_key(stores.tenant_id, gone.key.id)
+    origins = await stores.key_register.list_origins(stores.tenant_id)
+    assert origins == {"https://a.example", "https://b.example"}
+
+
+# ---- contacts ----
+
+
+async def test_contact_is_the_same_whenever_it_is_identified(stores: Stores) -> None:
+    identify = stores.contacts.identify_contact
+    first = await identify(stores.tenant_id, "customer-7", name="Ada", email="ada@example.com")
+    again = await identify(stores.tenant_id, "customer-7")
+    assert (again.id, again.name, again.email) == (first.id, "Ada", "ada@example.com")
+    assert again.last_seen_at >= first.last_seen_at
+    renamed = await identify(stores.tenant_id, "customer-7", name="Ada L.")
+    assert (renamed.id, renamed.name, renamed.email) == (first.id, "Ada L.", "ada@example.com")
+    assert (await identify(stores.tenant_id, "customer-8")).id != first.id
+
+
+async def test_contact_is_made_once_when_many_requests_identify_it(stores: Stores) -> None:
+    identify = stores.contacts.identify_contact
+    found = await asyncio.gather(*(identify(stores.tenant_id, "customer-7") for _ in range(8)))
+    assert len({contact.id for contact in found}) == 1
+
+
 # ---- conversations ----
 
 
+async def test_conversation_is_there_for_its_owner_and_for_no_other_customer(stores: Stores) -> None:
+    owner, other = ContactId(new_id()), ContactId(new_id())
+    conversation_id = await start_conversation(stores, "Welcome", owner)
+    await start_conversation(stores, owner=other)
+    find = stores.conversations.find_conversation
+    for asker, is_there in ((owner, True), (None, True), (other, False)):
+        found = await find(stores.tenant_id, conversation_id, owner=asker)
+        assert (found is not None) == is_there
+        assert bool(await read(stores, conversation_id, asker)) == is_there
+        if found is not None:
+            assert found.contact_id == owner
+
+
+async def test_conversation_without_an_owner_is_there_for_no_customer(stores: Stores) -> None:
+    conversation_id = await start_conversation(stores, "Welcome")
+    someone = ContactId(new_id())
+    assert await stores.conversations.find_conversation(stores.tenant_id, conversation_id, owner=someone) is None
+    assert await read(stores, conversation_id, someone) == []
+
+
+async def test_conversation_of_a_request_is_given_to_its_owner_alone(stores: Stores) -> None:
+    owner, person = ContactId(new_id()), ContactId(new_id())
+    start = ConversationStart(agent="travel", request_key=RequestKey(b"k" * 32))
+    add = stores.conversations.add_conversation
+    made = await add(stores.tenant_id, start, owner=owner)
+    assert (await add(stores.tenant_id, start, owner=owner)).conversation == made.conversation
+    with pytest.raises(RequestRepeated):
+        await add(stores.tenant_id, start, owner=person)
+
+
+async def test_turn_is_refused_in_the_conversation_of_another_customer(stores: Stores) -> None:
+    owner, other = ContactId(new_id()), ContactId(new_id())
+    conversation_id = await start_conversation(stores, owner=owner)
+    with pytest.raises(ConversationNotFound):
+        await begin(stores, conversation_id, owner=other)
+    assert await read(stores, conversation_id) == []
+    await end(stores, await begin(stores, conversation_id, owner=owner))  # the refused turn left nothing that runs
+
+
+async def test_conversations_move_with_everything_in_them(stores: Stores) -> None:
+    visitor, other = ContactId(new_id()), ContactId(new_id())
+    conversation_id = await start_conversation(stores, "Welcome", visitor)
+    kept = await start_conversation(stores, owner=other)
+    person = (await stores.contacts.identify_contact(stores.tenant_id, "customer-7")).id
+    assert await stores.contacts.move_conversations(stores.tenant_id, source=visitor, target=person) == 1
+    assert [message.content for message in await read(stores, conversation_id, person)] == ["Welcome"]
+    assert await read(stores, conversation_id, visitor) == []
+    found = await stores.conversations.find_conversation(stores.tenant_id, kept, owner=other)
+    assert found is not None
+    assert await stores.contacts.move_conversations(stores.tenant_id, source=visitor, target=person) == 0
+
+
 async def test_conversation_is_found_after_it_was_made(stores: Stores) -> None:
-    made = await stores.conversations.add_conversation(stores.tenant_id, agent="travel", greeting=None)
+    made = await stores.conversations.add_conversation(stores.tenant_id, ConversationStart(agent="travel"), owner=None)
     assert made.greeting is None
-    found = await stores.conversations.find_conversation(stores.tenant_id, made.conversation.id)
+    found = await stores.conversations.find_conversation(stores.tenant_id, made.conversation.id, owner=None)
     assert found == made.conversation
     assert await read(stores, made.conversation.id) == []
 
 
 async def test_greeting_is_the_first_message(stores: Stores) -> None:
-    made = await stores.conversations.add_conversation(stores.tenant_id, agent="travel", greeting="Welcome")
+    made = await stores.conversations.add_conversation(
+        stores.tenant_id, ConversationStart(agent="travel", greeting="Welcome"), owner=None
+    )
     assert made.greeting is not None
     assert (made.greeting.role, made.greeting.turn_id) == (Role.ASSISTANT, None)
     assert await read(stores, made.conversation.id) == [made.greeting]
@@ -97,7 +253,7 @@ async def test_greeting_is_the_first_message(stores: Stores) -> None:
 
 async def test_conversation_is_absent_when_nobody_made_it(stores: Stores) -> None:
     unknown = ConversationId(uuid4())
-    assert await stores.conversations.find_conversation(stores.tenant_id, unknown) is None
+    assert await stores.conversations.find_conversation(stores.tenant_id, unknown, owner=None) is None
     assert await read(stores, unknown) == []
 
 
@@ -105,9 +261,9 @@ async def test_pages_neither_skip_nor_repeat_when_messages_come_between(stores: 
     conversation_id = await start_conversation(stores, "Welcome")
     await say(stores, conversation_id, "one")
     tenant_id, conversations = stores.tenant_id, stores.conversations
-    first = await conversations.list_messages(tenant_id, conversation_id, after=None, limit=2)
+    first = await conversations.list_messages(tenant_id, conversation_id, owner=None, after=None, limit=2)
     await say(stores, conversation_id, "two")
-    second = await conversations.list_messages(tenant_id, conversation_id, after=first[-1].id, limit=10)
+    second = await conversations.list_messages(tenant_id, conversation_id, owner=None, after=first[-1].id, limit=10)
     said = [message.content for message in (*first, *second)]
     assert said == ["Welcome", "one", "Re: one", "two", "Re: two"]
 
@@ -175,6 +331,7 @@ async def test_event_numbers_go_on_where_the_turn_before_ended(stores: Stores) -
 async def test_event_number_never_comes_twice_though_a_process_died(stores: Stores) -> None:
     conversation_id = await start_conversation(stores)
     dead = await begin(stores, conversation_id, start=make_start(timedelta(seconds=-1)))
+    await abandon(stores)
     begun = await begin(stores, conversation_id)
     assert begun.last_event >= dead.last_event + 1_000_000  # more events than the dead process can have sent
     await end(stores, begun)
@@ -238,47 +395,176 @@ async def test_turn_is_refused_when_there_is_no_conversation(stores: Stores) -> 
         await begin(stores, ConversationId(uuid4()))
 
 
-async def test_expired_turn_is_ended_as_failed_when_the_next_one_begins(stores: Stores) -> None:
+async def abandon(stores: Stores, text: str = "") -> list[AbandonedTurn | None]:
+    """End all expired turns of the tenant."""
+    expired = await stores.turns.find_expired(stores.tenant_id)
+    return [await stores.turns.abandon_turn(stores.tenant_id, turn, text=text) for turn in expired]
+
+
+async def test_busy_conversation_names_the_turn_that_runs(stores: Stores) -> None:
+    conversation_id = await start_conversation(stores)
+    begun = await begin(stores, conversation_id)
+    with pytest.raises(ConversationBusy) as caught:
+        await begin(stores, conversation_id)
+    assert (caught.value.turn_id, caught.value.is_expired) == (begun.turn.id, False)
+
+
+async def test_busy_conversation_says_when_the_lease_of_its_turn_has_ended(stores: Stores) -> None:
     conversation_id = await start_conversation(stores)
     expired = await begin(stores, conversation_id, start=make_start(timedelta(seconds=-1)))
+    with pytest.raises(ConversationBusy) as caught:
+        await begin(stores, conversation_id)
+    assert (caught.value.turn_id, caught.value.is_expired) == (expired.turn.id, True)
+
+
+async def test_expired_turn_is_ended_with_what_it_had_said(stores: Stores) -> None:
+    conversation_id = await start_conversation(stores)
+    begun = await begin(stores, conversation_id, start=make_start(timedelta(seconds=-1)))
+    [expired] = await stores.turns.find_expired(stores.tenant_id)
+    assert (expired.id, expired.conversation_id) == (begun.turn.id, conversation_id)
+    assert (expired.first_event, expired.last_event) == (1, EVENTS_OF_A_TURN)
+    [abandoned] = await abandon(stores, "Hel")
+    assert abandoned is not None
+    assert abandoned.ended is not None
+    assert abandoned.turn.state is TurnState.FAILED
+    question, reply = await read(stores, conversation_id)
+    assert (abandoned.ended.user_message, abandoned.ended.reply) == (question, reply)
+    assert (reply.id, reply.content, reply.state) == (begun.reply_id, "Hel", MessageState.FAILED)
+    assert reply.failure is not None
+    assert reply.failure.code == "turn-abandoned"
     await begin(stores, conversation_id, content="Still there?")
+
+
+async def test_process_that_comes_back_after_its_turn_was_ended_writes_nothing(stores: Stores) -> None:
+    conversation_id = await start_conversation(stores)
+    expired = await begin(stores, conversation_id, start=make_start(timedelta(seconds=-1)))
+    await abandon(stores, "Hel")
+    for outcome in (DONE, BROKEN, STOPPED):
+        with pytest.raises(TurnLost):
+            await end(stores, expired, outcome)
+    again = await begin(stores, conversation_id)
     with pytest.raises(TurnLost):
         await end(stores, expired)
-    question, lost, again = await read(stores, conversation_id)
-    assert (question.content, lost.content, again.content) == ("Hi", "", "Still there?")
-    assert (lost.role, lost.state, lost.turn_id) == (Role.ASSISTANT, MessageState.FAILED, expired.turn.id)
-    assert lost.failure is not None
-    assert lost.failure.code == "turn-abandoned"
+    assert again.first_event > EVENTS_OF_A_TURN
+    assert [message.content for message in await read(stores, conversation_id)] == ["Hi", "Hel", "Hi"]
 
 
-async def test_expired_turn_is_ended_once_on_request(stores: Stores) -> None:
+async def test_turn_is_not_ended_under_another_number(stores: Stores) -> None:
+    begun = await begin(stores, await start_conversation(stores))
+    with pytest.raises(TurnLost):
+        await end(stores, replace(begun, last_event=7))
+    await end(stores, begun)
+
+
+async def test_expired_turn_is_ended_once_when_many_try(stores: Stores) -> None:
     conversation_id = await start_conversation(stores)
     await begin(stores, conversation_id, start=make_start(timedelta(seconds=-1)))
-    said = await asyncio.gather(*(stores.turns.end_expired(stores.tenant_id) for _ in range(3)))
-    assert said.count(True) == 1
+    [expired] = await stores.turns.find_expired(stores.tenant_id)
+    tries = [stores.turns.abandon_turn(stores.tenant_id, expired, text="") for _ in range(3)]
+    assert (await asyncio.gather(*tries)).count(None) == 2
     assert [message.state for message in await read(stores, conversation_id)] == [
         MessageState.COMPLETE,
         MessageState.FAILED,
     ]
 
 
-async def test_running_turn_is_not_ended_on_request(stores: Stores) -> None:
-    begun = await begin(stores, await start_conversation(stores))
-    assert not await stores.turns.end_expired(stores.tenant_id)
+async def test_running_turn_is_not_ended_by_others(stores: Stores) -> None:
+    begun = await begin(stores, await start_conversation(stores), start=make_start(timedelta(seconds=-1)))
+    [expired] = await stores.turns.find_expired(stores.tenant_id)
+    await stores.turns.renew_leases(stores.tenant_id, [begun.turn.id], lease=LEASE)
+    assert await stores.turns.find_expired(stores.tenant_id) == []
+    assert await stores.turns.abandon_turn(stores.tenant_id, expired, text="") is None
     await end(stores, begun)
 
 
-async def test_expired_turn_of_another_conversation_is_ended_too(stores: Stores) -> None:
-    expired = await begin(stores, await start_conversation(stores), start=make_start(timedelta(seconds=-1)))
-    await stores.turns.begin_completion(stores.tenant_id, start=make_start())
-    with pytest.raises(TurnLost):
-        await stores.turns.renew_lease(stores.tenant_id, expired.turn.id, lease=LEASE)
+async def test_expired_completion_is_ended_without_a_reply(stores: Stores) -> None:
+    turn = (await stores.turns.begin_completion(stores.tenant_id, start=make_start(timedelta(seconds=-1)))).turn
+    [abandoned] = await abandon(stores)
+    assert abandoned is not None
+    assert (abandoned.turn.id, abandoned.turn.state, abandoned.ended) == (turn.id, TurnState.FAILED, None)
+
+
+# ---- stopping ----
+
+
+async def test_stopped_turn_keeps_what_was_said(stores: Stores) -> None:
+    conversation_id = await start_conversation(stores)
+    begun = await begin(stores, conversation_id)
+    reply = await end(stores, begun, STOPPED, text="Hel")
+    assert (reply.state, reply.content, reply.failure) == (MessageState.STOPPED, "Hel", None)
+    assert await read(stores, conversation_id) == [begun.user_message, reply]
+
+
+async def test_wish_to_stop_is_seen_when_the_lease_is_renewed(stores: Stores) -> None:
+    conversation_id = await start_conversation(stores)
+    begun = await begin(stores, conversation_id)
+    tenant_id, turn_id = stores.tenant_id, begun.turn.id
+    assert await stores.turns.renew_leases(tenant_id, [turn_id], lease=LEASE) == {turn_id: False}
+    for wanted in (None, turn_id):
+        assert await stores.turns.request_stop(tenant_id, conversation_id, wanted) == turn_id
+    assert await stores.turns.renew_leases(tenant_id, [turn_id], lease=LEASE) == {turn_id: True}
+
+
+async def test_nothing_is_stopped_when_another_turn_or_none_runs(stores: Stores) -> None:
+    conversation_id = await start_conversation(stores)
+    assert await stores.turns.request_stop(stores.tenant_id, conversation_id, None) is None
+    begun = await begin(stores, conversation_id)
+    assert await stores.turns.request_stop(stores.tenant_id, conversation_id, TurnId(new_id())) is None
+    assert await stores.turns.renew_leases(stores.tenant_id, [begun.turn.id], lease=LEASE) == {begun.turn.id: False}
+    await end(stores, begun)
+    assert await stores.turns.request_stop(stores.tenant_id, conversation_id, begun.turn.id) is None
+
+
+# ---- how far events are ----
+
+
+async def test_position_is_that_before_the_running_turn(stores: Stores) -> None:
+    conversation_id = await start_conversation(stores)
+    find = stores.conversations.find_position
+    assert await find(stores.tenant_id, conversation_id, owner=None) == EventPosition(0, is_running=False)
+    begun = await begin(stores, conversation_id)
+    assert await find(stores.tenant_id, conversation_id, owner=None) == EventPosition(0, is_running=True)
+    await end(stores, begun)
+    assert await find(stores.tenant_id, conversation_id, owner=None) == EventPosition(3, is_running=False)
+    await begin(stores, conversation_id)
+    assert await find(stores.tenant_id, conversation_id, owner=None) == EventPosition(3, is_running=True)
+    assert await find(stores.tenant_id, ConversationId(uuid4()), owner=None) is None
+
+
+async def test_turns_since_a_position_come_in_their_order(stores: Stores) -> None:
+    conversation_id, other_id = await start_conversation(stores), await start_conversation(stores)
+    for content in ("one", "two", "three"):
+        await say(stores, conversation_id, content)
+    begun = await begin(stores, conversation_id, content="four")
+    await say(stores, other_id, "elsewhere")
+
+    async def since(limit: int = 10, **positions: int) -> list[tuple[str, int, int | None]]:
+        asked = {{"here": conversation_id, "there": other_id}[name]: after for name, after in positions.items()}
+        found = await stores.turns.turns_since(stores.tenant_id, asked, limit=limit)
+        return [(turn.user_message.content, turn.first_event, turn.last_event) for turn in found]
+
+    assert await since(here=3) == [("two", 4, 6), ("three", 7, 9), ("four", 10, None)]
+    assert await since(here=5) == [("two", 4, 6), ("three", 7, 9), ("four", 10, None)]
+    assert await since(here=9) == [("four", 10, None)]
+    assert await since(here=0, limit=2) == [("two", 4, 6), ("three", 7, 9), ("four", 10, None)]
+    assert await since(here=9, there=0) == [("elsewhere", 1, 3), ("four", 10, None)]
+    [running] = await stores.turns.turns_since(stores.tenant_id, {conversation_id: 9}, limit=10)
+    assert (running.turn, running.user_message, running.reply) == (begun.turn, begun.user_message, None)
+    assert running.reply_id == begun.reply_id
+
+
+async def test_record_of_an_ended_turn_holds_its_reply(stores: Stores) -> None:
+    conversation_id = await start_conversation(stores)
+    reply = await end(stores, await begin(stores, conversation_id), BROKEN, text="Hel")
+    [record] = await stores.turns.turns_since(stores.tenant_id, {conversation_id: 0}, limit=10)
+    assert (record.reply, record.reply_id) == (reply, reply.id)
+    assert record.turn.state is TurnState.FAILED
 
 
 async def test_renewed_turn_is_not_ended(stores: Stores) -> None:
     conversation_id = await start_conversation(stores)
     begun = await begin(stores, conversation_id, start=make_start(timedelta(seconds=-1)))
-    await stores.turns.renew_lease(stores.tenant_id, begun.turn.id, lease=LEASE)
+    await stores.turns.renew_leases(stores.tenant_id, [begun.turn.id], lease=LEASE)
     with pytest.raises(ConversationBusy):
         await begin(stores, conversation_id)
     await end(stores, begun)
@@ -286,9 +572,10 @@ async def test_renewed_turn_is_not_ended(stores: Stores) -> None:
 
 async def test_lease_of_an_ended_turn_cannot_be_renewed(stores: Stores) -> None:
     begun = await begin(stores, await start_conversation(stores))
+    other = await begin(stores, await start_conversation(stores))
     await end(stores, begun)
-    with pytest.raises(TurnLost):
-        await stores.turns.renew_lease(stores.tenant_id, begun.turn.id, lease=LEASE)
+    asked = [begun.turn.id, TurnId(new_id()), other.turn.id]
+    assert await stores.turns.renew_leases(stores.tenant_id, asked, lease=LEASE) == {other.turn.id: False}
 
 
 async def test_text_of_every_script_is_stored_as_it_is(stores: Stores) -> None:
@@ -303,7 +590,7 @@ async def test_text_of_every_script_is_stored_as_it_is(stores: Stores) -> None:
 
 
 async def test_completion_leaves_a_turn_with_its_usage(stores: Stores) -> None:
-    turn = await stores.turns.begin_completion(stores.tenant_id, start=make_start())
+    turn = (await stores.turns.begin_completion(stores.tenant_id, start=make_start())).turn
     assert (turn.conversation_id, turn.state) == (None, TurnState.RUNNING)
     ended = await stores.turns.end_completion(stores.tenant_id, turn.id, outcome=DONE)
     assert (ended.state, ended.usage) == (TurnState.COMPLETE, Usage(7, 2))
@@ -311,14 +598,14 @@ async def test_completion_leaves_a_turn_with_its_usage(stores: Stores) -> None:
 
 
 async def test_failed_completion_leaves_a_failed_turn(stores: Stores) -> None:
-    turn = await stores.turns.begin_completion(stores.tenant_id, start=make_start())
+    turn = (await stores.turns.begin_completion(stores.tenant_id, start=make_start())).turn
     ended = await stores.turns.end_completion(stores.tenant_id, turn.id, outcome=BROKEN)
     assert (ended.state, ended.failure) == (TurnState.FAILED, BROKEN.failure)
 
 
 async def test_completion_cannot_be_ended_when_it_was_abandoned(stores: Stores) -> None:
-    turn = await stores.turns.begin_completion(stores.tenant_id, start=make_start(timedelta(seconds=-1)))
-    await stores.turns.begin_completion(stores.tenant_id, start=make_start())
+    turn = (await stores.turns.begin_completion(stores.tenant_id, start=make_start(timedelta(seconds=-1)))).turn
+    await abandon(stores)
     with pytest.raises(TurnLost):
         await stores.turns.end_completion(stores.tenant_id, turn.id, outcome=DONE)
 
@@ -329,5 +616,5 @@ async def test_completion_that_never_began_cannot_be_ended(stores: Stores) -> No
 
 
 async def test_completions_run_side_by_side(stores: Stores) -> None:
-    turns = [await stores.turns.begin_completion(stores.tenant_id, start=make_start()) for _ in range(3)]
+    turns = [(await stores.turns.begin_completion(stores.tenant_id, start=make_start())).turn for _ in range(3)]
     assert len({turn.id for turn in turns}) == 3

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from syntera_crds.contract.api_key import Scope
 from syntera_runtime.adapters.memory import MemoryStore
 from syntera_runtime.api.app import build_public_app
 from syntera_runtime.services import Services
@@ -48,6 +49,7 @@ async def anonymous(services: Services) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 def client(anonymous: httpx.AsyncClient, store: MemoryStore) -> httpx.AsyncClient:
-    """A client with a key that may chat."""
-    anonymous.headers["Authorization"] = f"Bearer {put_key(store)}"
+    """A client with a key that may talk, and work with conversations."""
+    scopes = frozenset({Scope.AGENTS_READ, Scope.CHAT, Scope.CONVERSATIONS_READ, Scope.CONVERSATIONS_WRITE})
+    anonymous.headers["Authorization"] = f"Bearer {put_key(store, scopes=scopes)}"
     return anonymous

@@ -1,21 +1,21 @@
 """What the operator may ask of a runtime, and that nobody else may."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import cast
 
 import httpx
 import pytest
 
-from syntera_crds.contract.internal_api import LoadedAgent, LoadedConfig
+from syntera_crds.contract.internal_api import LoadedAgent
 from syntera_runtime.api.internal_app import build_internal_app
 from syntera_runtime.errors import StoreUnavailable, SynteraError, TokenRefused
 from syntera_runtime.metrics import Metrics
 from syntera_runtime.services import Services
+from syntera_runtime.tracing import NO_TRACER
 
 TRAVEL = LoadedAgent(name="travel", revision=3, digest="d3")
 AGENT = "/internal/v1/config/agents/travel"
-REVISIONS = "/internal/v1/config/revisions"
 
 
 class FixedAgents:
@@ -27,9 +27,6 @@ class FixedAgents:
 
     def loaded(self, agent: str) -> LoadedAgent | None:
         return self.served.get(agent)
-
-    def all_loaded(self) -> Sequence[LoadedAgent]:
-        return list(self.served.values())
 
     async def wait_loaded(self, agent: str, *, digest: str, seconds: float) -> LoadedAgent | None:
         self.asked.append((agent, digest, seconds))
@@ -60,7 +57,9 @@ def tokens() -> FixedTokens:
 @pytest.fixture
 async def client(agents: FixedAgents, tokens: FixedTokens) -> AsyncIterator[httpx.AsyncClient]:
     """The operator's, with its token."""
-    services = cast("Services", SimpleNamespace(loaded_agents=agents, operator_tokens=tokens, metrics=Metrics()))
+    services = cast(
+        "Services", SimpleNamespace(loaded_agents=agents, operator_tokens=tokens, metrics=Metrics(), tracer=NO_TRACER)
+    )
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(build_internal_app(services)),
         base_url="http://runtime",
@@ -100,12 +99,7 @@ async def test_agent_that_is_not_loaded_is_not_found(client: httpx.AsyncClient, 
     assert answer.json()["code"] == "agent-not-found"
 
 
-async def test_revisions_tell_all(client: httpx.AsyncClient) -> None:
-    answer = await client.get(REVISIONS)
-    assert LoadedConfig.model_validate(answer.json()).agents == [TRAVEL]
-
-
-@pytest.mark.parametrize("path", [AGENT, AGENT + "?digest=d", REVISIONS])
+@pytest.mark.parametrize("path", [AGENT, AGENT + "?digest=d"])
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic operator", "Bearer somebody", "operator"])
 async def test_everybody_else_is_refused_before_anything_is_looked_at(
     client: httpx.AsyncClient, agents: FixedAgents, path: str, header: str | None
@@ -120,5 +114,5 @@ async def test_everybody_else_is_refused_before_anything_is_looked_at(
 
 async def test_token_that_cannot_be_checked_is_told_so(client: httpx.AsyncClient, tokens: FixedTokens) -> None:
     tokens.failure = StoreUnavailable("No answer.", store="Kubernetes")
-    answer = await client.get(REVISIONS, headers={"Authorization": "Bearer somebody"})
+    answer = await client.get(AGENT, headers={"Authorization": "Bearer somebody"})
     assert (answer.status_code, answer.json()["retryable"]) == (503, True)

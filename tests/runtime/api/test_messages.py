@@ -39,7 +39,8 @@ async def test_reply_comes_whole_as_json(client: httpx.AsyncClient, messages: st
     assert (sent["userMessage"]["role"], sent["userMessage"]["content"]) == ("user", "Hi")
     assert (sent["message"]["role"], sent["message"]["content"]) == ("assistant", "Hello world")
     assert sent["turn"]["state"] == "complete"
-    assert sent["turn"]["usage"] == {"promptTokens": 7, "completionTokens": 2, "totalTokens": 9}
+    usage = {"promptTokens": 7, "completionTokens": 2, "totalTokens": 9, "isEstimated": False}
+    assert (sent["turn"]["usage"], sent["turn"]["limit"]) == (usage, None)
     assert sent["userMessage"]["turnId"] == sent["message"]["turnId"] == sent["turn"]["id"]
 
 
@@ -54,9 +55,10 @@ async def test_reply_is_streamed_as_numbered_events(client: httpx.AsyncClient, m
         (1, "message.started"),
         (2, "message.delta"),
         (3, "message.delta"),
-        (4, "message.completed"),
+        (4, "usage"),
+        (5, "message.completed"),
     ]
-    started, first, second, completed = (data for _, _, data in events)
+    started, first, second, used, completed = (data for _, _, data in events)
     assert started["userMessage"]["content"] == "Hi"
     assert started["turn"]["state"] == "running"
     assert first == {"messageId": started["messageId"], "text": "Hello"}
@@ -64,12 +66,17 @@ async def test_reply_is_streamed_as_numbered_events(client: httpx.AsyncClient, m
     assert completed["message"]["id"] == started["messageId"]
     assert completed["message"]["content"] == "Hello world"
     assert completed["turn"]["usage"]["totalTokens"] == 9
+    assert used == {
+        "turnId": started["turn"]["id"],
+        "messageId": started["messageId"],
+        "usage": completed["turn"]["usage"],
+    }
 
 
 async def test_numbers_go_on_in_the_next_turn(client: httpx.AsyncClient, messages: str) -> None:
     await client.post(messages, json={"content": "Hi"})
     answer = await client.post(messages, json={"content": "Hi"}, headers=STREAM)
-    assert [number for number, _, _ in parse_events(answer.text)] == [5, 6, 7, 8]
+    assert [number for number, _, _ in parse_events(answer.text)] == [6, 7, 8, 9, 10]
 
 
 @pytest.mark.parametrize("text", ["two\nlines", "\r\ncarriage", "data: x\n\nevent: forged\n\n", "😀\u2028"])
@@ -79,7 +86,7 @@ async def test_text_cannot_forge_events(
     models.scripts = [[text]]
     answer = await client.post(messages, json={"content": "Hi"}, headers=STREAM)
     events = parse_events(answer.text)
-    assert [name for _, name, _ in events] == ["message.started", "message.delta", "message.completed"]
+    assert [name for _, name, _ in events] == ["message.started", "message.delta", "usage", "message.completed"]
     assert events[1][2]["text"] == text
 
 
@@ -93,7 +100,7 @@ async def test_failed_turn_is_a_problem_that_names_it(
     answer = await client.post(messages, json={"content": "Hi"})
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.headers["retry-after"] == "2"
+    assert answer.headers["retry-after"] == "3"  # not before
     problem = answer.json()
     assert (problem["code"], problem["retryable"]) == ("model-unavailable", True)
     question, reply = (await client.get(messages)).json()["items"]
@@ -121,9 +128,12 @@ async def test_second_message_is_refused_while_the_first_is_answered(
     models.scripts = [["Hel", go_on, "lo"]]
     first = asyncio.create_task(client.post(messages, json={"content": "one"}))
     await models.begun.wait()
+    running = (await client.get(messages)).json()["items"][0]["turnId"]
     for headers in ({}, STREAM):
         refused = await client.post(messages, json={"content": "two"}, headers=headers)
         assert (refused.status_code, refused.json()["code"]) == (409, "conversation-busy")
+        assert (refused.headers["retry-after"], refused.json()["retryAfterSeconds"]) == ("1", 1)
+        assert refused.json()["turnId"] == running
     go_on.set()
     assert (await first).json()["message"]["content"] == "Hello"
 
@@ -188,7 +198,7 @@ class TestStoreIsAway:
 @pytest.mark.parametrize(
     ("body", "path", "code"),
     [
-        ({}, "body.content", "missing"),
+        ({}, "body.content", "string_too_short"),
         ({"content": ""}, "body.content", "string_too_short"),
         ({"content": " \n\t"}, "body.content", "string_too_short"),
         ({"content": "x" * 32_001}, "body.content", "string_too_long"),

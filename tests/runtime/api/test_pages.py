@@ -2,14 +2,17 @@
 
 import base64
 from contextlib import suppress
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syntera_runtime.api.pages import make_cursor, read_cursor
+from syntera_runtime.api.pages import make_cursor, make_position_cursor, read_cursor, read_position_cursor
 from syntera_runtime.errors import InvalidCursor
+from syntera_runtime.models.conversations import ConversationOrder, ListPosition
+from syntera_runtime.models.ids import ConversationId
 
 
 @given(st.uuids())
@@ -27,3 +30,16 @@ def test_text_that_is_no_cursor_is_refused_and_never_breaks(text: str) -> None:
 def test_cursor_of_another_form_is_refused(raw: bytes) -> None:
     with pytest.raises(InvalidCursor):
         read_cursor(base64.urlsafe_b64encode(raw).rstrip(b"=").decode())
+
+
+@given(st.uuids(), st.datetimes(timezones=st.just(UTC)), st.sampled_from(ConversationOrder))
+def test_cursor_of_a_position_reads_back_as_it_was_made(last: UUID, at: datetime, order: ConversationOrder) -> None:
+    position = ListPosition(ConversationId(last), at)
+    assert read_position_cursor(make_position_cursor(position, order), order) == position
+
+
+@given(st.binary(min_size=25, max_size=25), st.sampled_from(ConversationOrder))
+def test_bytes_that_are_no_position_are_refused_and_never_break(raw: bytes, order: ConversationOrder) -> None:
+    text = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+    with suppress(InvalidCursor):
+        assert make_position_cursor(read_position_cursor(text, order), order) == text

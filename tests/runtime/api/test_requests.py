@@ -74,6 +74,40 @@ async def test_large_body_is_refused_when_its_size_was_not_declared(client: http
     assert answer.status_code == 413
 
 
+@pytest.mark.parametrize("framing", ["Content-Length: 900000", "Transfer-Encoding: chunked"])
+async def test_client_that_sends_a_large_body_before_it_reads_gets_the_answer(store: MemoryStore, framing: str) -> None:
+    async with served(build_public_app(make_services(store))) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        head = f"POST {START} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {put_key(store)}\r\n{framing}\r\n\r\n"
+        writer.write(head.encode())
+        for _ in range(900):
+            writer.write(b"3e8\r\n" + b" " * 1000 + b"\r\n" if "chunked" in framing else b" " * 1000)
+            await writer.drain()
+            await asyncio.sleep(0)
+        writer.write(b"0\r\n\r\n" if "chunked" in framing else b"")
+        async with asyncio.timeout(5):
+            answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b"body-too-large" in answer
+
+
+async def test_client_that_asks_before_it_sends_a_large_body_is_refused_at_once(store: MemoryStore) -> None:
+    async with served(build_public_app(make_services(store))) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        head = (
+            f"POST {START} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {put_key(store)}\r\n"
+            "Content-Length: 900000\r\nExpect: 100-continue\r\n\r\n"
+        )
+        writer.write(head.encode())
+        async with asyncio.timeout(5):
+            answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 413")
+
+
 async def test_body_of_the_largest_size_is_taken(client: httpx.AsyncClient, messages: str) -> None:
     body = json.dumps({"content": "Hi"}).encode()
     answer = await client.post(messages, content=body + b" " * (64 * 1024 - len(body)), headers=JSON)

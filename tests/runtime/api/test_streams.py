@@ -1,14 +1,21 @@
 """Streams over real sockets: life signs, and clients that leave."""
 
 import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import httpx
 import pytest
 
+from syntera_crds.contract.api_key import ApiKey, KeyKind
 from syntera_runtime.adapters.memory import MemoryStore
 from syntera_runtime.api.app import build_public_app
-from syntera_runtime.models import TurnId, TurnState
-from tests.runtime.builders import TENANT, make_services, put_key
+from syntera_runtime.identity import key_ring, session_watch
+from syntera_runtime.models.ids import TurnId
+from syntera_runtime.models.turns import TurnState
+from tests.runtime.builders import TENANT, make_services, make_stored_key, put_key
 from tests.runtime.fakes import FakeChatModels
 from tests.runtime.serving import served
 
@@ -106,5 +113,100 @@ async def test_completion_stops_when_its_request_is_cancelled(
     await asyncio.sleep(0.05)  # the handler waits for the model
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
+    async with asyncio.timeout(5):
+        await models.ended.wait()
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_open_streams_are_counted_until_they_end_however_they_do(
+    store: MemoryStore, models: FakeChatModels, leaves: bool
+) -> None:
+    go_on = asyncio.Event()
+    models.scripts = [[go_on, "Hello"]]
+    services = make_services(store, models=models)
+
+    def count() -> float | None:
+        return services.metrics.registry.get_sample_value("syntera_streams_open")
+
+    async with served(build_public_app(services)) as url, make_client(url, store) as client:
+        messages = await start(client)
+        assert count() == 0
+        async with client.stream("POST", messages, json={"content": "Hi"}, headers=STREAM) as answer:
+            lines = answer.aiter_lines()
+            await anext(lines)
+            assert count() == 1
+            if not leaves:
+                go_on.set()
+                async for _ in lines:
+                    pass
+        go_on.set()
+        async with asyncio.timeout(5):
+            while count() != 0:  # noqa: ASYNC110 - the server hears of it in its own time
+                await asyncio.sleep(0.01)
+
+
+async def test_stream_of_a_conversation_ends_after_a_while(store: MemoryStore) -> None:
+    services = make_services(store)
+    services = replace(services, limits=replace(services.limits, follow_seconds=0.2))
+    async with served(build_public_app(services)) as url, make_client(url, store) as client, asyncio.timeout(5):
+        events = (await start(client)).replace("/messages", "/events")
+        async with client.stream("GET", events, headers=STREAM) as answer:
+            assert answer.status_code == 200
+            assert [line async for line in answer.aiter_lines() if line not in ("", ": ping")] == []
+
+
+@pytest.fixture
+def read_until_revoked(
+    store: MemoryStore, models: FakeChatModels, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Awaitable[list[str]]]:
+    """Opens a stream, revokes its reader's key, and gives the lines that came until its end."""
+    monkeypatch.setattr(session_watch, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(key_ring, "TTL_SECONDS", 0.1)
+    models.scripts = [["Hel", asyncio.Event()]]
+
+    async def read(method: str, path: str, body: object) -> list[str]:
+        services = make_services(store, models=models)
+        key = ApiKey.generate(KeyKind.SECRET)
+        stored = make_stored_key(key)
+        store.put_api_key(TENANT, stored)
+        watching = asyncio.create_task(services.session_watch.run())
+        headers = {"Authorization": f"Bearer {key.text}"}
+        async with (
+            served(build_public_app(services)) as url,
+            httpx.AsyncClient(base_url=url, headers=headers, timeout=10) as client,
+            asyncio.timeout(10),
+        ):
+            path = path.format(conversation=(await start(client)).removesuffix("/messages"))
+            async with client.stream(method, path, json=body, headers=STREAM) as answer:
+                assert answer.status_code == 200
+                store.put_api_key(TENANT, replace(stored, revoked_at=datetime.now(UTC)))
+                lines = [line async for line in answer.aiter_lines() if line not in ("", ": ping")]
+            assert services.metrics.registry.get_sample_value("syntera_streams_open") == 0
+        watching.cancel()
+        await services.runner.aclose()
+        return lines
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [("GET", "{conversation}/events", None), ("POST", "{conversation}/messages", {"content": "Hi"})],
+)
+async def test_stream_ends_with_its_reader_s_credentials_and_says_so(
+    read_until_revoked: Callable[..., Awaitable[list[str]]], method: str, path: str, body: object
+) -> None:
+    lines = await read_until_revoked(method, path, body)
+    assert lines[-2] == "event: stream.ended"
+    problem = json.loads(lines[-1].removeprefix("data: "))["error"]
+    assert (problem["code"], problem["status"]) == ("key-revoked", 401)
+
+
+async def test_chat_completion_ends_with_its_reader_s_credentials(
+    read_until_revoked: Callable[..., Awaitable[list[str]]], models: FakeChatModels
+) -> None:
+    asked = {"model": "travel", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+    lines = await read_until_revoked("POST", "/v1/chat/completions", asked)
+    assert json.loads(lines[-1].removeprefix("data: "))["error"]["code"] == "invalid_api_key"
     async with asyncio.timeout(5):
         await models.ended.wait()

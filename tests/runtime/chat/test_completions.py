@@ -7,16 +7,17 @@ import pytest
 from syntera_runtime.chat.completions import Completion
 from syntera_runtime.chat.events import CompletionDelta, CompletionEnded, CompletionEvent, CompletionFailed
 from syntera_runtime.errors import AgentNotFound, ModelUnavailable, ShuttingDown, StoreUnavailable, TurnLost
-from syntera_runtime.models import ModelMessage, ModelRequest, Turn, TurnState, Usage
+from syntera_runtime.models.exchange import ModelMessage, ModelRequest
+from syntera_runtime.models.turns import Turn, TurnState, Usage
 from syntera_runtime.services import Services
-from tests.runtime.builders import TENANT
+from tests.runtime.builders import ASKER, TENANT
 from tests.runtime.fakes import FakeChatModels, FakeFailingStore
 
 ASKED = ModelRequest(messages=(ModelMessage("user", "Hi"),), temperature=0.5, stop=("END",), extra={"seed": 1})
 
 
 async def start(services: Services) -> Completion:
-    return await services.completions.start(TENANT, agent="travel", request=ASKED)
+    return await services.completions.start(ASKER, agent="travel", request=ASKED)
 
 
 async def drain(completion: Completion) -> list[CompletionEvent]:
@@ -71,11 +72,13 @@ async def test_answer_stops_when_its_reader_leaves(
     assert turn.failure is not None
     assert turn.failure.code == "client-disconnected"
     assert models.closed == 1
+    assert turn.usage is not None  # what it had used until then
+    assert turn.usage.is_estimated
 
 
 async def test_unknown_agent_is_refused(services: Services) -> None:
     with pytest.raises(AgentNotFound):
-        await services.completions.start(TENANT, agent="nobody", request=ASKED)
+        await services.completions.start(ASKER, agent="nobody", request=ASKED)
 
 
 async def test_no_model_is_asked_when_the_turn_cannot_be_stored(

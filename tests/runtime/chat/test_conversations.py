@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from syntera_runtime.chat.events import ReplyCompleted, ReplyDelta, ReplyFailed, ReplyStarted, TurnEvent
+from syntera_runtime.chat.events import ReplyCompleted, ReplyDelta, ReplyFailed, ReplyStarted, ReplyUsed, TurnEvent
 from syntera_runtime.chat.feed import Feed
 from syntera_runtime.errors import (
     AgentNotFound,
@@ -15,18 +15,19 @@ from syntera_runtime.errors import (
     ModelUnavailable,
     StoreUnavailable,
 )
-from syntera_runtime.models import ConversationId, Message, MessageState, Role
+from syntera_runtime.models.conversations import Message, MessageState, Role
+from syntera_runtime.models.ids import ConversationId
 from syntera_runtime.services import Services
-from tests.runtime.builders import TENANT, make_agent
+from tests.runtime.builders import ASKER, TENANT, make_agent
 from tests.runtime.fakes import FakeCatalogue, FakeChatModels, FakeFailingStore
 
 
 async def start(services: Services) -> ConversationId:
-    return (await services.conversations.start(TENANT, agent="travel")).conversation.id
+    return (await services.conversations.start(ASKER, agent="travel")).conversation.id
 
 
 async def send(services: Services, conversation_id: ConversationId, content: str = "Hi") -> list[TurnEvent]:
-    return await drain(await services.conversations.send(TENANT, conversation_id, content=content))
+    return await drain(await services.conversations.send(ASKER, conversation_id, content=content))
 
 
 async def drain(feed: Feed[TurnEvent]) -> list[TurnEvent]:
@@ -38,7 +39,7 @@ async def drain(feed: Feed[TurnEvent]) -> list[TurnEvent]:
 
 
 async def read(services: Services, conversation_id: ConversationId) -> list[Message]:
-    return list(await services.conversations.messages(TENANT, conversation_id, after=None, limit=100))
+    return list(await services.conversations.messages(ASKER, conversation_id, after=None, limit=100))
 
 
 async def test_conversation_begins_with_the_greeting(services: Services) -> None:
@@ -49,15 +50,24 @@ async def test_conversation_begins_with_the_greeting(services: Services) -> None
     assert [message.content for message in await read(services, conversation_id)] == ["Welcome"]
 
 
+async def test_greeting_that_no_store_can_hold_is_made_fit(services: Services) -> None:
+    """The API server takes a NUL in an Agent's greeting, PostgreSQL takes none."""
+    agents = services.agents
+    assert isinstance(agents, FakeCatalogue)
+    agents.put(make_agent(greeting="Wel\0come"))
+    conversation_id = await start(services)
+    assert [message.content for message in await read(services, conversation_id)] == ["Wel\ufffdcome"]
+
+
 async def test_conversation_is_not_begun_with_an_unknown_agent(services: Services) -> None:
     with pytest.raises(AgentNotFound, match="'nobody'"):
-        await services.conversations.start(TENANT, agent="nobody")
+        await services.conversations.start(ASKER, agent="nobody")
 
 
 async def test_reply_comes_piece_by_piece_and_is_stored_when_it_is_whole(services: Services) -> None:
     conversation_id = await start(services)
     events = await send(services, conversation_id)
-    assert [type(event) for event in events] == [ReplyStarted, ReplyDelta, ReplyDelta, ReplyCompleted]
+    assert [type(event) for event in events] == [ReplyStarted, ReplyDelta, ReplyDelta, ReplyUsed, ReplyCompleted]
     completed = events[-1]
     assert isinstance(completed, ReplyCompleted)
     assert completed.ended.reply.content == "Hello world"
@@ -67,7 +77,7 @@ async def test_reply_comes_piece_by_piece_and_is_stored_when_it_is_whole(service
 async def test_event_numbers_grow_by_one_over_the_whole_conversation(services: Services) -> None:
     conversation_id = await start(services)
     events = [*await send(services, conversation_id), *await send(services, conversation_id)]
-    assert [event.number for event in events] == list(range(1, 9))
+    assert [event.number for event in events] == list(range(1, 11))
 
 
 async def test_model_is_asked_with_instructions_history_and_message(services: Services, models: FakeChatModels) -> None:
@@ -128,7 +138,7 @@ async def test_turn_goes_on_when_its_reader_leaves(services: Services, models: F
     go_on = asyncio.Event()
     models.scripts = [["Hel", go_on, "lo"]]
     conversation_id = await start(services)
-    feed = await services.conversations.send(TENANT, conversation_id, content="Hi")
+    feed = await services.conversations.send(ASKER, conversation_id, content="Hi")
     await feed.next()
     feed.leave()
     go_on.set()
@@ -141,7 +151,7 @@ async def test_reader_finds_the_failure_when_the_process_that_replied_has_died(
 ) -> None:
     conversation_id = await start(services)
     models.scripts = [["Hel", asyncio.Event()]]
-    await services.conversations.send(TENANT, conversation_id, content="Hi")
+    await services.conversations.send(ASKER, conversation_id, content="Hi")
     assert [message.role for message in await read(services, conversation_id)] == [Role.USER]
     store.expire_turns(TENANT)
     _, reply = await read(services, conversation_id)
@@ -156,9 +166,9 @@ async def test_second_message_is_refused_while_the_first_is_answered(
     go_on = asyncio.Event()
     models.scripts = [["Hel", go_on, "lo"]]
     conversation_id = await start(services)
-    feed = await services.conversations.send(TENANT, conversation_id, content="one")
+    feed = await services.conversations.send(ASKER, conversation_id, content="one")
     with pytest.raises(ConversationBusy):
-        await services.conversations.send(TENANT, conversation_id, content="two")
+        await services.conversations.send(ASKER, conversation_id, content="two")
     go_on.set()
     assert isinstance((await drain(feed))[-1], ReplyCompleted)
     assert isinstance((await send(services, conversation_id, "two"))[-1], ReplyCompleted)
@@ -170,16 +180,16 @@ async def test_message_is_refused_when_the_agent_is_gone(services: Services) -> 
     assert isinstance(agents, FakeCatalogue)
     agents.agents.clear()
     with pytest.raises(AgentNotFound):
-        await services.conversations.send(TENANT, conversation_id, content="Hi")
+        await services.conversations.send(ASKER, conversation_id, content="Hi")
     assert await read(services, conversation_id) == []
 
 
 async def test_unknown_conversation_is_refused(services: Services) -> None:
     unknown = ConversationId(uuid4())
     with pytest.raises(ConversationNotFound):
-        await services.conversations.send(TENANT, unknown, content="Hi")
+        await services.conversations.send(ASKER, unknown, content="Hi")
     with pytest.raises(ConversationNotFound):
-        await services.conversations.messages(TENANT, unknown, after=None, limit=10)
+        await services.conversations.messages(ASKER, unknown, after=None, limit=10)
 
 
 async def test_model_is_not_asked_when_the_message_could_not_be_stored(
@@ -188,7 +198,7 @@ async def test_model_is_not_asked_when_the_message_could_not_be_stored(
     conversation_id = await start(services)
     store.fail("begin_turn", StoreUnavailable(store="PostgreSQL"))
     with pytest.raises(StoreUnavailable):
-        await services.conversations.send(TENANT, conversation_id, content="Hi")
+        await services.conversations.send(ASKER, conversation_id, content="Hi")
     assert models.asked == []
 
 

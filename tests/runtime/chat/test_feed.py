@@ -55,3 +55,11 @@ async def test_nothing_is_kept_when_the_reader_left() -> None:
     feed.publish(2)
     feed.end()
     assert await feed.next() is None
+
+
+async def test_backlog_is_what_the_reader_has_not_read() -> None:
+    feed: Feed[int] = Feed()
+    for event in range(3):
+        feed.publish(event)
+    await feed.next()
+    assert feed.backlog == 2

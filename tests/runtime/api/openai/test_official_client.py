@@ -10,7 +10,7 @@ from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 from syntera_crds.contract.api_key import ApiKey, KeyKind
 from syntera_runtime.adapters.memory import MemoryStore
 from syntera_runtime.errors import ModelRefused, ModelTimeout, ModelUnavailable
-from syntera_runtime.models import Usage
+from syntera_runtime.models.turns import Usage
 from tests.runtime.builders import make_agent
 from tests.runtime.fakes import FakeCatalogue, FakeChatModels
 

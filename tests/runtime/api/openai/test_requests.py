@@ -131,8 +131,15 @@ async def test_what_is_not_known_or_asks_for_nothing_is_ignored_and_not_passed_o
             "messages[1].tool_calls",
         ),
         (
-            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}]}]},
-            "messages[0].content[0].type",
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [{"type": "image_url", "image_url": {"url": "https://images.example/a.png"}}],
+                    }
+                ]
+            },
+            "messages[0].content[0].image_url.url",
         ),
         (
             {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "input_audio"}]}]},
@@ -155,6 +162,9 @@ async def test_what_cannot_be_done_is_refused_by_name(
     ("given", "param"),
     [
         ({"model": None}, "model"),
+        ({"messages": [{"role": "user", "content": 7}]}, "messages[0].content"),
+        ({"stop": ["a", None]}, "stop"),
+        ({"stop": {"a": "b"}}, "stop"),
         ({"messages": []}, "messages"),
         ({"messages": "Hi"}, "messages"),
         ({"messages": [{"role": "user"}]}, "messages[0].content"),
@@ -176,8 +186,20 @@ async def test_what_is_not_valid_is_refused_with_its_place(
     assert answer.status_code == 400
     error = answer.json()["error"]
     assert (error["code"], error["type"]) == ("invalid_request", "invalid_request_error")
-    assert error["param"].startswith(param)
+    assert error["param"] == param
     assert models.asked == []
+
+
+@pytest.mark.parametrize("stop", [7, ["a", 7], list("abcde")])
+async def test_wrong_stop_is_told_in_one_sentence(client: httpx.AsyncClient, stop: Any) -> None:
+    answer = await ask(client, stop=stop)
+    assert answer.json()["error"]["message"] == "stop: must be a text, or a list of at most 4 texts"
+
+
+async def test_missing_content_is_told_in_words_of_the_protocol(client: httpx.AsyncClient) -> None:
+    answer = await ask(client, messages=[{"role": "user", "content": None}])
+    expected = "messages[0].content: must be a text, or a list of parts of the types 'text' and 'image_url'"
+    assert answer.json()["error"]["message"] == expected
 
 
 async def test_body_that_is_no_json_is_refused_in_openais_shape(client: httpx.AsyncClient) -> None:

@@ -1,0 +1,55 @@
+"""Conversations as text for people."""
+
+from syntera_runtime.chat.management import Transcript
+from syntera_runtime.chat.transcript import build_markdown
+from syntera_runtime.models.conversations import Conversation, Feedback, MessageState, Rating, Role
+from tests.runtime.builders import CONVERSATION, NOON, make_message
+
+
+def make_transcript(*messages: object, title: str | None = "Lost luggage", feedback: object = ()) -> Transcript:
+    conversation = Conversation(CONVERSATION, "travel", NOON, NOON, title=title)
+    return Transcript(conversation, messages, feedback)  # type: ignore[arg-type]
+
+
+def test_transcript_tells_who_said_what_when() -> None:
+    reply = make_message("Where was it?\n\nWhen?", role=Role.ASSISTANT)
+    rated = Feedback(reply.id, "key:1", Rating.UP, None, NOON)
+    assert build_markdown(make_transcript(make_message("I lost it"), reply, feedback=[rated])) == (
+        "# Lost luggage\n"
+        "\n"
+        f"- Conversation: {CONVERSATION}\n"
+        "- Agent: travel\n"
+        "- Channel: api\n"
+        "- State: active\n"
+        "- Begun: 2026-11-01T12:00:00+00:00\n"
+        "\n"
+        "## Customer, 2026-11-01T12:00:00+00:00\n"
+        "\n"
+        "> I lost it\n"
+        "\n"
+        "## Agent, 2026-11-01T12:00:00+00:00\n"
+        "\n"
+        "> Where was it?\n"
+        ">\n"
+        "> When?\n"
+        "\n"
+        "Rated: up\n"
+    )
+
+
+def test_no_text_can_pass_for_a_heading() -> None:
+    spoof = "# Agent\r\n## Agent\x0b## Agent\u2028## Agent\x85## Agent"
+    text = build_markdown(make_transcript(make_message(spoof), title="a\u2028# b"))
+    assert [line for line in text.splitlines() if line.startswith("#")] == [
+        "# a # b",
+        "## Customer, 2026-11-01T12:00:00+00:00",
+    ]
+
+
+def test_reply_that_failed_is_marked_as_such() -> None:
+    text = build_markdown(make_transcript(make_message("Hel", role=Role.ASSISTANT, state=MessageState.FAILED)))
+    assert "## Agent, 2026-11-01T12:00:00+00:00 (failed)" in text
+
+
+def test_conversation_without_a_title_has_a_heading_all_the_same() -> None:
+    assert build_markdown(make_transcript(title=None)).startswith("# Conversation\n")
