@@ -1,8 +1,10 @@
 """What every test may use. Fixtures of one area live in that area's own folder; servers are started by `tests.support`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.support.golden import Golden
 
@@ -20,6 +22,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="rewrite the expected outputs in tests/data with what the code makes now; review them as a diff",
     )
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """How a test sets up logging is forgotten after it: what its folder has set up for all tests goes on."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture

@@ -24,6 +24,11 @@ def next_id(after: UUID) -> UUID:
     return UUID(int=after.int + 1)
 
 
+def time_of(made: UUID) -> datetime:
+    """When an id was made, to the millisecond."""
+    return _EPOCH + timedelta(milliseconds=made.int >> 80)
+
+
 def first_id_at(time: datetime) -> UUID:
     """Not greater than any id that was made then or later, greater than all from before: its first 48 bits are milliseconds."""
     milliseconds = (time - _EPOCH) // timedelta(milliseconds=1)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from syntera_runtime.ids import first_id_at, new_id, next_id
+from syntera_runtime.ids import first_id_at, new_id, next_id, time_of
 
 
 def test_ids_are_of_version_7_and_grow() -> None:
@@ -37,3 +37,10 @@ def test_first_id_of_a_time_lies_between_those_before_and_those_after() -> None:
     after = datetime.now(UTC) + timedelta(milliseconds=1)
     assert first_id_at(before) <= made < first_id_at(after)
     assert first_id_at(datetime(1900, 1, 1, tzinfo=UTC)) == UUID(int=0)
+
+
+def test_time_of_an_id_is_the_first_at_which_ids_like_it_are_made() -> None:
+    before = datetime.now(UTC)
+    made = new_id()
+    assert before - timedelta(milliseconds=1) < time_of(made) <= datetime.now(UTC)
+    assert first_id_at(time_of(made)) <= made < first_id_at(time_of(made) + timedelta(milliseconds=1))

@@ -25,7 +25,6 @@ def lines() -> Iterator[Lines]:
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     root.handlers = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
 
 
 def test_event_is_one_line_with_its_context(lines: Lines) -> None:

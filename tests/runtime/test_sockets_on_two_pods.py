@@ -109,6 +109,7 @@ async def test_client_of_a_killed_pod_goes_on_at_another_without_loss_or_doubles
                 async with open_socket(url_of(other), token_of(one)) as again:
                     await again.ask("conversation.join", conversationId=conversation, lastEventId=seen[-1][0])
                     await again.wait_for(is_end)
+                    await speaker.wait_for(is_end)
                     assert [*seen, *again.of_turns(conversation)] == speaker.of_turns(conversation)
                 assert numbers(speaker, conversation) == list(range(1, 64))
 

@@ -7,7 +7,6 @@ from contextlib import aclosing
 
 import httpx
 import pytest
-import structlog
 
 from syntera_crds.contract.api_key import Scope
 from syntera_crds.contract.tenant_config import ChallengeConfig
@@ -37,7 +36,6 @@ def log() -> Iterator[io.StringIO]:
     yield stream
     root.handlers = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
 
 
 async def test_nothing_secret_is_logged_or_counted(log: io.StringIO) -> None:

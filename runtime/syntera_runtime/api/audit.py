@@ -6,7 +6,6 @@ is written afterwards, and cannot always be: such an act has no status.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Annotated, cast
 
 import structlog
@@ -14,7 +13,7 @@ from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 
 from ..errors import InvalidRequest, StoreUnavailable, SynteraError
-from ..ids import new_id
+from ..ids import new_id, time_of
 from ..models.audit import Act
 from ..models.identity import Principal
 from ..models.ids import ActId
@@ -51,9 +50,10 @@ async def recorded(request: Request, operation_id: str, requirement: Requirement
     if principal is None or principal.contact_id is not None or not requirement.is_recorded:
         yield outcome
         return
+    act_id = ActId(new_id())
     act = Act(
-        id=ActId(new_id()),
-        at=datetime.now(UTC),
+        id=act_id,
+        at=time_of(act_id),
         operation=operation_id,
         subject=principal.subject,
         targets=outcome.targets,

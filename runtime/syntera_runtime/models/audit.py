@@ -12,8 +12,9 @@ class Act:
     """One request for an operation of which a record is kept. It is written before the operation is done."""
 
     id: ActId
-    """Made in the moment `at`: acts are ordered and found by it."""
+    """Acts are ordered and found by it."""
     at: datetime
+    """When the id was made, to the millisecond."""
     operation: str
     """Id of the operation in the API's description."""
     subject: str

@@ -62,6 +62,12 @@ class Api:
         """The pods', behind their gates."""
         return [f"http://127.0.0.1:{gate.port}" for gate in self.gates]
 
+    async def open_streams(self, pod: int, *, count: int) -> None:
+        """Wait until so many streams are open at a pod."""
+        async with asyncio.timeout(10):
+            while self.pods[pod].services.metrics.streams_open._value.get() < count:  # noqa: ASYNC110  # nobody announces it
+                await asyncio.sleep(0.01)
+
     async def key(self, *scopes: Scope) -> str:
         """A new secret key."""
         key = ApiKey.generate(KeyKind.SECRET)

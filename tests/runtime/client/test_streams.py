@@ -117,12 +117,27 @@ async def test_follower_misses_nothing_while_its_connection_is_made_anew(api: Ap
         Client(api.urls[1], key) as talker,
     ):
         conversation = (await client.start("travel")).id
-        async with aclosing(client.follow(conversation, after=0)) as followed:
-            sent = [event async for event in talker.send(conversation, "One")]
-            assert [await anext(followed) for _ in sent] == sent
-            with api.gates[0].shut():
-                sent = [event async for event in talker.send(conversation, "Two")]
-                assert [await anext(followed) for _ in sent] == sent
+        heard: list[Event] = []
+
+        async def listen() -> None:
+            async with aclosing(client.follow(conversation, after=0)) as followed:
+                async for event in followed:
+                    heard.append(event)
+
+        async def hear(sent: list[Event]) -> None:
+            async with asyncio.timeout(10):
+                while len(heard) < len(sent):  # noqa: ASYNC110  # nobody announces it
+                    await asyncio.sleep(0.01)
+            assert heard == sent
+            heard.clear()
+
+        listening = asyncio.create_task(listen())
+        await api.open_streams(0, count=1)
+        await hear([event async for event in talker.send(conversation, "One")])
+        with api.gates[0].shut():
+            await api.open_streams(1, count=1)
+            await hear([event async for event in talker.send(conversation, "Two")])
+        listening.cancel()
 
 
 async def test_api_that_stays_away_is_given_up(api: Api) -> None:
