@@ -7,6 +7,7 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import uvloop
 
@@ -43,26 +44,33 @@ def measure() -> list[Figure]:
         for door in doors.values():
             uvloop.run(ask_many(door, times=_WARM_UP, at_once=4))
         figures = [figure for at_once in _ADDED_AIMS for figure in _measure_added(site, doors, at_once)]
+        figures += _measure_added(site, doors, max(_ADDED_AIMS), together=True)
         return figures + list(_measure_turns(site, doors, runtime, litellm))
 
 
-def _measure_added(site: ChatSite, doors: Mapping[str, Door], at_once: int) -> Iterator[Figure]:
+def _measure_added(
+    site: ChatSite, doors: Mapping[str, Door], at_once: int, *, together: bool = False
+) -> Iterator[Figure]:
+    """What is added for clients that come one after the other, or all in one moment, which has no aim but the reference."""
     site.provider.behave(delaySeconds=_DELAY_SECONDS, wordDelaySeconds=0)
+    ask = partial(ask_many, times=_ASKED[at_once], at_once=at_once, spread_seconds=0 if together else _DELAY_SECONDS)
     answers: dict[str, list[Answered]] = {name: [] for name in doors}
     for _ in range(_SLICES):
         for name, door in doors.items():
-            answers[name] += uvloop.run(ask_many(door, times=_ASKED[at_once], at_once=at_once))
+            answers[name] += uvloop.run(ask(door))
     aims = dict(zip((50, 95), _ADDED_AIMS[at_once], strict=True))
+    come = f"{at_once} in one moment" if together else f"{at_once} at once"
     for what, read in (("first text", firsts), ("whole answer", totals)):
         for percent, aim in aims.items():
             own = percentile(read(answers["provider"]), percent)
             added = {name: percentile(read(found), percent) - own for name, found in answers.items()}
             for name in ("messages", "completions"):
+                beside = added["litellm"] / 2
                 yield Figure(
-                    f"{name}, {at_once} at once: added until the {what}, p{percent}",
+                    f"{name}, {come}: added until the {what}, p{percent}",
                     added[name],
                     "ms",
-                    at_most=min(aim, added["litellm"] / 2) if name == "completions" else aim,
+                    at_most=beside if together else min(aim, beside) if name == "completions" else aim,
                     reference=added["litellm"],
                     compared_with="LiteLLM",
                 )

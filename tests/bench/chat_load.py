@@ -116,20 +116,26 @@ def session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=_TIMEOUT, json_serialize=json.dumps)
 
 
-async def ask_many(door: Door, *, times: int, at_once: int) -> list[Answered]:
-    """Ask `times` times, `at_once` clients at once."""
+async def ask_many(door: Door, *, times: int, at_once: int, spread_seconds: float = 0) -> list[Answered]:
+    """Ask `times` times, `at_once` clients at once, each again as soon as it has its answer.
+
+    Args:
+        spread_seconds: Over how long the clients come. Where an answer takes as long each time, who came at the same moment asks
+            at the same moment ever after, as no crowd of strangers does.
+    """
     left = times
     answers: list[Answered] = []
 
-    async def client() -> None:
+    async def client(number: int) -> None:
         nonlocal left
+        await asyncio.sleep(spread_seconds * number / at_once)
         while left > 0:
             left -= 1
             answers.append(await door.ask(opened))
 
     async with session() as opened, asyncio.TaskGroup() as clients:
-        for _ in range(at_once):
-            clients.create_task(client())
+        for number in range(at_once):
+            clients.create_task(client(number))
     return answers
 
 

@@ -23,6 +23,9 @@ MEDIA_TYPE = "text/event-stream"
 _PING = format_sse_event(comment="ping")
 """A comment: clients ignore it, proxies see life."""
 
+_AT_ONCE = 64
+"""How many events are sent together where a reader is behind: each time they are sent costs as much as making them."""
+
 Event = TypeVar("Event")
 Watching = Callable[[Callable[[SynteraError], None]], AbstractContextManager[None]]
 """Looks after the reader's credentials for the length of a block, and tells once if they end; see `SessionWatch.watch`."""
@@ -111,6 +114,6 @@ async def _encode(
             continue
         if event is None:
             return
-        yield render(event)
+        yield b"".join(map(render, (event, *feed.take_ready(_AT_ONCE))))
     if end.error is not None:
         yield render_end(end.error)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
 Event = TypeVar("Event")
@@ -13,6 +14,10 @@ class Source(Protocol[Item_co]):
 
     async def next(self) -> Item_co | None:
         """The next event as soon as there is one; None after the last. Cancelling loses nothing."""
+        ...
+
+    def take_ready(self, most: int) -> Sequence[Item_co]:
+        """The events that can be had without waiting, up to so many."""
         ...
 
 
@@ -64,3 +69,7 @@ class Feed(Generic[Event]):
         if event is not None:
             self._events.popleft()
         return event
+
+    def take_ready(self, most: int) -> list[Event]:
+        """The events that can be had without waiting, up to so many."""
+        return [self._events.popleft() for _ in range(min(most, len(self._events)))]

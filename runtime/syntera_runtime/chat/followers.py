@@ -76,6 +76,14 @@ class OneTurn:
         self._has_ended = event is None or isinstance(event, ReplyCompleted | ReplyStopped | ReplyFailed)
         return event
 
+    def take_ready(self, most: int) -> list[TurnEvent]:
+        """The turn's events that can be had without waiting, up to so many."""
+        taken: list[TurnEvent] = []
+        while len(taken) < most and not self._has_ended and (ready := self._follower.feed.take_ready(1)):
+            taken += ready
+            self._has_ended = isinstance(ready[0], ReplyCompleted | ReplyStopped | ReplyFailed)
+        return taken
+
 
 class Followers:
     """All readers of this process, who are readers of one tenant."""

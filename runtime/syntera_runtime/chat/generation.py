@@ -25,6 +25,8 @@ from .text import clean
 
 log = structlog.get_logger(__name__)
 
+FIRST_TURNS = 8
+"""Turns of the event loop in which the first text can get to its reader before more is read: some models send all at once."""
 MAX_TOKENS = 2**31
 """Counts are stored as four bytes."""
 
@@ -188,7 +190,10 @@ class Generation:
                         self.endpoint, self.model = endpoint, clean(model)
                         self._answering = self._candidates[position]
                     case TextDelta(text):
+                        is_first = not self._parts
                         take(clean(text))
+                        if is_first:
+                            await _yield_to_readers()
                     case ModelFinished(finish_reason, usage):
                         self.finish_reason, self.usage = finish_reason, _plausible(usage)
         if self.finish_reason is None:
@@ -208,6 +213,11 @@ class LimitedReply(Generation):
         self._parts.append(self._words)
         self.finish_reason = "stop"
         on_text(self._words)
+
+
+async def _yield_to_readers() -> None:
+    for _ in range(FIRST_TURNS):
+        await asyncio.sleep(0)
 
 
 class _NoModels:

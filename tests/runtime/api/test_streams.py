@@ -59,6 +59,18 @@ async def test_first_event_arrives_before_the_model_says_anything(store: MemoryS
             go_on.set()
 
 
+async def test_events_that_come_together_are_sent_together(store: MemoryStore, models: FakeChatModels) -> None:
+    models.scripts = [[f"{number} " for number in range(300)]]
+    services = make_services(store, models=models)
+    async with served(build_public_app(services)) as url, make_client(url, store) as client:
+        messages = await start(client)
+        async with client.stream("POST", messages, json={"content": "Hi"}, headers=STREAM) as answer:
+            chunks = [chunk async for chunk in answer.aiter_raw()]
+    events = b"".join(chunks).decode().split("\n\n")
+    assert sum(event.startswith("event: message.delta") for event in events) == 300
+    assert len(chunks) < 100
+
+
 @pytest.mark.parametrize("headers", [{}, STREAM])
 async def test_turn_goes_on_when_its_client_leaves(
     store: MemoryStore, models: FakeChatModels, headers: dict[str, str]

@@ -63,3 +63,12 @@ async def test_backlog_is_what_the_reader_has_not_read() -> None:
         feed.publish(event)
     await feed.next()
     assert feed.backlog == 2
+
+
+async def test_what_is_there_is_taken_without_waiting() -> None:
+    feed: Feed[int] = Feed()
+    assert feed.take_ready(2) == []
+    for number in range(3):
+        feed.publish(number)
+    feed.end()
+    assert (feed.take_ready(2), feed.take_ready(2), await feed.next()) == ([0, 1], [2], None)

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 import pytest
 from structlog.testing import capture_logs
 
-from syntera_runtime.chat.events import ReplyCompleted, ReplyDelta, ReplyStarted, ReplyUsed, TurnEvent
+from syntera_runtime.chat.events import ReplyCompleted, ReplyDelta, ReplyFailed, ReplyStarted, ReplyUsed, TurnEvent
 from syntera_runtime.chat.feed import Feed
-from syntera_runtime.chat.followers import Follower
+from syntera_runtime.chat.followers import Follower, OneTurn
 from syntera_runtime.errors import ShuttingDown, StoreUnavailable
-from syntera_runtime.models.ids import ConversationId
+from syntera_runtime.ids import new_id
+from syntera_runtime.models.ids import ConversationId, MessageId
 from syntera_runtime.models.live_events import EventBatch
 from syntera_runtime.services import Services
 from tests.runtime.builders import ASKER, TENANT, make_services
@@ -201,3 +202,15 @@ async def test_reader_who_has_all_that_the_log_has_is_told_the_end_that_it_lacks
     again = await follow(services, conversation_id, after=known)
     [end] = await take(again, 1)
     assert isinstance(end, ReplyCompleted)
+
+
+async def test_one_turn_is_heard_to_its_end_and_no_further() -> None:
+    follower = Follower(ConversationId(new_id()), position=0, in_turn=True)
+    reply_id = MessageId(new_id())
+    pieces: list[TurnEvent] = [ReplyDelta(number, reply_id, "One") for number in (1, 2, 3)]
+    end, next_turns = ReplyFailed(4, None, StoreUnavailable(store="PostgreSQL")), ReplyDelta(5, reply_id, "Two")
+    for event in (*pieces, end, next_turns):
+        follower.take(event)
+    turn = OneTurn(follower)
+    assert (await turn.next(), turn.take_ready(1), turn.take_ready(9)) == (pieces[0], [pieces[1]], [pieces[2], end])
+    assert (turn.take_ready(9), await turn.next()) == ([], None)

@@ -265,3 +265,21 @@ async def test_limited_reply_says_its_words_and_uses_nothing() -> None:
     assert await run(reply) == ["Come back\ufffdlater."]
     outcome = reply.outcome
     assert (outcome.state, outcome.limit, outcome.usage, outcome.endpoint) == (TurnState.COMPLETE, limit, None, None)
+
+
+async def test_first_text_gets_to_its_reader_before_more_is_read() -> None:
+    generation = make_generation("One", " two", " three")
+    said: list[str] = []
+    has_begun = asyncio.Event()
+
+    def take(text: str) -> None:
+        said.append(text)
+        has_begun.set()
+
+    async def read() -> list[str]:
+        await has_begun.wait()
+        return list(said)
+
+    reading = asyncio.create_task(read())
+    await generation.run(take, seconds=5, metrics=Metrics())
+    assert (await reading, said) == (["One"], ["One", " two", " three"])
