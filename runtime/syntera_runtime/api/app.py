@@ -81,7 +81,8 @@ def assemble(app: FastAPI, services: Services, routers: Sequence[APIRouter], *, 
     """Give an app its routes, its services, and errors and headers as all our answers have them."""
     app.state.services = services
     for router in routers:
-        app.include_router(router)
+        # As they are: including a router makes routes anew for every app, when the first request comes.
+        app.router.routes.extend(router.routes)
     app.add_exception_handler(SynteraError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
