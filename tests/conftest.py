@@ -24,6 +24,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let long files begin first: at the end, one would keep all other processes waiting."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(autouse=True)
 def logs_as_before() -> Iterator[None]:
     """How a test sets up logging is forgotten after it: what its folder has set up for all tests goes on."""

@@ -21,7 +21,7 @@ from .chart import CHART, OLDEST_KUBERNETES, Chart
 from .installed import Installed, eventually, install
 from .provided import provide
 
-pytestmark = pytest.mark.api
+pytestmark = [pytest.mark.api, pytest.mark.long]
 
 PATHS = {resource.kind: resource for resource in (SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS)}
 TENANT_NAMES = ("acme", "beta")

@@ -24,7 +24,7 @@ from tests.support.redis_server import RedisServer
 from .chart import Chart, Manifest
 from .installed import AGENTS, TENANTS, Installed, agent_manifest, eventually, install, tenant_manifest
 
-pytestmark = pytest.mark.api
+pytestmark = [pytest.mark.api, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

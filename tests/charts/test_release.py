@@ -15,7 +15,7 @@ from tests.support.golden import Golden
 from .chart import CHART, NAMESPACE, RELEASE, Chart, Values
 from .installed import TENANTS, eventually, tenant_manifest
 
-pytestmark = pytest.mark.api
+pytestmark = [pytest.mark.api, pytest.mark.long]
 
 _CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/tenants.syntera.io"
 _DEPLOYMENT = DEPLOYMENTS.path(namespace=NAMESPACE, name=f"{RELEASE}-operator")

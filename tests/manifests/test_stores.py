@@ -21,6 +21,8 @@ from tests.support.postgresql import REPOSITORY, PostgresqlServer, PostgresqlSer
 from tests.support.redis_server import RedisServer
 from tests.support.servers import free_port
 
+pytestmark = pytest.mark.long
+
 BASE = REPOSITORY / "manifests" / "stores"
 DEVELOPMENT = REPOSITORY / "dev" / "manifests" / "stores"
 

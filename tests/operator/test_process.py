@@ -18,7 +18,7 @@ from tests.support.operator_site import LEASE, LEASE_SECONDS, Site
 from tests.support.postgresql import Database
 from tests.support.redis_server import RedisServer
 
-pytestmark = pytest.mark.api
+pytestmark = [pytest.mark.api, pytest.mark.long]
 
 OPERATOR = "syntera-operator"
 

@@ -28,7 +28,7 @@ from tests.support.postgresql import Database
 from tests.support.redis_server import RedisServer
 from tests.support.secret_search import Haystack
 
-pytestmark = pytest.mark.api
+pytestmark = [pytest.mark.api, pytest.mark.long]
 
 SYSTEM = "syntera-system"
 _MERGE = "application/merge-patch+json"

@@ -21,6 +21,8 @@ from tests.runtime.processes import Running, running
 from tests.support.postgresql import Database
 from tests.support.redis_server import RedisServer
 
+pytestmark = pytest.mark.long
+
 STREAM = {"Accept": "text/event-stream"}
 ENDS = ("message.completed", "message.failed", "message.stopped")
 LONG = "600"

@@ -15,6 +15,8 @@ from syntera_runtime.main import main, run
 from tests.runtime.processes import running
 from tests.runtime.test_config import NEEDED
 
+pytestmark = pytest.mark.long
+
 STREAM = {"Accept": "text/event-stream"}
 
 

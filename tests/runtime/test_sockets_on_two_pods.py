@@ -23,6 +23,8 @@ from tests.runtime.test_dead_pods import two_pods
 from tests.support.postgresql import Database
 from tests.support.redis_server import RedisServer
 
+pytestmark = pytest.mark.long
+
 SCOPES = frozenset({Scope.AGENTS_READ, Scope.CHAT, Scope.CONVERSATIONS_READ})
 LONG = "600"
 """Words that a turn takes half a minute for."""

@@ -30,6 +30,8 @@ from tests.runtime.redis import ensure_user
 from tests.support.postgresql import Database
 from tests.support.redis_server import RedisServer
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def own_redis() -> Iterator[RedisServer]:

@@ -18,7 +18,7 @@ from syntera_dev.commands import run
 from syntera_dev.errors import CommandFailed, DevError
 from syntera_dev.paths import REPOSITORY
 
-pytestmark = pytest.mark.api
+pytestmark = [pytest.mark.api, pytest.mark.long]
 
 _CONFIG_MAP = "/api/v1/namespaces/default/configmaps/kept"
 

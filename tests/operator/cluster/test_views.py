@@ -24,7 +24,7 @@ from syntera_operator.queue import Key
 from tests.operator.cluster.conftest import Home, Observed
 from tests.support.apiserver import unique_name
 
-pytestmark = pytest.mark.api
+pytestmark = [pytest.mark.api, pytest.mark.long]
 
 MANAGER = names.TENANT_FIELD_MANAGER
 

@@ -23,7 +23,7 @@ from tests.support.operator_site import Site, strip
 
 from .work import is_quiet, make_agents
 
-pytestmark = pytest.mark.api
+pytestmark = [pytest.mark.api, pytest.mark.long]
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 CHILDREN = (CONFIG_MAPS, DEPLOYMENTS, NETWORK_POLICIES, ROLE_BINDINGS, SECRETS, SERVICES)

@@ -27,7 +27,7 @@ from tests.support.operator_site import Site
 from .conftest import remove_everything
 from .work import is_quiet, make_agents
 
-pytestmark = pytest.mark.api
+pytestmark = [pytest.mark.api, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from tests.support.operator_site import Site
 
 from .conftest import ProxyOf
 
-pytestmark = pytest.mark.api
+pytestmark = [pytest.mark.api, pytest.mark.long]
 
 RETRY_AFTER_SECONDS = 3
 OUTAGE_SECONDS = 18

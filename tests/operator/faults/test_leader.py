@@ -24,7 +24,7 @@ from .work import (
     make_work,
 )
 
-pytestmark = pytest.mark.api
+pytestmark = [pytest.mark.api, pytest.mark.long]
 
 
 async def test_successor_leads_in_3_seconds_after_sigterm_and_in_20_after_sigkill(

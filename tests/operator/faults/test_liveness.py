@@ -10,7 +10,7 @@ from tests.support.operator_site import Site
 from .conftest import ProxyOf
 from .work import is_quiet
 
-pytestmark = pytest.mark.api
+pytestmark = [pytest.mark.api, pytest.mark.long]
 
 
 def test_watch_that_stopped_delivering_is_found_and_the_process_restarts(site: Site, proxy_of: ProxyOf) -> None:

@@ -17,7 +17,7 @@ from .work import (
     make_work,
 )
 
-pytestmark = pytest.mark.api
+pytestmark = [pytest.mark.api, pytest.mark.long]
 
 AWAY_SECONDS = 120
 

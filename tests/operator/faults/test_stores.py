@@ -18,7 +18,7 @@ from tests.support.redis_server import RedisServer
 
 from .work import is_quiet
 
-pytestmark = pytest.mark.api
+pytestmark = [pytest.mark.api, pytest.mark.long]
 
 ABANDON = {"metadata": {"annotations": {names.ABANDON_STORES_ANNOTATION: "true"}}}
 

@@ -17,7 +17,7 @@ from tests.support.make import make_agent_manifest, make_tenant_manifest
 
 from .test_names import conditions
 
-pytestmark = pytest.mark.api
+pytestmark = [pytest.mark.api, pytest.mark.long]
 
 MEBIBYTE = 1024 * 1024
 

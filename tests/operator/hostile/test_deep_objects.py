@@ -19,7 +19,7 @@ from tests.support.operator_site import Site, empty_site
 from tests.support.postgresql import Database
 from tests.support.redis_server import RedisServer
 
-pytestmark = pytest.mark.api
+pytestmark = [pytest.mark.api, pytest.mark.long]
 
 DEPTH = 9_000
 """The API server takes 10,000."""

@@ -51,10 +51,11 @@ from tests.support.postgresql import Database
 from tests.support.redis_server import RedisServer
 from tests.support.serving import serving
 
-# schemathesis draws from `random` in its strategies; hypothesis seeds that, too.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning"
-)
+pytestmark = [
+    pytest.mark.long,
+    # schemathesis draws from `random` in its strategies; hypothesis seeds that, too.
+    pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning"),
+]
 
 DESCRIPTION: dict[str, Any] = build_public_app(make_services()).openapi()
 SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION)

@@ -24,6 +24,8 @@ from tests.runtime.test_dead_pods import LONG, two_pods
 
 from .conftest import Api, Service
 
+pytestmark = pytest.mark.long
+
 IMPATIENT = Retries(attempts=4, first_seconds=0.01, most_seconds=0.05)
 
 

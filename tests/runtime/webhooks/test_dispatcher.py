@@ -42,6 +42,8 @@ from tests.runtime.conftest import Stores, make_memory_stores
 from tests.runtime.fakes import FakeSigningKey
 from tests.runtime.webhooks.receiver import Receiver, receiving
 
+pytestmark = pytest.mark.long
+
 LOOPBACK = EgressPolicy(networks=[ip_network("127.0.0.0/8")], never=())
 
 

@@ -18,6 +18,8 @@ from syntera_runtime.services import Services
 from tests.runtime.builders import TENANT
 from tests.runtime.sockets import SocketClient, Told, open_socket
 
+pytestmark = pytest.mark.long
+
 Start = Callable[[str], Awaitable[str]]
 Visitor = Callable[[], Awaitable[str]]
 

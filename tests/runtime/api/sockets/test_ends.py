@@ -25,6 +25,8 @@ from tests.runtime.identity.issuer import sign
 from tests.runtime.serving import served
 from tests.runtime.sockets import open_socket
 
+pytestmark = pytest.mark.long
+
 Start = Callable[[str], Awaitable[str]]
 Visitor = Callable[[], Awaitable[str]]
 
