@@ -41,6 +41,7 @@ IMAGE_REQUIREMENTS = (
     Requirement("mmdebstrap", ("mmdebstrap",)),
     Requirement("debian-archive-keyring", ("/usr/share/keyrings/debian-archive-keyring.gpg",)),
 )
+BROWSER_REQUIREMENTS = (Requirement("chromium", ("chromium", "chromium-browser", "google-chrome")),)
 
 
 def ensure_packages(requirements: Iterable[Requirement]) -> None:

@@ -11,6 +11,8 @@ from starlette.types import Receive, Scope, Send
 
 from syntera_crds.contract.agent_config import Access
 from syntera_crds.contract.api_key import ApiKey, KeyKind
+from syntera_dev.errors import MissingTool
+from syntera_dev.packages import BROWSER_REQUIREMENTS, ensure_packages
 from syntera_runtime.errors import ModelRefused
 from tests.runtime.builders import make_agent, make_publishable_key
 from tests.runtime.conftest import insert_api_key
@@ -19,8 +21,7 @@ from tests.runtime.serving import served
 from .code_blocks import code_blocks
 from .conftest import Api
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium; on Debian, apt-get install chromium")
+pytestmark = pytest.mark.long
 SECONDS = 20
 """How long a page may take on a busy machine."""
 
@@ -38,6 +39,20 @@ class Website:
         await send({"type": "http.response.body", "body": self.html.encode() if is_page else b""})
 
 
+@pytest.fixture(scope="module", autouse=True)
+def chromium() -> None:
+    """The browser, which is installed where it is missing."""
+    try:
+        ensure_packages(BROWSER_REQUIREMENTS)
+    except MissingTool as error:
+        pytest.skip(str(error))
+
+
+def find_chromium() -> str:
+    (browser,) = BROWSER_REQUIREMENTS
+    return next(filter(None, map(shutil.which, browser.any_of)))
+
+
 @asynccontextmanager
 async def visiting(api: Api, *, allowed: bool = True) -> AsyncIterator[Page]:
     """The how-to's page, opened in a browser of its own."""
@@ -50,7 +65,7 @@ async def visiting(api: Api, *, allowed: bool = True) -> AsyncIterator[Page]:
             assert html.count(f'"{placeholder}"') == 1
             html = html.replace(placeholder, real)
         website.html = html
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
         page = await (await browser.new_context()).new_page()
         page.set_default_timeout(SECONDS * 1000)
         await page.goto(origin)
