@@ -18,6 +18,7 @@ from .node_init import PRIVATE_FOLDERS, READY_FILE
 from .processes import ProcessRecord, only_child, plain_environment, spawn
 
 _MARKER = ".made-by-syntera-dev"
+_LEAVE_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,10 @@ class NodeNamespaces:
         """End every process in the namespaces, with which they disappear, and remove their traces from the machine."""
         init = ProcessRecord.load(self._record)
         if init is not None:
+            mounts = _mount_namespace(Path(f"/proc/{init.pid}"))
             # The kernel ends all processes of a process namespace before it reports the end of the first.
             init.end(grace_seconds=0)
+            _wait_until_left(mounts)
         self._record.unlink(missing_ok=True)
         remove_control_group(self.control_group)
         remove_mount_points()
@@ -121,14 +124,32 @@ def remove_mount_points() -> None:
                 place.rmdir()
 
 
+def _wait_until_left(mounts: str | None) -> None:
+    """Wait until nobody is in a namespace of mounts. Those who brought programs into a node stand with one foot outside of it:
+    they end by themselves, a moment after their programs."""
+    deadline = time.monotonic() + _LEAVE_SECONDS
+    while mounts in _mount_namespaces() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
 def _mount_points_of_all_processes() -> set[str]:
-    seen, points = set(), set()
-    for process in Path("/proc").iterdir():
-        if not process.name.isdigit():
-            continue
+    points = set()
+    for process in _mount_namespaces().values():
         with contextlib.suppress(OSError):
-            namespace = (process / "ns" / "mnt").readlink()
-            if namespace not in seen:
-                seen.add(namespace)
-                points |= {line.split(" ")[4] for line in (process / "mountinfo").read_text().splitlines()}
+            points |= {line.split(" ")[4] for line in (process / "mountinfo").read_text().splitlines()}
     return points
+
+
+def _mount_namespaces() -> dict[str, Path]:
+    """All that processes are in, each with one of these."""
+    processes = [process for process in Path("/proc").iterdir() if process.name.isdigit()]
+    found = ((_mount_namespace(process), process) for process in processes)
+    return {namespace: process for namespace, process in found if namespace is not None}
+
+
+def _mount_namespace(process: Path) -> str | None:
+    """None: the process has ended."""
+    try:
+        return str((process / "ns" / "mnt").readlink())
+    except OSError:
+        return None

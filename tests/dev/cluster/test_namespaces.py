@@ -4,6 +4,7 @@ import pytest
 
 from syntera_dev.cluster import namespaces
 from syntera_dev.cluster.namespaces import NodeNamespaces, make_mount_points, remove_mount_points
+from syntera_dev.cluster.processes import ProcessRecord, plain_environment, spawn
 from syntera_dev.errors import ComponentFailed
 
 
@@ -50,3 +51,20 @@ def test_a_folder_that_somebody_uses_since_is_theirs(place: Path) -> None:
 def test_namespaces_that_do_not_exist_cannot_be_entered(tmp_path: Path) -> None:
     with pytest.raises(ComponentFailed, match="the node of cluster 'one' does not run"):
         _ = NodeNamespaces(tmp_path, "one").enter
+
+
+def test_stopping_waits_for_whoever_is_still_among_the_mounts(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who brought a program into the node ends a moment after it, and until then has the node's mounts."""
+    make_mount_points()
+    node = NodeNamespaces(tmp_path, "one")
+    record = ProcessRecord.of(spawn(["sleep", "60"], log=tmp_path / "log", environment=plain_environment()))
+    assert record is not None
+    record.save(tmp_path / "node.json")
+    there = [{"mnt:[7]": Path("/proc/7")}, {"mnt:[7]": Path("/proc/8")}, {}, {}]
+    monkeypatch.setattr(namespaces, "_mount_namespace", lambda _: "mnt:[7]")
+    monkeypatch.setattr(namespaces, "_mount_namespaces", lambda: there.pop(0))
+    monkeypatch.setattr(namespaces, "remove_control_group", lambda _: None)
+    node.stop()
+    assert (there, place.exists(), record.is_running()) == ([], False, False)
