@@ -1,8 +1,10 @@
 """What every test may use. Fixtures of one area live in that area's own folder; servers are started by `tests.support`."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import structlog
 
@@ -14,6 +16,17 @@ pytest_plugins = [
     "tests.support.redis_server",
     "tests.support.s3_server",
 ]
+
+
+hypothesis.settings.register_profile(
+    "tests",
+    # How long an example takes says more of the machine than of the code; `timeout` bounds the whole test.
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    # The same examples each time: what fails was broken by the change. With the variable set, new ones are looked for.
+    derandomize="SYNTERA_FUZZ_RANDOM" not in os.environ,
+)
+hypothesis.settings.load_profile("tests")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -19,7 +19,7 @@ AGENTS = Resource("syntera.io", "v1alpha1", "agents", "Agent")
 SYSTEM_MASTERS = "system:masters"
 DRY_RUN = {"dryRun": "All"}
 MERGE_PATCH = "application/merge-patch+json"
-_DEADLINE_SECONDS = 60
+_DEADLINE_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from tests.support.fake_stores import FakeStores
 
 from .installed import TENANTS, Installed, tenant_manifest
 
-_DEADLINE_SECONDS = 60
+_DEADLINE_SECONDS = 120
 
 
 def provide(installed: Installed, name: str, **spec: object) -> None:

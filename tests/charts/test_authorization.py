@@ -276,9 +276,12 @@ def people_namespace(installed: Installed) -> str:
         user = {"kind": "User", "name": role, "apiGroup": ROLES.group}
         binding = role_binding(role, namespace, ("ClusterRole", role), user)
         installed.server.send("POST", ROLE_BINDINGS.path(namespace=namespace), binding)
-    for role in NAMESPACED:
-        # Roles are aggregated by a controller, a moment after they were made.
-        eventually(partial(check_allowed, installed.server, role, Request("get", "agents.syntera.io", namespace)))
+    for role, rights in NAMESPACED.items():
+        # Roles are aggregated by a controller, a moment after they were made, and from several parts one after the other.
+        for (_, verbs), is_given in rights.items():
+            if is_given:
+                request = Request(verbs[-1], "agents.syntera.io", namespace)
+                eventually(partial(check_allowed, installed.server, role, request))
     return namespace
 
 

@@ -74,7 +74,7 @@ def lease(identity: tuple[str, str], api_server: RunningApiServer) -> Iterator[C
         "apiVersion": LEASES.api_version,
         "kind": "Lease",
         "metadata": {"name": LEASE},
-        "spec": {"holderIdentity": "syntera-operator-0", "leaseDurationSeconds": 15, "renewTime": moment()},
+        "spec": {"holderIdentity": "syntera-operator-0", "leaseDurationSeconds": 300, "renewTime": moment()},
     }
     path = LEASES.path(namespace=identity[0], name=LEASE)
 
@@ -104,7 +104,7 @@ def test_check_fails_when_there_is_no_lease(script: ModuleType, credentials: Pat
     ("spec", "message"),
     [
         ({"holderIdentity": ""}, "nobody holds the Lease"),
-        ({"renewTime": moment(seconds_ago=60)}, "renewed the Lease .* seconds ago and not since"),
+        ({"renewTime": moment(seconds_ago=600)}, "renewed the Lease .* seconds ago and not since"),
     ],
 )
 def test_check_fails_when_nobody_leads(

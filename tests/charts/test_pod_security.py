@@ -24,7 +24,7 @@ pytestmark = pytest.mark.api
 
 def kustomized(folder: Path) -> list[Manifest]:
     kubectl = Path(sys.executable).with_name("kubectl")
-    ended = subprocess.run([kubectl, "kustomize", folder], check=True, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run([kubectl, "kustomize", folder], check=True, capture_output=True, text=True, timeout=120)
     return list(yaml.safe_load_all(ended.stdout))
 
 

@@ -91,7 +91,7 @@ def test_api_server_takes_the_full_rendering(chart: Chart, api_server: RunningAp
 def test_expressions_of_the_policies_are_typed(installed: Installed) -> None:
     """The API server would take one that fails at every request."""
     for policy in ("tenants", "namespaces", "rolebindings", "children"):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             found = installed.server.send("GET", f"{_POLICIES}/{installed.account}-{policy}")
             if found.get("status", {}).get("observedGeneration") == found["metadata"]["generation"]:

@@ -32,10 +32,15 @@ class RunningTenant:
     stand_in: StandIn
 
 
-@pytest.fixture(scope="session")
-def quiet_logs() -> Iterator[None]:
+def silence() -> None:
     """The API runs in this very process: its log must not get into what commands print."""
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+
+
+@pytest.fixture(scope="session")
+def quiet_logs() -> Iterator[None]:
+    """Until the end, because a turn may go on after its test."""
+    silence()
     yield
     structlog.reset_defaults()
 
@@ -74,5 +79,6 @@ def running_tenant(quiet_logs: None) -> Iterator[RunningTenant]:
 @pytest.fixture
 def tenant(running_tenant: RunningTenant) -> Iterator[RunningTenant]:
     """What a test tells the stand-in is forgotten after it."""
+    silence()  # again: tests of other folders set up logging, too
     yield running_tenant
     running_tenant.stand_in.reset()

@@ -11,9 +11,11 @@ import struct
 import termios
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 _ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|\x1b[=>]")
 WIDTH, HEIGHT = 80, 24
+_ASLEEP_SECONDS = 0.2
 
 
 class Terminal:
@@ -32,13 +34,13 @@ class Terminal:
 
     def interrupt(self, number: int | None = None) -> None:
         """Send a signal, by default the one that Ctrl-C means, to a program that waits at its prompt."""
-        time.sleep(0.5)  # readline shows its prompt a moment before it can be interrupted
+        self._wait_until_asleep()  # readline shows its prompt a moment before it can be interrupted
         if number is None:
             self.type("\x03")
         else:
             os.kill(self.process, number)
 
-    def expect(self, text: str, *, seconds: float = 20) -> str:
+    def expect(self, text: str, *, seconds: float = 60) -> str:
         """Wait until `text` is shown after what was expected last, and return what came with it."""
         deadline = time.monotonic() + seconds
         while (position := self._shown().find(text, self._read_to)) < 0:
@@ -48,7 +50,7 @@ class Terminal:
         self._read_to = position + len(text)
         return self._shown()[before : self._read_to]
 
-    def wait(self, *, seconds: float = 20) -> int:
+    def wait(self, *, seconds: float = 60) -> int:
         """The exit code of the program, which must end by itself."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -65,6 +67,17 @@ class Terminal:
             os.kill(self.process, signal.SIGKILL)
             os.waitpid(self.process, 0)
         os.close(self._screen)
+
+    def _wait_until_asleep(self, *, seconds: float = 60) -> None:
+        """Return when the program waits for something, and has for a moment."""
+        deadline = time.monotonic() + seconds
+        awake_at = time.monotonic()
+        while time.monotonic() - awake_at < _ASLEEP_SECONDS:
+            state = Path(f"/proc/{self.process}/stat").read_text().rpartition(") ")[2][0]
+            if state != "S":
+                awake_at = time.monotonic()
+            assert time.monotonic() < deadline, "the program never waited for anything"
+            time.sleep(0.01)
 
     def _shown(self) -> str:
         return _ESCAPE.sub("", self.raw).replace("\r", "")

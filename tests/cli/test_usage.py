@@ -75,12 +75,13 @@ def test_report_has_a_line_of_each_agent(tenant: RunningTenant) -> None:
 
 
 def test_report_for_scripts_is_the_apis_own(tenant: RunningTenant) -> None:
+    since = f"{datetime.now(UTC):%Y-%m-%d}"
     ask(tenant)
-    today = f"{datetime.now(UTC):%Y-%m-%d}"
-    result = run(tenant, "--by", "model", "--from", today, "--to", today, "-o", "json")
+    until = f"{datetime.now(UTC):%Y-%m-%d}"
+    result = run(tenant, "--by", "model", "--from", since, "--to", until, "-o", "json")
     assert result.exit_code == 0, result.stderr
     report = json.loads(result.stdout)
-    assert (report["groupBy"], report["from"], report["to"]) == ("model", today, today)
+    assert (report["groupBy"], report["from"], report["to"]) == ("model", since, until)
     assert sum(item["totalTokens"] for item in report["items"]) == report["total"]["totalTokens"] > 0
 
 

@@ -22,7 +22,6 @@ pytestmark = pytest.mark.api
 
 random_objects = settings(
     max_examples=40,
-    deadline=None,
     # The models are small, but some rules are hard to keep by chance.
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

@@ -121,4 +121,4 @@ def test_api_server_keeps_every_field_of_a_sample_tenant(
 
 def _kubectl(server: RunningApiServer, *words: str | Path) -> None:
     kubectl = Path(sys.executable).with_name("kubectl")
-    subprocess.run([kubectl, "--kubeconfig", server.kubeconfig, *words], check=True, timeout=60, capture_output=True)
+    subprocess.run([kubectl, "--kubeconfig", server.kubeconfig, *words], check=True, timeout=120, capture_output=True)

@@ -115,6 +115,6 @@ def test_kubectl_explain_shows_the_strings_under_the_fields(kinds: Kinds) -> Non
     kubectl = Path(sys.executable).with_name("kubectl")
     login = f"--kubeconfig={kinds.server.kubeconfig}"
     words = [str(kubectl), login, "explain", "tenants.spec.models.timeoutSeconds"]
-    shown = subprocess.run(words, capture_output=True, text=True, check=True, timeout=30).stdout
+    shown = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120).stdout
     assert "How long one request may take" in shown
     assert "<integer>" in shown

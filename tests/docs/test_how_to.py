@@ -119,7 +119,7 @@ async def test_program_goes_on_after_a_cut(api: Api, tmp_path: Path, language: s
     api.models.scripts = [["One", go_on, " two", Usage(1, 2)]]
     process = await started(api, language, tmp_path)
     assert process.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert await process.stdout.readexactly(3) == b"One"
         with api.gates[0].shut():
             go_on.set()
@@ -132,7 +132,7 @@ async def test_program_goes_on_after_a_cut(api: Api, tmp_path: Path, language: s
 async def test_program_shows_a_reply_whose_pieces_it_missed(api: Api, tmp_path: Path, language: str) -> None:
     api.models.scripts = [["One", " two", Usage(1, 2)]]
     process = await started(api, language, tmp_path)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await api.models.begun.wait()
         with api.gates[0].shut():
             await api.models.ended.wait()

@@ -80,7 +80,7 @@ def test_edit_is_live_without_restart_or_failed_request(acme: TenantUnderTest) -
         acme.apply_agent("travel", instructions="You are the edited concierge.")
         acme.kubectl(
             "wait", f"--for=jsonpath={{.status.revision}}={before + 1}", "agent/travel", "-n", acme.namespace,
-            "--timeout=20s",
+            "--timeout=60s", timeout_seconds=70,
         )  # fmt: skip
         acme.wait("agent/travel")
         with acme.client() as client:

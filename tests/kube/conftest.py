@@ -26,6 +26,6 @@ async def faulty() -> AsyncIterator[FaultyServer]:
 
 @pytest.fixture
 async def faulty_client(faulty: FaultyServer) -> AsyncIterator[KubeClient]:
-    """Its client; a request may take two seconds, retries included."""
-    async with KubeClient.connect(faulty.config, component="syntera-tests", timeout_seconds=2) as made:
+    """Its client; a request may take half a minute, retries included."""
+    async with KubeClient.connect(faulty.config, component="syntera-tests", timeout_seconds=30) as made:
         yield made

@@ -121,7 +121,7 @@ async def test_watch_tells_changes_after_the_list(client: KubeClient, namespace:
     seen: list[tuple[str, object]] = []
     async with (
         aclosing(client.watch(CONFIG_MAPS, selection, resource_version=listed.resource_version)) as events,
-        asyncio.timeout(10),
+        asyncio.timeout(30),
     ):
         async for event in events:
             if event.type != "BOOKMARK":

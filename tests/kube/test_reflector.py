@@ -34,7 +34,7 @@ async def running(reflector: Reflector) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def eventually(check: Callable[[], bool], *, seconds: float = 10) -> None:
+async def eventually(check: Callable[[], bool], *, seconds: float = 30) -> None:
     async with asyncio.timeout(seconds):
         while not check():  # noqa: ASYNC110 - the condition is nobody's event
             await asyncio.sleep(0.01)
@@ -62,7 +62,7 @@ async def test_mirror_is_synced_when_the_list_is_there_and_follows_the_watch(
     reflector, told = make_reflector(faulty_client)
 
     async with running(reflector):
-        await asyncio.wait_for(reflector.synced.wait(), 5)
+        await asyncio.wait_for(reflector.synced.wait(), 30)
         await eventually(lambda: len(told) == 3)
 
     assert told == [("ADDED", "one"), ("MODIFIED", "one"), ("DELETED", "one")]
@@ -168,7 +168,7 @@ async def test_optional_kind_that_is_not_served_is_an_empty_mirror(
     reflector, _ = make_reflector(faulty_client, optional=True)
 
     async with running(reflector):
-        await asyncio.wait_for(reflector.synced.wait(), 5)
+        await asyncio.wait_for(reflector.synced.wait(), 30)
 
     assert len(reflector.store) == 0
 
@@ -241,7 +241,7 @@ async def test_mirror_follows_a_real_api_server(client: KubeClient, api_server: 
     reflector, told = make_reflector(client, selection=selection)
 
     async with running(reflector):
-        await asyncio.wait_for(reflector.synced.wait(), 10)
+        await asyncio.wait_for(reflector.synced.wait(), 30)
         await client.apply(CONFIG_MAPS, seen, field_manager="test")
         await eventually(lambda: told == [("ADDED", "one")])
         await client.apply(CONFIG_MAPS, body, field_manager="test")
@@ -257,6 +257,6 @@ async def test_mirror_of_a_kind_that_nobody_serves_is_empty(client: KubeClient) 
     reflector = Reflector(client, Resource("nobody.example", "v1", "things", "Thing"), optional=True)
 
     async with running(reflector):
-        await asyncio.wait_for(reflector.synced.wait(), 10)
+        await asyncio.wait_for(reflector.synced.wait(), 30)
 
     assert len(reflector.store) == 0

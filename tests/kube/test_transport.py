@@ -112,14 +112,14 @@ async def test_retry_waits_as_long_as_the_server_asks(faulty: FaultyServer, faul
 async def test_error_carries_the_wait_when_it_is_longer_than_the_deadline(
     faulty: FaultyServer, faulty_client: KubeClient
 ) -> None:
-    faulty.answers = [failed(429, retry_after=30)]
+    faulty.answers = [failed(429, retry_after=300)]
     started = time.monotonic()
 
     with pytest.raises(TooManyRequests) as caught:
         await faulty_client.get(CONFIG_MAPS, "one", namespace="test")
 
-    assert caught.value.retry_after == 30
-    assert time.monotonic() - started < 1
+    assert caught.value.retry_after == 300
+    assert time.monotonic() - started < 20
 
 
 async def test_deadline_covers_a_server_that_never_answers(faulty: FaultyServer) -> None:
@@ -130,12 +130,12 @@ async def test_deadline_covers_a_server_that_never_answers(faulty: FaultyServer)
         with pytest.raises(Unreachable):
             await client.get(CONFIG_MAPS, "one", namespace="test")
 
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 20
 
 
 async def test_write_gets_no_more_time_than_the_hook_allows(faulty: FaultyServer, faulty_client: KubeClient) -> None:
     faulty.answers = [_never]
-    left = iter([0.2, 0.2, 0.1, 0.1])  # asked twice for each of two attempts
+    left = iter([1.0, 1.0, 0.8, 0.8])  # asked twice for each of two attempts
 
     def before_write() -> float:
         try:
@@ -147,7 +147,7 @@ async def test_write_gets_no_more_time_than_the_hook_allows(faulty: FaultyServer
     with pytest.raises(Invalid, match="no more"):
         await faulty_client.guarded(before_write).apply(CONFIG_MAPS, ONE, field_manager="one")
 
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 20  # not as long as the client would wait
     assert len(faulty.requests) == 2
 
 
@@ -298,7 +298,7 @@ async def test_observer_is_told_of_each_attempt(
     seen: list[tuple[str, int]] = []
 
     def observe(request: Request, status: int, seconds: float) -> None:
-        assert 0 <= seconds < 2
+        assert 0 <= seconds < 30
         assert request.path.endswith("/configmaps/one")
         seen.append((request.method, status))
 

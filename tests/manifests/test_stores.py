@@ -32,7 +32,9 @@ Manifests = dict[tuple[str, str], dict[str, Any]]
 def render(folder: Path) -> Manifests:
     """The manifests of a kustomization, by kind and name."""
     kubectl = Path(sys.executable).with_name("kubectl")
-    text = subprocess.run([kubectl, "kustomize", folder], check=True, capture_output=True, text=True, timeout=60).stdout
+    text = subprocess.run(
+        [kubectl, "kustomize", folder], check=True, capture_output=True, text=True, timeout=120
+    ).stdout
     return {(made["kind"], made["metadata"]["name"]): made for made in yaml.safe_load_all(text)}
 
 
@@ -138,7 +140,7 @@ class ScriptedRedis:
         path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
         environment = {"PATH": path, "SYNTERA_OPERATOR_PASSWORD": password}
         self.process = subprocess.Popen(["sh", self.folder / "start.sh"], env=environment, cwd=self.folder)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not self.lets_in("syntera_operator", password):
             assert time.monotonic() < deadline
             assert self.process.poll() is None
@@ -157,7 +159,7 @@ class ScriptedRedis:
         with self.client(user, password) as client:
             try:
                 return bool(client.ping())
-            except redis.exceptions.ConnectionError:
+            except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
                 return False
 
 

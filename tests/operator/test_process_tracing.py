@@ -76,12 +76,19 @@ async def test_reconcile_is_told_with_all_that_it_asks(
             own_server.send, "POST", TENANTS.path(),
             {key: manifest[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": {"name": manifest["metadata"]["name"]}},
         )  # fmt: skip
-        await collector.wait_for(lambda span: span.name == "PATCH tenants/status")
-        await collector.wait_for(lambda span: span.name == "PATCH deployments")
+        # Before the end, which leaves the sending only a moment.
+        wanted = {
+            "PATCH namespaces",
+            "PATCH secrets",
+            "PostgreSQL",
+            "Redis",
+            "PATCH deployments",
+            "PATCH tenants/status",
+        }
+        for name in (*wanted, "reconcile Tenant"):
+            await collector.wait_for(lambda span, name=name: span.name == name)  # type: ignore[misc]
         assert await asyncio.to_thread(operator.terminate) == 0
 
-    names = {span.name for span in collector.spans}
-    assert {"reconcile Tenant", "PATCH namespaces", "PATCH secrets", "PostgreSQL", "Redis"} <= names
     tops = {span.span_id for span in collector.spans if not span.parent_id}
     assert {span.name for span in collector.spans if span.span_id in tops} == {"reconcile Tenant"}
     assert {span.service for span in collector.spans} == {"syntera-operator"}
@@ -100,4 +107,4 @@ async def test_end_does_not_wait_for_a_collector_that_is_away(
 
     assert await asyncio.to_thread(operator.terminate) == 0
 
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10  # the SDK by itself would take half a minute

@@ -468,7 +468,7 @@ async def test_queue_tells_how_its_work_stands() -> None:
 KEYS = [agent("a"), agent("b"), agent("a", "other"), Key("Tenant", None, "acme")]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     adds=st.lists(
         st.tuples(st.floats(0, 50), st.sampled_from(KEYS), st.sampled_from([0.0, 0.0, 1.0, 7.0])),

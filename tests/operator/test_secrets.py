@@ -74,15 +74,12 @@ class Run:
             "SYNTERA_POSTGRESQL_PASSWORD_FILE": str(self.folder / "postgresql"),
             "SYNTERA_REDIS_URL": _with_user(self.redis.url),
             "SYNTERA_REDIS_PASSWORD_FILE": str(self.folder / "redis"),
-            "SYNTERA_LEASE_SECONDS": "4",
-            "SYNTERA_LEASE_RENEW_SECONDS": "3",
-            "SYNTERA_LEASE_RETRY_SECONDS": "1",
         }
         self.processes.append(OperatorProcess(self.folder, settings))
 
     def stop(self) -> None:
         """End the operator, after taking down what it measured."""
-        with urllib.request.urlopen(self.operator.metrics_url, timeout=5) as answer:
+        with urllib.request.urlopen(self.operator.metrics_url, timeout=30) as answer:
             self.haystack.add(f"metrics of operator {len(self.processes)}", answer.read().decode())
         self.operator.terminate()
 

@@ -27,6 +27,7 @@ from syntera_operator.manifest import AGENTS, TENANTS
 from tests.kube.faulty_server import failed, faulty_server, ok
 from tests.operator.observed import make_observed_metrics
 from tests.support.make import make_tenant_manifest
+from tests.support.servers import free_port
 
 REQUIRED = {
     "SYNTERA_OPERATOR_NAMESPACE": "syntera-system",
@@ -122,7 +123,8 @@ async def test_metrics_show_the_queue_and_the_leader() -> None:
 
 
 async def test_server_gives_its_port_back() -> None:
-    async with serving(build_metrics(CollectorRegistry()), 0, host="127.0.0.1") as port:
+    port = free_port()
+    async with serving(build_metrics(CollectorRegistry()), port, host="127.0.0.1"):
         pass
     async with serving(web.Application(), port, host="127.0.0.1") as again:
         assert again == port
@@ -225,7 +227,7 @@ async def test_framework_ends_when_it_would_leave_out_a_kind(monkeypatch: pytest
     monkeypatch.setattr(kopf, "spawn_tasks", spawn)
     monkeypatch.setattr(kopf, "run_tasks", run)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         with pytest.raises(CustomResourcesMissing):
             await run_framework(kopf.OperatorRegistry(), kinds=2, spawned=lambda: None)
 
@@ -266,7 +268,7 @@ vars(operator).update(run=run, load_settings=lambda: operator.Settings.model_con
 operator.ClusterConfig.from_environment = lambda: None
 operator.main()
 """
-    assert subprocess.run([sys.executable, "-c", script], timeout=20, check=False).returncode == 70
+    assert subprocess.run([sys.executable, "-c", script], timeout=60, check=False).returncode == 70
 
 
 def test_logs_are_json_lines_also_those_of_libraries() -> None:

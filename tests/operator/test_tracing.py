@@ -237,6 +237,7 @@ async def test_spans_reach_a_collector(monkeypatch: pytest.MonkeyPatch) -> None:
         async with tracing({"service.name": "syntera-operator", "k8s.pod.name": "operator-0"}) as tracer:
             with tracer.span("reconcile Tenant", {"syntera.name": "acme"}):
                 pass
+        await collector.wait_for(lambda _: True)  # a busy machine sends it after the moment that the end is given
 
         [span] = collector.spans
     assert (span.service, span.name, span.attributes["syntera.name"]) == (
@@ -253,6 +254,7 @@ async def test_environment_names_the_service_and_the_sample(monkeypatch: pytest.
         async with tracing({"service.name": "syntera-operator"}) as tracer:
             with tracer.span("all", {}):
                 pass
+        await collector.wait_for(lambda span: span.name == "all")
         monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
         monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0")
         async with tracing({"service.name": "syntera-operator"}) as tracer:
@@ -269,4 +271,4 @@ async def test_collector_that_is_away_does_not_hold_up_the_end(monkeypatch: pyte
             pass
         started = time.monotonic()
 
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10  # the SDK by itself would take half a minute

@@ -112,7 +112,7 @@ async def make_postgresql_stores(database: Database, folder: Path) -> Postgresql
     login = await database.make_tenant()
     url_file = folder / f"postgresql-url-{login.tenant_id}"
     url_file.write_text(login.dsn)
-    pool = await Pool(url_file, connections=4, seconds=5, application="test").__aenter__()
+    pool = await Pool(url_file, connections=4, seconds=20, application="test").__aenter__()
     tenant_id = TenantId(login.tenant_id)
 
     async def put_api_key(key: StoredApiKey) -> None:

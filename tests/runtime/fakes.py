@@ -152,7 +152,7 @@ class FakeKeySets:
 
     async def wait_until_asked(self, times: int) -> None:
         """Return when so many questions have come in all."""
-        async with asyncio.timeout(5), self._asking:
+        async with asyncio.timeout(30), self._asking:
             await self._asking.wait_for(lambda: len(self.asked) >= times)
 
 
@@ -207,7 +207,7 @@ class FakeFailingStore(MemoryStore):
 
     async def wait_for_call(self, method: str) -> None:
         """Return when a method is called, or was called and not waited for yet; calls of others are skipped."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while await self._calls.get() != method:
                 pass
 

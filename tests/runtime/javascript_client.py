@@ -31,11 +31,11 @@ class JavaScriptSockets:
         asked = next(self._ids)
         self._answers[asked] = asyncio.get_running_loop().create_future()
         await self._command({"do": "ask", "id": asked, "name": name, "event": event, "data": data})
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             return await self._answers[asked]
 
     async def wait_for(
-        self, name: str, event: str, wanted: Callable[[Any], bool] = lambda _: True, *, seconds: float = 15
+        self, name: str, event: str, wanted: Callable[[Any], bool] = lambda _: True, *, seconds: float = 30
     ) -> Any:
         """The data of the first such event of a socket, come or to come."""
         async with asyncio.timeout(seconds), self._news:

@@ -107,10 +107,10 @@ async def open_pod(
     """A pod, with its tasks running."""
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(
-            Pool(stores_dir / names.POSTGRESQL_URL_KEY, connections=4, seconds=5, application="test")
+            Pool(stores_dir / names.POSTGRESQL_URL_KEY, connections=4, seconds=20, application="test")
         )
         redis = await stack.enter_async_context(
-            RedisClient(stores_dir / names.REDIS_URL_KEY, connections=4, seconds=1, application="test")
+            RedisClient(stores_dir / names.REDIS_URL_KEY, connections=4, seconds=10, application="test")
         )
         turns, events, register = PostgresqlTurns(pool), RedisEventLog(redis), RedisTurnRegister(redis)
         services = make_services(
@@ -149,7 +149,7 @@ async def open_pod(
         await services.followers.aclose()
 
 
-async def next_event(feed: Feed[TurnEvent], *, seconds: float = 10) -> TurnEvent:
+async def next_event(feed: Feed[TurnEvent], *, seconds: float = 30) -> TurnEvent:
     """The next event, which must come in time."""
     async with asyncio.timeout(seconds):
         event = await feed.next()
@@ -157,7 +157,7 @@ async def next_event(feed: Feed[TurnEvent], *, seconds: float = 10) -> TurnEvent
     return event
 
 
-async def read_turn(feed: Feed[TurnEvent], *, seconds: float = 10) -> list[TurnEvent]:
+async def read_turn(feed: Feed[TurnEvent], *, seconds: float = 30) -> list[TurnEvent]:
     """All events until the end of a turn."""
     events = [await next_event(feed, seconds=seconds)]
     while not isinstance(events[-1], ReplyCompleted | ReplyStopped | ReplyFailed):

@@ -7,7 +7,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,9 @@ class Running:
     def __init__(self, process: Process, key: str, ports: dict[str, int]) -> None:
         self.process = process
         self.public = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{ports['public_port']}", headers={"Authorization": f"Bearer {key}"}, timeout=20
+            base_url=f"http://127.0.0.1:{ports['public_port']}", headers={"Authorization": f"Bearer {key}"}, timeout=60
         )
-        self.internal = httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports['internal_port']}", timeout=20)
+        self.internal = httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports['internal_port']}", timeout=60)
 
     async def start(self) -> str:
         """Begin a conversation and give the path of its messages."""
@@ -52,7 +52,7 @@ class Running:
 
     async def wait(self) -> int:
         """The process's status, once it has ended."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await self.process.wait()
 
 
@@ -84,10 +84,9 @@ async def running(program: str = "fake_process", key: str | None = None, **setti
 
 async def until_ready(served: Running) -> None:
     """Return when it takes requests."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
-            try:
+            with suppress(httpx.TransportError):
                 if (await served.internal.get("/readyz")).status_code == 200:
                     return
-            except httpx.TransportError:
-                await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)

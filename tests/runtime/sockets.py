@@ -48,20 +48,20 @@ class SocketClient:
 
     async def try_(self, event: str, *data: object) -> Any:
         """Send an event and give the answer as it is."""
-        return await self.library.call(event, data, timeout=15)
+        return await self.library.call(event, data, timeout=30)
 
-    async def wait_for(self, wanted: Callable[[Told], bool], *, seconds: float = 10) -> Told:
+    async def wait_for(self, wanted: Callable[[Told], bool], *, seconds: float = 30) -> Told:
         """The first event of that kind, come or to come."""
         async with asyncio.timeout(seconds), self._news:
             while not (found := [one for one in self.told if wanted(one)]):
                 await self._news.wait()
             return found[0]
 
-    async def wait_for_event(self, name: str, *, seconds: float = 10) -> Any:
+    async def wait_for_event(self, name: str, *, seconds: float = 30) -> Any:
         """What the first event of that name says."""
         return (await self.wait_for(lambda told: told.name == name, seconds=seconds)).data
 
-    async def wait_for_end(self, *, seconds: float = 10) -> None:
+    async def wait_for_end(self, *, seconds: float = 30) -> None:
         """Return when the socket has ended."""
         async with asyncio.timeout(seconds), self._news:
             while not self.disconnected:
@@ -111,7 +111,7 @@ async def connect(
         headers=headers or {},
         transports=["websocket"],
         socketio_path=PATH,
-        wait_timeout=10,
+        wait_timeout=30,
     )
 
 
@@ -130,7 +130,7 @@ async def refused(url: str, token: object, *, headers: dict[str, str] | None = N
             headers=headers or {},
             transports=["websocket"],
             socketio_path=PATH,
-            wait_timeout=10,
+            wait_timeout=30,
         )
     except socketio.exceptions.ConnectionError:
         return told[0]

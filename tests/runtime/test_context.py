@@ -125,8 +125,8 @@ async def test_published_agent_answers_through_the_whole_path(
     await insert_api_key(database, tenant.tenant_id, make_stored_key(key))
 
     internal = httpx.ASGITransport(app=build_internal_app(services))
-    async with httpx.AsyncClient(transport=internal, base_url="http://runtime") as client, asyncio.timeout(20):
-        await services.loaded_agents.wait_loaded("travel", digest=agent.digest(), seconds=10)
+    async with httpx.AsyncClient(transport=internal, base_url="http://runtime") as client, asyncio.timeout(60):
+        await services.loaded_agents.wait_loaded("travel", digest=agent.digest(), seconds=30)
         while (await client.get("/readyz")).status_code != 200:  # noqa: ASYNC110  # it tells nobody when
             await asyncio.sleep(0.02)
         refused = await client.get("/internal/v1/config/agents/travel", headers={"Authorization": f"Bearer {key.text}"})
@@ -135,7 +135,7 @@ async def test_published_agent_answers_through_the_whole_path(
     headers = {"Authorization": f"Bearer {key.text}"}
     async with (
         served(build_public_app(services)) as url,
-        httpx.AsyncClient(base_url=url, headers=headers) as client,
+        httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client,
     ):
         stand_in.say("It is in your mailbox.")
         conversation = (await client.post("/v1/agents/travel/conversations")).json()
@@ -144,7 +144,7 @@ async def test_published_agent_answers_through_the_whole_path(
         assert answer.status_code == 200, answer.text
         assert answer.json()["message"]["content"] == "It is in your mailbox."
         assert len((await client.get(messages)).json()["items"]) == 2
-        await services.writers.drain(seconds=5)
+        await services.writers.drain(seconds=30)
         events = messages.replace("/messages", "/events")
         async with client.stream("GET", events, params={"after": 1}) as following:
             *_, completed = await SentEvents(following).until("message.completed")
@@ -178,9 +178,9 @@ async def test_limits_of_the_published_tenant_hold(
     transport = httpx.ASGITransport(app=build_public_app(services))
     headers = {"Authorization": f"Bearer {key.text}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://runtime", headers=headers) as client:
-        async with asyncio.timeout(20):
-            while "ratelimit-limit" not in (answer := await client.get("/v1/agents")).headers:
-                pass
+        async with asyncio.timeout(60):
+            while "ratelimit-limit" not in (answer := await client.get("/v1/agents")).headers:  # noqa: ASYNC110  # nobody announces it
+                await asyncio.sleep(0.02)
         assert (answer.status_code, answer.headers["ratelimit-remaining"]) == (200, "0")
         assert (await client.get("/v1/agents")).status_code == 429
 

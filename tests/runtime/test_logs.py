@@ -22,6 +22,7 @@ def lines() -> Iterator[Lines]:
     handlers, level = root.handlers, root.level
     stream = io.StringIO()
     configure_logging("INFO", stream=stream, tenant="acme")
+    structlog.configure(cache_logger_on_first_use=False)  # the loggers of our modules would stay as this test has them
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     root.handlers = handlers
     root.setLevel(level)

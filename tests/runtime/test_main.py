@@ -4,7 +4,6 @@ Nothing smaller shows that two servers on one loop end in order.
 """
 
 import asyncio
-import json
 
 import httpx
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from syntera_runtime.config import load_settings
 from syntera_runtime.errors import ConfigurationError
 from syntera_runtime.main import main, run
+from tests.runtime.events import SentEvents
 from tests.runtime.processes import running
 from tests.runtime.test_config import NEEDED
 
@@ -25,11 +25,11 @@ async def read_events(answer: httpx.Response) -> list[str]:
 
 
 async def test_process_takes_requests_while_it_leaves_and_finishes_its_answers() -> None:
-    async with running(SYNTERA_DRAIN_SECONDS="1", SYNTERA_FINISH_SECONDS="10") as served:
+    async with running(SYNTERA_DRAIN_SECONDS="3", SYNTERA_FINISH_SECONDS="60") as served:
         first, second = await served.start(), await served.start()
-        async with served.public.stream("POST", first, json={"content": "60"}, headers=STREAM) as answer:
+        async with served.public.stream("POST", first, json={"content": "120"}, headers=STREAM) as answer:
             served.terminate()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 # The signal is on its way.
                 while (await served.internal.get("/readyz")).status_code == 200:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
@@ -38,7 +38,7 @@ async def test_process_takes_requests_while_it_leaves_and_finishes_its_answers()
             late = await served.public.post(second, json={"content": "1"})
             assert late.status_code == 200
             events = await read_events(answer)
-        assert events.count("message.delta") == 60
+        assert events.count("message.delta") == 120
         assert events[-1] == "message.completed"
         assert await served.wait() == 0
 
@@ -47,9 +47,10 @@ async def test_process_ends_answers_that_take_too_long_and_says_so() -> None:
     async with running(SYNTERA_DRAIN_SECONDS="0", SYNTERA_FINISH_SECONDS="0.5") as served:
         messages = await served.start()
         async with served.public.stream("POST", messages, json={"content": "10000"}, headers=STREAM) as answer:
+            events = SentEvents(answer)
+            assert [event.name for event in await events.take(3)] == ["message.started", *["message.delta"] * 2]
             served.terminate()
-            lines = [line async for line in answer.aiter_lines()]
-        failed = json.loads(next(line for line in reversed(lines) if line.startswith("data: ")).removeprefix("data: "))
+            failed = (await events.until("message.failed"))[-1].data
         assert failed["error"]["code"] == "shutting-down"
         assert failed["message"]["content"].startswith("word word")
         assert await served.wait() == 0

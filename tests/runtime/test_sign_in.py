@@ -125,12 +125,13 @@ async def test_visitor_goes_from_pod_to_pod_and_ends_with_the_key(pods: Pods) ->
     assert (await pods.ask(0, known, "GET", path)).status_code == 200
     assert (await pods.ask(0, visitor, "GET", path)).status_code == 404
 
-    revoked_at = time.monotonic()
     assert (await pods.ask(0, ADMIN.text, "DELETE", f"/v1/api-keys/{key['id']}")).status_code == 204
+    revoked_at = asked_at = time.monotonic()
     assert (await pods.ask(0, known, "GET", path)).json()["code"] == "key-revoked"
     while (answer := await pods.ask(1, known, "GET", path)).status_code == 200:
+        assert asked_at - revoked_at < 5
         await asyncio.sleep(0.1)
-        assert time.monotonic() - revoked_at < 5
+        asked_at = time.monotonic()
     assert (answer.status_code, answer.json()["code"]) == (401, "key-revoked")
 
 

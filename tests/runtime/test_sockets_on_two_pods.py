@@ -5,7 +5,6 @@ at another.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from syntera_crds.contract.api_key import Scope
 from tests.runtime.javascript_client import JavaScriptSockets, javascript_sockets
 from tests.runtime.pods import Site, make_site
 from tests.runtime.processes import Running
+from tests.runtime.promises import promised_time
 from tests.runtime.sockets import ENDS, SocketClient, open_socket
 from tests.runtime.test_dead_pods import two_pods
 from tests.support.postgresql import Database
@@ -150,14 +150,14 @@ async def test_sockets_and_streams_of_a_revoked_key_end_on_every_pod_within_five
         open_socket(url_of(other), token_of(one)) as there,
     ):
         events = f"/v1/conversations/{await start(one)}/events"
-        async with other.public.stream("GET", events, timeout=10) as stream:
+        async with other.public.stream("GET", events) as stream:
             await revoke(site)
-            revoked_at = time.monotonic()
-            lines = [line async for line in stream.aiter_lines()]
-            for socket in (here, there):
-                assert (await socket.wait_for_event("session.ended", seconds=5))["error"]["code"] == "key-revoked"
-                await socket.wait_for_end()
-        assert time.monotonic() - revoked_at < 5.5
+            async with promised_time() as taken:
+                lines = [line async for line in stream.aiter_lines()]
+                for socket in (here, there):
+                    assert (await socket.wait_for_event("session.ended"))["error"]["code"] == "key-revoked"
+                    await socket.wait_for_end()
+                assert taken.seconds < 5.5
         assert "event: stream.ended" in lines
 
 
@@ -301,7 +301,7 @@ async def test_official_client_comes_back_by_itself_when_its_pod_leaves_and_not_
         await sockets.wait_for("client", "server.draining")
         await sockets.wait_for("client", "disconnect")
         last = events_of(sockets, "client")[-1][0]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(sockets.of("client", "connect")) < 2:  # noqa: ASYNC110  # nobody announces it
                 await asyncio.sleep(0.02)
         await sockets.ask("client", "conversation.join", conversationId=conversation, lastEventId=last)
@@ -309,7 +309,7 @@ async def test_official_client_comes_back_by_itself_when_its_pod_leaves_and_not_
         await sockets.wait_for("client", "message.completed", lambda data: data["number"] > last)
         assert [number for number, _ in events_of(sockets, "client")] == list(range(1, 27))
         await revoke(site)
-        ended = await sockets.wait_for("client", "session.ended", seconds=6)
+        ended = await sockets.wait_for("client", "session.ended")
         assert ended["error"]["code"] == "key-revoked"
         await sockets.wait_for("client", "disconnect", lambda reason: reason == "io server disconnect")
         assert len(sockets.of("client", "connect")) == 2

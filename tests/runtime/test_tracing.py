@@ -89,7 +89,7 @@ async def test_message_is_a_trace_from_the_request_to_the_model(
         made = (await client.post("/v1/agents/travel/conversations")).json()
         path = f"/v1/conversations/{made['id']}/messages"
         assert (await client.post(path, json={"content": "Hi"}, headers=STREAM)).status_code == 200
-        await services.runner.drain(seconds=5)
+        await services.runner.drain(seconds=30)
     await models.aclose()
 
     request = recorded.one("POST /v1/conversations/{conversationId}/messages")
@@ -189,7 +189,7 @@ async def test_turn_that_failed_is_marked(recorded: RecordedSpans, tracer: OtlpT
     async with public(services, store) as client:
         asked = {"model": "travel", "messages": [{"role": "user", "content": "Hi"}]}
         assert (await client.post("/v1/chat/completions", json=asked)).status_code == 503
-        await services.runner.drain(seconds=5)
+        await services.runner.drain(seconds=30)
 
     turn, request = recorded.one("invoke_agent travel"), recorded.one("POST /v1/chat/completions")
     assert attributes(turn)["error.type"] == "model-unavailable"
@@ -263,7 +263,7 @@ async def test_nothing_that_people_write_is_in_a_span(recorded: RecordedSpans, t
         await client.get(f"/v1/agents/{SECRET}")
         await client.get(f"/{SECRET}?{SECRET}={SECRET}", headers={"X-Request-Id": SECRET, "User-Agent": SECRET})
         key = client.headers["Authorization"]
-    await services.runner.drain(seconds=5)
+    await services.runner.drain(seconds=30)
 
     assert len(recorded.all) == 15
     for text in (SECRET, key[10:]):

@@ -1,8 +1,8 @@
 """Two pods of a tenant on a real PostgreSQL and a real Redis: readers, stops and dead turns across them."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,6 +26,7 @@ from syntera_runtime.models.conversations import MessageState
 from syntera_runtime.models.ids import ConversationId
 from tests.runtime.fakes import FakeChatModels
 from tests.runtime.pods import Pod, Site, make_site, next_event, open_pod, read_turn
+from tests.runtime.promises import promised_time
 from tests.runtime.redis import ensure_user
 from tests.support.postgresql import Database
 from tests.support.redis_server import RedisServer
@@ -57,7 +58,7 @@ def models() -> FakeChatModels:
 @pytest.fixture
 async def one(site: Site, models: FakeChatModels) -> AsyncIterator[Pod]:
     """The pod that runs the turns."""
-    async with open_pod(site.tenant_id, site.stores_dir, models=models, lease_seconds=1.5) as pod:
+    async with open_pod(site.tenant_id, site.stores_dir, models=models) as pod:
         yield pod
 
 
@@ -109,11 +110,18 @@ async def lose_events(pod: Pod, conversation_id: ConversationId) -> None:
 
 async def wait_for_events(pod: Pod, conversation_id: ConversationId, number: int) -> None:
     """Until the log has the event of that number."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not await pod.services.conversations._events.read(  # noqa: ASYNC110  # nobody announces it
             pod.tenant_id, conversation_id, after=number - 1
         ):
             await asyncio.sleep(0.01)
+
+
+async def wait_for_redis(pod: Pod) -> None:
+    """Until a pod reads the log again."""
+    async with asyncio.timeout(30):
+        while pod.services.followers._is_away:  # noqa: ASYNC110  # nobody announces it
+            await asyncio.sleep(0.02)
 
 
 # ---- resuming ----
@@ -242,13 +250,15 @@ async def test_readers_end_up_with_the_whole_text_when_redis_is_restarted_in_the
     site.redis_server.stop()
     before.set()
     assert [await next_event(feed) for _ in range(3)][-1] == ReplyDelta(3, seen[0].message_id, "lo")  # type: ignore[union-attr]
-    site.redis_server.start()
+    await asyncio.to_thread(site.redis_server.start)
     during.set()
     whole = await read_turn(feed)
     assert isinstance(whole[-1], ReplyCompleted)
     events = seen + await read_turn(followed)
     assert text_of(events) == "Hello world"
     assert [event.number for event in events] == sorted({event.number for event in events})
+    await wait_for_redis(other)
+    await one.services.writers.drain(seconds=30)
     again = await read_turn(await one.send(conversation_id))
     assert plain(await read_turn(followed)) == plain(again)
 
@@ -273,10 +283,12 @@ async def test_turns_run_and_readers_get_stored_replies_when_redis_is_full(site:
         await administrator.config_set("maxmemory", 1)
         followed = await other.follow(conversation_id)
         events = await read_turn(await one.send(conversation_id))
-        await asyncio.sleep(0.1)
         assert isinstance(events[-1], ReplyCompleted)
         labels = {"store": "Redis", "operation": "append_events", "outcome": "store-unavailable"}
-        assert one.redis._metrics.registry.get_sample_value("syntera_store_requests_total", labels)
+        refusals = partial(one.redis._metrics.registry.get_sample_value, "syntera_store_requests_total", labels)
+        async with asyncio.timeout(30):
+            while not refusals():  # noqa: ASYNC110  # nobody announces it
+                await asyncio.sleep(0.01)
         await administrator.config_set("maxmemory", 0)
     assert text_of(await read_turn(followed)) == "Hello world"
     assert plain(await read_turn(await one.send(conversation_id))) == plain(await read_turn(followed))
@@ -292,9 +304,7 @@ async def test_pods_start_and_serve_though_redis_has_no_user_for_them_yet(site: 
         events = await read_turn(await pod.send(conversation_id))
         assert plain((await read_turn(followed))[-1:]) == plain(events[-1:])
         await ensure_user(site.redis_server, site.tenant_id, url_file)
-        async with asyncio.timeout(10):
-            while pod.services.followers._is_away:  # noqa: ASYNC110  # nobody announces it
-                await asyncio.sleep(0.02)
+        await wait_for_redis(pod)
         events = await read_turn(await pod.send(conversation_id))
         assert plain(await read_turn(followed)) == plain(events)
 
@@ -310,14 +320,14 @@ async def test_turn_is_stopped_from_another_pod_within_a_second(one: Pod, other:
     assert isinstance(started, ReplyStarted)
     await next_event(feed)
     conversations = other.services.conversations
-    begun_at = time.monotonic()
     assert await conversations.stop(other.asker, conversation_id) == started.turn.id
-    assert await conversations.stop(other.asker, conversation_id, turn_id=started.turn.id) in (
-        started.turn.id,
-        None,
-    )
-    used, stopped = await read_turn(feed)
-    assert time.monotonic() - begun_at < 1
+    async with promised_time() as taken:
+        assert await conversations.stop(other.asker, conversation_id, turn_id=started.turn.id) in (
+            started.turn.id,
+            None,
+        )
+        used, stopped = await read_turn(feed)
+        assert taken.seconds < 1
     assert isinstance(used, ReplyUsed)
     assert used.usage.is_estimated
     assert isinstance(stopped, ReplyStopped)

@@ -83,7 +83,7 @@ class TenantUnderTest:
         generation = self.agent(agent)["metadata"]["generation"]
         self.kubectl(
             "wait", f"--for=jsonpath={{.status.observedGeneration}}={generation}", f"agent/{agent}",
-            "-n", self.namespace, "--timeout=30s",
+            "-n", self.namespace, "--timeout=60s", timeout_seconds=70,
         )  # fmt: skip
         return self.agent(agent)
 

@@ -22,7 +22,7 @@ from aiohttp import web
 
 from syntera_kube import ClusterConfig
 
-_START_SECONDS = 10
+_START_SECONDS = 30
 _LAST_TURNS_SECONDS = 0.05
 """For aborted connections, which close in a later turn of the loop."""
 _SHARED_HEADERS = ("Accept", "Content-Type", "User-Agent")

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from tests.support.servers import free_port
 
-_START_SECONDS = 10
+_START_SECONDS = 30
 _LAST_TURNS_SECONDS = 0.05
 """For connections that were accepted just before, and for aborted ones, which close in a later turn of the loop."""
 
@@ -23,6 +23,7 @@ class Gate:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="gate", daemon=True)
         self._server: asyncio.Server | None = None
+        self._is_open = False
         self._connections: set[asyncio.Task[None]] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -60,9 +61,11 @@ class Gate:
         asyncio.run_coroutine_threadsafe(step, self._loop).result(_START_SECONDS)
 
     async def _open(self) -> None:
+        self._is_open = True
         self._server = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
 
     async def _shut(self) -> None:
+        self._is_open = False
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -77,6 +80,9 @@ class Gate:
         await asyncio.sleep(_LAST_TURNS_SECONDS)
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._is_open:  # it was accepted just before
+            writer.transport.abort()
+            return
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)

@@ -15,7 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.support.servers import bound_to_us, free_port
+from syntera_dev.cluster.components import free_ports
+from tests.support.servers import bound_to_us
 
 _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
@@ -24,7 +25,8 @@ _AUDIT_POLICY = {
     "rules": [{"level": "Metadata"}],
 }
 _WRITES = {"create", "update", "patch", "delete", "deletecollection"}
-_START_SECONDS = 30
+_WAIT_SECONDS = 60
+_ANSWER_SECONDS = 20
 _PROBE_SECONDS = 1.0
 _FAILURE_THRESHOLD = 3
 """As in the chart."""
@@ -85,6 +87,17 @@ class Audit:
         ]
         return sorted(found, key=lambda write: write.began)
 
+    def led_from(self, user: str, *, since: int = 0) -> datetime:
+        """When the program that logs in as `user` had first taken or renewed the Lease."""
+        return min(
+            datetime.fromisoformat(event["stageTimestamp"])
+            for event in self._events()[since:]
+            if event["user"]["username"] == user
+            and event["verb"] in _WRITES
+            and (event.get("objectRef") or {}).get("resource") == "leases"
+            and event["responseStatus"]["code"] < 300
+        )
+
     def agents(self) -> set[str]:
         """Every User-Agent that wrote something."""
         return {event["userAgent"] for event in self._events() if event["verb"] in _WRITES}
@@ -124,8 +137,7 @@ class OperatorProcess:
     ) -> None:
         self.name = name
         self.log_file = folder / f"{name}-{time.monotonic_ns()}.log"
-        self._metrics_port = free_port()
-        self._probe_port = free_port()
+        self._metrics_port, self._probe_port = free_ports(2)
         variables = {
             **{key: value for key, value in os.environ.items() if not key.startswith("SYNTERA_")},
             **settings,
@@ -142,7 +154,7 @@ class OperatorProcess:
         """What it said so far."""
         return self.log_file.read_text()
 
-    def wait_until(self, check: Callable[[], Any], *, seconds: float = _START_SECONDS) -> float:
+    def wait_until(self, check: Callable[[], Any], *, seconds: float = _WAIT_SECONDS) -> float:
         """Wait until `check` is true, and say how long that took.
 
         Raises:
@@ -163,7 +175,7 @@ class OperatorProcess:
     def metric(self, name: str, **labels: str) -> float:
         """The sum of all series of a metric that carry these labels; 0 while the process does not answer."""
         try:
-            with urllib.request.urlopen(self.metrics_url, timeout=5) as answer:
+            with urllib.request.urlopen(self.metrics_url, timeout=_ANSWER_SECONDS) as answer:
                 text = answer.read().decode()
         except OSError:
             return 0.0
@@ -181,7 +193,9 @@ class OperatorProcess:
     def probe(self, path: str) -> int:
         """The status of `/healthz` or `/readyz`, 0 while the process does not answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._probe_port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self._probe_port}{path}", timeout=_ANSWER_SECONDS
+            ) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as exc:
             return exc.code
@@ -221,7 +235,7 @@ class OperatorPod:
         self._unhealthy = 0
         self._looked_at = time.monotonic()
 
-    def wait_until(self, check: Callable[[], Any], *, seconds: float = 60) -> float:
+    def wait_until(self, check: Callable[[], Any], *, seconds: float = 2 * _WAIT_SECONDS) -> float:
         """Wait until `check` is true, and say how long that took.
 
         Raises:

@@ -26,8 +26,8 @@ from tests.support.redis_server import RedisServer
 
 SYSTEM = "syntera-system"
 LEASE = LEASES.path(namespace=SYSTEM, name=names.LEASE_NAME)
-LEASE_SECONDS = 4
-RENEW_SECONDS = 3
+LEASE_SECONDS = 7
+RENEW_SECONDS = 5
 RETRY_SECONDS = 1
 _MERGE = "application/merge-patch+json"
 

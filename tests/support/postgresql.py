@@ -35,7 +35,7 @@ DEDICATED_SERVER_SQL = BOOTSTRAP_SQL.with_name("dedicated-server.sql")
 
 _INSTALLATIONS = {16: "pginstall", 18: "pginstall18"}
 VERSIONS = tuple(_INSTALLATIONS)
-_START_SECONDS = 30
+_START_SECONDS = 60
 
 
 class TenantLogin(NamedTuple):
@@ -130,7 +130,7 @@ class PostgresqlServer:
         subprocess.run(
             [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "scram-sha-256", "--pwfile", password_file,
              "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"],
-            check=True, stdout=subprocess.DEVNULL, timeout=60, **account,
+            check=True, stdout=subprocess.DEVNULL, timeout=120, **account,
         )  # fmt: skip
         port = free_port()
         options = {
@@ -210,7 +210,7 @@ class PostgresqlServer:
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
         question = [str(self.programs / "pg_isready"), "--host=127.0.0.1", f"--port={self.port}", "--quiet"]
-        while subprocess.run(question, check=False, timeout=10).returncode != 0:
+        while subprocess.run(question, check=False, timeout=30).returncode != 0:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"PostgreSQL {self.version} did not start:\n{self.log}")
             time.sleep(0.05)

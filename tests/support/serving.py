@@ -30,7 +30,7 @@ def serving(app: Any, *, lifespan: bool = False) -> Iterator[str]:
     thread = threading.Thread(target=server.run, args=([listener],), name="test server", daemon=True)
     thread.start()
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not server.started:
             if not thread.is_alive() or time.monotonic() > deadline:
                 raise RuntimeError("the test server did not start")
@@ -38,5 +38,5 @@ def serving(app: Any, *, lifespan: bool = False) -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(timeout=10)
+        thread.join(timeout=30)
         listener.close()

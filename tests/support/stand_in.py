@@ -19,7 +19,7 @@ class StandIn:
         """Where it listens, without a path."""
         self.base_url = f"{url}/v1"
         """What a model endpoint's `baseURL` is set to."""
-        self._client = httpx.Client(base_url=url, trust_env=False)
+        self._client = httpx.Client(base_url=url, trust_env=False, timeout=30)
 
     def behave(self, behaviour: Behaviour) -> None:
         """Change what is set in `behaviour`; the rest stays."""

@@ -16,7 +16,7 @@ from .make import Json, make_conditions
 TENANTS = f"/apis/{names.API_VERSION}/tenants"
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 _MERGE = "application/merge-patch+json"
-_DEADLINE_SECONDS = 30
+_DEADLINE_SECONDS = 60
 
 
 @dataclass

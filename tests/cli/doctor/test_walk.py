@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from syntera_cli.__main__ import app
 from syntera_crds.contract import names
+from tests.charts.installed import Request, check_allowed, eventually
 from tests.cli.conftest import RunningTenant
 from tests.support.apiserver import RunningApiServer
 
@@ -225,6 +227,7 @@ def test_who_may_see_tenants_alone_is_told_what_they_say(site: Site, monkeypatch
     role = {"kind": "ClusterRole", "name": reader, "apiGroup": "rbac.authorization.k8s.io"}
     binding = {"metadata": {"name": reader}, "roleRef": role, "subjects": [subject]}
     site.server.send("POST", f"{rbac}/clusterrolebindings", binding)
+    eventually(partial(check_allowed, site.server, reader, Request("get", "tenants.syntera.io")))
     monkeypatch.setenv("KUBECONFIG", str(site.server.kubeconfig_for(reader)))
 
     told = CliRunner().invoke(app, ["doctor", site.tenant, "-o", "json"])

@@ -15,8 +15,10 @@ def runner(tmp_path: Path) -> Iterator[ComponentRunner]:
     stop_all(runner)
 
 
-def make_component(name: str = "sleeper", script: str = "sleep 600", *, healthy: bool = True) -> Component:
-    return Component(name, ("sh", "-c", script), lambda: healthy, deadline_seconds=0.3)
+def make_component(
+    name: str = "sleeper", script: str = "sleep 600", *, healthy: bool = True, deadline_seconds: float = 30
+) -> Component:
+    return Component(name, ("sh", "-c", script), lambda: healthy, deadline_seconds=deadline_seconds)
 
 
 def test_start_is_idempotent(runner: ComponentRunner, tmp_path: Path) -> None:
@@ -44,7 +46,7 @@ def test_wait_shows_the_log_when_the_component_ends(runner: ComponentRunner) -> 
 
 
 def test_wait_gives_up_when_the_component_does_not_become_healthy(runner: ComponentRunner) -> None:
-    component = make_component(healthy=False)
+    component = make_component(healthy=False, deadline_seconds=0.3)
     runner.start(component)
     with pytest.raises(ComponentFailed, match="was not healthy within"):
         runner.wait(component)

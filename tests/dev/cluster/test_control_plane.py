@@ -30,7 +30,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 
 def kubectl(kubeconfig: Path, *arguments: str) -> str:
-    return run([find_kubectl(), f"--kubeconfig={kubeconfig}", *arguments])
+    return run([find_kubectl(), f"--kubeconfig={kubeconfig}", *arguments], timeout_seconds=120)
 
 
 def test_kubeconfig_gives_the_administrator_every_right(plane: ControlPlane) -> None:
@@ -49,8 +49,8 @@ def test_client_kubeconfig_is_the_users_alone(plane: ControlPlane, tmp_path: Pat
 
 def test_controllers_give_a_namespace_its_service_account_and_take_it_away(plane: ControlPlane) -> None:
     kubectl(plane.kubeconfig, "create", "namespace", "short-lived")
-    kubectl(plane.kubeconfig, "wait", "--for=create", "serviceaccount/default", "-n", "short-lived", "--timeout=30s")
-    kubectl(plane.kubeconfig, "delete", "namespace", "short-lived", "--timeout=30s")
+    kubectl(plane.kubeconfig, "wait", "--for=create", "serviceaccount/default", "-n", "short-lived", "--timeout=100s")
+    kubectl(plane.kubeconfig, "delete", "namespace", "short-lived", "--timeout=100s")
 
 
 def test_restarted_api_server_keeps_address_and_data(plane: ControlPlane) -> None:
@@ -99,7 +99,7 @@ def test_control_plane_ends_with_a_run_that_is_killed(tmp_path: Path) -> None:
         assert killed.stdout.readline() == b"up\n"
         records = [ProcessRecord.load(file) for file in (folder / "pids").iterdir()]
         killed.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while folder.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not folder.exists()

@@ -189,24 +189,24 @@ async def test_empty_and_filtered_answers_are_whole(openai: AsyncOpenAI, stand_i
 
 
 def test_control_tells_its_state_and_forgets_it_on_delete(stand_in: StandIn) -> None:
-    clean = httpx.get(f"{stand_in.url}/control").json()
+    clean = httpx.get(f"{stand_in.url}/control", timeout=30).json()
     stand_in.fail(Fault(kind="status"))
     stand_in.behave(Behaviour(word_delay_seconds=1))
     stand_in.behave(Behaviour(delay_seconds=2))
-    state = httpx.get(f"{stand_in.url}/control").json()
+    state = httpx.get(f"{stand_in.url}/control", timeout=30).json()
     assert state["behaviour"] == {**clean["behaviour"], "wordDelaySeconds": 1, "delaySeconds": 2}
     assert len(state["faults"]) == 1
     stand_in.reset()
-    assert httpx.get(f"{stand_in.url}/control").json() == clean
+    assert httpx.get(f"{stand_in.url}/control", timeout=30).json() == clean
 
 
 def test_control_refuses_what_it_does_not_know(stand_in: StandIn) -> None:
-    assert httpx.patch(f"{stand_in.url}/control", json={"dealySeconds": 1}).status_code == 400
-    assert httpx.post(f"{stand_in.url}/control/faults", json=[{"kind": "explode"}]).status_code == 400
+    assert httpx.patch(f"{stand_in.url}/control", json={"dealySeconds": 1}, timeout=30).status_code == 400
+    assert httpx.post(f"{stand_in.url}/control/faults", json=[{"kind": "explode"}], timeout=30).status_code == 400
 
 
 def test_server_is_healthy(stand_in: StandIn) -> None:
-    assert httpx.get(f"{stand_in.url}/healthz").json() == {"status": "ok"}
+    assert httpx.get(f"{stand_in.url}/healthz", timeout=30).json() == {"status": "ok"}
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

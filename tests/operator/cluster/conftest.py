@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from syntera_crds.contract import names
-from syntera_kube import ClusterConfig, KubeClient, Manifest, Reflector, Resource
+from syntera_kube import ClusterConfig, KubeClient, Manifest, ObjectStore, Reflector, Resource, Selection
+from syntera_kube.errors import NotFound
+from syntera_kube.model import EVERYTHING
 from syntera_kube.resources import ROLE_BINDINGS
 from syntera_kube.transport import Request
 from syntera_operator.cluster import Cluster, Owner
@@ -37,16 +39,33 @@ class Observed:
         self.requests.clear()
         return writes
 
-    async def eventually(self, check: Callable[[], bool], *, seconds: float = 10) -> None:
+    async def eventually(self, check: Callable[[], bool], *, seconds: float = 30) -> None:
         """Wait until watches have delivered what `check` looks for."""
         async with asyncio.timeout(seconds):
             while not check():  # noqa: ASYNC110 - the condition is nobody's event
                 await asyncio.sleep(0.01)
 
+    async def delivered(self) -> None:
+        """Wait until watches have delivered everything that is written by now."""
+        mirrors = self.cluster._mirrors
+        for resource, store in mirrors._own.items():
+            await self._delivered(resource, EVERYTHING, store)
+        for mirror in (*mirrors._reflectors(), *(secrets for secrets, _ in mirrors._secrets.values())):
+            await self._delivered(mirror.resource, mirror.selection, mirror.store)
+
     async def settled(self) -> None:
         """Wait until watches have delivered everything that is written by now, and forget who was woken."""
-        await asyncio.sleep(0.3)
+        await self.delivered()
         self.woken.clear()
+
+    async def _delivered(self, resource: Resource, selection: Selection, store: ObjectStore) -> None:
+        try:
+            there = await self.client.list(resource, replace(selection, metadata_only=True))
+        except NotFound:  # a kind that this cluster does without
+            return
+        await self.eventually(
+            lambda: all(map(store.has, there.items)) and not store.find_gone(there.items, there.resource_version)
+        )
 
 
 @pytest.fixture

@@ -176,7 +176,7 @@ async def test_kinds_that_are_not_mirrored_have_no_store(mirrors: Mirrors) -> No
 async def test_watches_that_know_of_trouble_are_counted(woken: Woken) -> None:
     async with (
         KubeClient.connect(ClusterConfig(server="http://127.0.0.1:9"), component="test") as client,
-        asyncio.timeout(10),
+        asyncio.timeout(30),
     ):
         mirrors = Mirrors(client, woken.enqueue)
         assert mirrors.broken() == 0
@@ -189,7 +189,7 @@ async def test_kind_that_the_cluster_does_without_is_no_broken_watch(woken: Woke
     async with (
         faulty_server() as server,
         KubeClient.connect(server.config, component="test") as client,
-        asyncio.timeout(10),
+        asyncio.timeout(30),
     ):
         server.answers = [failed(404)]
         mirrors = Mirrors(client, woken.enqueue)

@@ -68,7 +68,7 @@ async def test_tenant_wakes_its_agents_only_when_it_changed_for_them(observed: O
     tenant = observed.cluster.tenant(home.name)
     assert tenant is not None
     await observed.cluster.patch_status(tenant, {"agents": 1, "conditions": []})
-    await observed.settled()
+    await observed.delivered()
     assert observed.woken == []
     await observed.client.merge_patch(TENANTS, {"metadata": {"name": home.name}, "spec": {"displayName": "Acme"}})
     await observed.eventually(lambda: agent in observed.woken)
@@ -103,7 +103,7 @@ async def test_namespace_wakes_its_tenant_and_agents_when_it_goes(observed: Obse
     await observed.client.delete(NAMESPACES, home.namespace)
 
     await observed.eventually(lambda: {home.key, agent} <= set(observed.woken))
-    await observed.eventually(lambda: observed.cluster.namespace(home.namespace) is None, seconds=30)
+    await observed.eventually(lambda: observed.cluster.namespace(home.namespace) is None, seconds=120)
     assert await observed.cluster.read_namespace(home.namespace) is None
 
 
@@ -142,7 +142,7 @@ async def test_config_map_wakes_who_refers_to_it_from_before_it_exists(observed:
     observed.cluster.set_references(key, set())
     await observed.settled()
     await observed.client.delete(CONFIG_MAPS, "prompt", namespace=home.namespace)
-    await observed.settled()
+    await observed.delivered()
 
     assert observed.woken == []
 

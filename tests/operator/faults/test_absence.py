@@ -53,7 +53,7 @@ def test_operator_catches_up_with_what_happened_while_it_was_down(site: Site) ->
     successor.wait_until(site.is_provided(tenants[2]))
     quota = f"/api/v1/namespaces/{kept}/resourcequotas/syntera"
     successor.wait_until(lambda: (site.get(quota) or {})["spec"]["hard"]["pods"] == "7")
-    successor.wait_until(lambda: site.get(tenants[1]) is None, seconds=60)
+    successor.wait_until(lambda: site.get(tenants[1]) is None, seconds=120)
     assert site.get(NAMESPACES.path(name=deleted)) is None
     assert site.published(kept, "agent-2")["revision"] == 1
     # The garbage collector of a cluster that has just started learns of new kinds within half a minute or so.
@@ -138,7 +138,9 @@ def test_namespace_that_is_deleted_by_hand_is_made_anew(site: Site) -> None:
 
     site.delete(namespace)
 
-    operator.wait_until(lambda: (site.get(namespace) or {"metadata": {"uid": before}})["metadata"]["uid"] != before)
+    operator.wait_until(
+        lambda: (site.get(namespace) or {"metadata": {"uid": before}})["metadata"]["uid"] != before, seconds=120
+    )
     operator.wait_until(site.is_provided(tenant))
     assert (site.get(tenant) or {})["status"]["tenantID"] == identity
     operator.wait_until(lambda: site.get(DEPLOYMENTS.path(namespace=name, name=names.RUNTIME)))
@@ -155,7 +157,7 @@ def test_tenant_that_is_deleted_and_made_again_at_once_is_provided(site: Site, p
     first = site.get(tenant) or {}
 
     site.delete(tenant)
-    operator.wait_until(lambda: is_made_again(site, name, policy), seconds=60)
+    operator.wait_until(lambda: is_made_again(site, name, policy), seconds=120)
 
     second = site.get(tenant) or {}
     assert second["metadata"]["uid"] != first["metadata"]["uid"]

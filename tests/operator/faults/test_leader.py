@@ -5,6 +5,7 @@ That there were never two is read from the API server's audit log, in which each
 
 import signal
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -36,19 +37,21 @@ async def test_successor_leads_in_3_seconds_after_sigterm_and_in_20_after_sigkil
     position = site.audit.position()
     with editing(site, agents) as editor:
         first.wait_until(lambda: editor.edits > 20)
-        told_at = time.monotonic()
+        told_at = datetime.now(UTC)
         first.process.send_signal(signal.SIGTERM)
         second.wait_until(second.is_leader)
-        after_sigterm = time.monotonic() - told_at
-        assert first.process.wait(timeout=10) == 0
+        after_sigterm = site.audit.led_from(second.name, since=position) - told_at
+        assert first.process.wait(timeout=30) == 0
         third = site.start_standby("third", settings=DEFAULT_LEASE)
 
+        killed_at = datetime.now(UTC)
         second.kill()
-        after_sigkill = third.wait_until(third.is_leader)
+        third.wait_until(third.is_leader)
+        after_sigkill = site.audit.led_from(third.name, since=position) - killed_at
         third.wait_until(lambda: site.audit.writes_of("third", since=position))
 
-    assert after_sigterm <= 3
-    assert after_sigkill <= 20
+    assert after_sigterm <= timedelta(seconds=3)
+    assert after_sigkill <= timedelta(seconds=20)
     writes = site.audit.writes_of("first", "second", "third", since=position)
     assert {write.user for write in writes} == {"first", "second", "third"}
     assert_one_after_another(writes)
@@ -87,14 +90,14 @@ def test_successor_leads_in_3_seconds_after_sigterm_although_the_leader_waits_fo
         with gate.frozen():
             tenants = [site.make_tenant(unique_name("late")) for _ in range(6)]
             first.wait_until(lambda: first.metric("syntera_queue_active") == len(tenants))
-            told_at = time.monotonic()
+            position, told_at = site.audit.position(), datetime.now(UTC)
             first.process.send_signal(signal.SIGTERM)
             second.wait_until(second.is_leader)
-            assert time.monotonic() - told_at <= 3
-            assert first.log.count("leadership given back") == 1
+            assert site.audit.led_from(second.name, since=position) - told_at <= timedelta(seconds=3)
         for tenant in tenants:
             second.wait_until(site.is_provided(tenant))
     assert first.process.wait(timeout=30) == 0
+    assert first.log.count("leadership given back") == 1
 
 
 def test_leader_that_cannot_renew_stops_writing_before_another_begins(site: Site, proxy_of: ProxyOf) -> None:
@@ -140,14 +143,16 @@ def test_leader_whose_lease_is_stolen_writes_nothing_more(site: Site) -> None:
     position = site.audit.position()
     with editing(site, agents) as editor:
         first.wait_until(lambda: editor.edits > 5)
-        stolen_at = time.monotonic()
+        stolen_at = datetime.now(UTC)
         site.merge(LEASE, {"spec": {"holderIdentity": "thief"}})
-        assert first.process.wait(timeout=10) == CANNOT_GO_ON
-        assert time.monotonic() - stolen_at < RETRY_SECONDS + 2
+        assert first.process.wait(timeout=30) == CANNOT_GO_ON
         second.wait_until(second.is_leader)
-        assert time.monotonic() - stolen_at > LEASE_SECONDS  # the thief might be an operator
         second.wait_until(lambda: site.audit.writes_of(second.name, since=position))
 
+    last_write = max(write.ended for write in site.audit.writes_of(first.name, since=position))
+    assert last_write - stolen_at < timedelta(seconds=RETRY_SECONDS + 2)
+    # The thief might be an operator.
+    assert site.audit.led_from(second.name, since=position) - stolen_at > timedelta(seconds=LEASE_SECONDS)
     assert_one_after_another(site.audit.writes_of("first", "second", since=position))
     assert_nothing_lost_or_doubled(site, second, agents)
 
@@ -162,7 +167,7 @@ def test_leader_that_was_paused_longer_than_its_lease_writes_nothing_when_it_goe
         second.wait_until(second.is_leader)
         second.wait_until(lambda: site.audit.writes_of(second.name, since=position))
         first.process.send_signal(signal.SIGCONT)
-        assert first.process.wait(timeout=10) == CANNOT_GO_ON
+        assert first.process.wait(timeout=30) == CANNOT_GO_ON
 
     assert_one_after_another(site.audit.writes_of("first", "second", since=position))
     assert_nothing_lost_or_doubled(site, second, agents)

@@ -207,7 +207,7 @@ async def test_quota_bounds_the_agents_of_a_tenant(api: Api, name: str) -> None:
     api.put(make_tenant_manifest(name, quota={"count/agents.syntera.io": 2}))
     await reconcile_tenant(name, api.context)
     await until(lambda: "hard" in (api.get(kube.RESOURCE_QUOTAS, name, names.QUOTA).get("status") or {}))
-    await until(lambda: counts_agents(api, name), seconds=60)
+    await until(lambda: counts_agents(api, name), seconds=120)
     for agent in ("one", "two"):
         api.put(make_agent_manifest(agent, namespace=name))
 

@@ -129,7 +129,7 @@ def name() -> str:
     return unique_name("acme")
 
 
-async def until(condition: Any, *, seconds: float = 30) -> None:
+async def until(condition: Any, *, seconds: float = 60) -> None:
     """Wait for what controllers do in their own time."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - nobody tells us
@@ -286,7 +286,7 @@ async def test_agent_is_published_edited_repaired_and_goes_with_its_configuratio
 async def end(api: Api, name: str) -> None:
     """Reconcile a Tenant that is being deleted until it is gone."""
     api.delete(TENANTS, None, name)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while api.exists(TENANTS, None, name):
             api.cluster.observe(TENANTS, api.get(TENANTS, None, name), deleted=False)
             await reconcile_tenant(name, api.context)

@@ -294,7 +294,7 @@ async def test_own_keys_streams_scripts_and_transactions_work(pair: Pair) -> Non
 
 
 async def test_lock_of_the_client_library_works(pair: Pair) -> None:
-    async with pair.client.lock(f"{pair.own}lock", timeout=5):
+    async with pair.client.lock(f"{pair.own}lock", timeout=60):
         assert await pair.client.exists(f"{pair.own}lock") == 1
 
 
@@ -304,10 +304,10 @@ async def test_own_channel_carries_messages(users: RedisUsers, pair: Pair, any_r
     channel = f"{redis_key_prefix(tenant_id)}events"
     async with redis.asyncio.Redis.from_url(url, decode_responses=True) as client, client.pubsub() as subscription:
         await subscription.subscribe(channel)
-        await subscription.get_message(timeout=5)
+        await subscription.get_message(timeout=30)
         await client.publish(channel, "hello")
 
-        message = await subscription.get_message(timeout=5, ignore_subscribe_messages=True)
+        message = await subscription.get_message(timeout=30, ignore_subscribe_messages=True)
 
     assert message is not None
     assert message["data"] == "hello"
@@ -473,7 +473,7 @@ async def test_unavailable_within_the_deadline_when_the_server_never_answers() -
         port = listening.getsockname()[1]
         users = RedisUsers(RedisSettings(url=f"redis://x:y@127.0.0.1:{port}/0", deadline_seconds=0.3))
 
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             with pytest.raises(StoreUnavailable, match="in time"):
                 await users.run_id()
         await users.aclose()

@@ -80,7 +80,7 @@ async def _tells(connection: asyncpg.Connection, source: str, marks: set[str]) -
     attempt = connection.transaction()
     await attempt.start()
     try:
-        rows = await connection.fetch(f"SELECT found::text FROM {source} AS found", timeout=10)
+        rows = await connection.fetch(f"SELECT found::text FROM {source} AS found", timeout=60)
     except asyncpg.PostgresError:
         return False
     finally:
@@ -391,7 +391,7 @@ async def test_notifications_are_the_only_channel_between_tenants(two: Two) -> N
         await listening.add_listener("anything", hear)
         await other.execute("NOTIFY anything, 'whatever'")
 
-        assert await asyncio.wait_for(heard, timeout=5) == "whatever"
+        assert await asyncio.wait_for(heard, timeout=30) == "whatever"
         await listening.remove_listener("anything", hear)
 
 

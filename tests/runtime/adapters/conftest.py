@@ -45,7 +45,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[RedisServer | None]:
 @pytest.fixture
 async def made(redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[TenantRedis]:
     """A tenant of the session's server."""
-    async with tenant_redis(redis_server, tmp_path) as made:
+    async with tenant_redis(redis_server, tmp_path, seconds=10) as made:
         yield made
 
 

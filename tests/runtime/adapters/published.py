@@ -46,6 +46,6 @@ def make_tenant(**fields: Any) -> TenantConfig:
 
 async def eventually(holds: Callable[[], object]) -> None:
     """Wait until `holds` gives something true; the test's own limit is what ends it otherwise."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not holds():  # noqa: ASYNC110 - anything may make it true, there is no one event
             await asyncio.sleep(0.005)

@@ -27,9 +27,9 @@ async def settle() -> None:
 
 @pytest.fixture(autouse=True)
 def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kubernetes_config, "GRACE_SECONDS", 0.5)
-    monkeypatch.setattr(kubernetes_secrets, "GRACE_SECONDS", 0.5)
-    monkeypatch.setattr(kubernetes_config, "START_SECONDS", 0.5)
+    monkeypatch.setattr(kubernetes_config, "GRACE_SECONDS", 1)
+    monkeypatch.setattr(kubernetes_secrets, "GRACE_SECONDS", 1)
+    monkeypatch.setattr(kubernetes_config, "START_SECONDS", 2)
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ async def test_config_map_that_comes_back_in_time_leaves_no_gap(kube: FakeKube, 
     kube.remove("ConfigMap", "agent-travel")
     await settle()
     kube.publish(make_agent(revision=2))
-    deadline = time.monotonic() + 0.8
+    deadline = time.monotonic() + 1.3
     while time.monotonic() < deadline:
         assert config.get("travel")
         await asyncio.sleep(0.01)
@@ -224,7 +224,7 @@ async def test_tenant_whose_config_map_comes_back_in_time_leaves_no_gap(
     kube.remove("ConfigMap", names.TENANT_CONFIG)
     await settle()
     kube.publish_tenant(make_tenant(issuers=[]))
-    deadline = time.monotonic() + 0.8
+    deadline = time.monotonic() + 1.3
     while time.monotonic() < deadline:
         assert config.tenant()
         await asyncio.sleep(0.01)
@@ -360,7 +360,7 @@ async def test_secret_that_is_replaced_in_time_leaves_no_gap(kube: FakeKube, con
     await settle()
     kube.put_secret("openai", **{"api-key": "sk-two"})
     await eventually(lambda: config.secrets.value(KEY) == "sk-two")
-    await asyncio.sleep(0.8)
+    await asyncio.sleep(1.3)
     assert config.secrets.value(KEY) == "sk-two"
 
 
@@ -379,7 +379,7 @@ async def test_start_waits_for_secrets_but_not_for_ever(kube: FakeKube, start: C
 
 
 async def test_wait_ends_when_the_digest_is_loaded(kube: FakeKube, config: KubernetesConfig) -> None:
-    waiting = asyncio.create_task(config.wait_loaded("travel", digest="d2", seconds=5))
+    waiting = asyncio.create_task(config.wait_loaded("travel", digest="d2", seconds=60))
     kube.publish(make_agent(), digest="d1")
     await eventually(lambda: config.loaded("travel"))
     assert not waiting.done()
@@ -401,7 +401,7 @@ async def test_wait_tells_what_is_loaded_when_time_is_up(kube: FakeKube, config:
 async def test_wait_ends_at_once_when_the_digest_is_loaded_already(kube: FakeKube, config: KubernetesConfig) -> None:
     kube.publish(make_agent(), digest="d1")
     await eventually(lambda: config.loaded("travel"))
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         assert await config.wait_loaded("travel", digest="d1", seconds=60)
 
 

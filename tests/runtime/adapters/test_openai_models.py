@@ -34,7 +34,7 @@ LEAK = "vendor-secret-words"
 
 def make_candidate(base_url: str, **fields: Any) -> ModelCandidate:
     return ModelCandidate.model_validate(
-        {"endpoint": "main", "base_url": base_url, "model": "m-1", "timeout_seconds": 5.0, "api_key": KEY, **fields}
+        {"endpoint": "main", "base_url": base_url, "model": "m-1", "timeout_seconds": 30.0, "api_key": KEY, **fields}
     )
 
 
@@ -307,7 +307,7 @@ async def test_pause_that_the_server_asks_for_is_kept(models: OpenAIChatModels, 
     server.will_answer(answered(429, retry_after="0.3"), ANSWER)
     before = time.monotonic()
     await ask(models, make_candidate(server.url))
-    assert 0.3 <= time.monotonic() - before < 3
+    assert time.monotonic() - before >= 0.3
 
 
 async def test_long_pause_is_handed_on_instead_of_kept(models: OpenAIChatModels, server: RawServer) -> None:
@@ -381,28 +381,28 @@ async def test_silence_ends_at_the_deadline(
 ) -> None:
     server.will_answer(script)
     before = time.monotonic()
-    _, failure = await fail(models, make_candidate(server.url, timeout_seconds=0.3))
-    assert time.monotonic() - before < 4
+    _, failure = await fail(models, make_candidate(server.url, timeout_seconds=1.5))
+    assert time.monotonic() - before < 20
     assert isinstance(failure, ModelTimeout)
-    assert failure.message == "The model endpoint 'main' did not finish its answer within 0.3 seconds."
+    assert failure.message == "The model endpoint 'main' did not finish its answer within 1.5 seconds."
     assert len(server.seen) == 1
 
 
 async def test_deadline_bounds_the_whole_answer(models: OpenAIChatModels, server: RawServer) -> None:
-    server.will_answer([head(), *[step for _ in range(50) for step in (said("x"), 0.1)]])
+    server.will_answer([head(), *[step for _ in range(300) for step in (said("x"), 0.1)]])
     before = time.monotonic()
-    heard, failure = await fail(models, make_candidate(server.url, timeout_seconds=1))
-    assert time.monotonic() - before < 4
+    heard, failure = await fail(models, make_candidate(server.url, timeout_seconds=2))
+    assert time.monotonic() - before < 20
     assert isinstance(failure, ModelTimeout)
     assert TextDelta("x") in heard
 
 
 async def test_slow_consumer_is_not_cancelled_by_the_deadline(models: OpenAIChatModels, server: RawServer) -> None:
     server.will_answer([head(), said("a"), 60.0])
-    candidate = make_candidate(server.url, timeout_seconds=1)
+    candidate = make_candidate(server.url, timeout_seconds=2)
     async with contextlib.aclosing(models.stream([candidate], REQUEST)) as events:
         await anext(events)
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(2.2)
         assert await anext(events) == TextDelta("a")
         with pytest.raises(ModelTimeout):
             await anext(events)
@@ -493,7 +493,7 @@ async def test_leaving_early_ends_the_request(models: OpenAIChatModels, server: 
     server.will_answer([head(), said("a"), 60.0])
     async with contextlib.aclosing(models.stream([make_candidate(server.url)], REQUEST)) as events:
         await anext(events)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         await models.aclose()
 
 

@@ -29,7 +29,7 @@ async def execute(pool: Pool, statement: str) -> None:
         await connection.execute(statement)
 
 
-def make_pool(url_file: Path, *, connections: int = 2, seconds: float = 2) -> Pool:
+def make_pool(url_file: Path, *, connections: int = 2, seconds: float = 10) -> Pool:
     return Pool(url_file, connections=connections, seconds=seconds, application="test")
 
 
@@ -79,7 +79,7 @@ async def test_store_is_unavailable_in_time_when_the_server_does_not_answer(tmp_
         async with make_pool(file, seconds=0.2) as pool:
             with pytest.raises(StoreUnavailable):
                 await select_one(pool)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("content", [None, "", "nonsense", "postgresql://nobody:wrong@127.0.0.1:1/syntera"])
@@ -111,7 +111,7 @@ async def test_rotated_password_is_used_without_a_restart(
     finally:
         await connection.close()
     postgresql_stores.url_file.write_text(f"postgresql://{login}:rotated@{url.rpartition('@')[2]}\n")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         while True:
             try:
                 assert await select_one(postgresql_stores.pool) == 1
@@ -123,13 +123,13 @@ async def test_rotated_password_is_used_without_a_restart(
 async def test_caller_waits_no_longer_than_the_deadline_when_all_connections_are_used(
     postgresql_stores: PostgresqlStores,
 ) -> None:
-    async with make_pool(postgresql_stores.url_file, connections=1, seconds=0.3) as pool, pool.connection("test"):
+    async with make_pool(postgresql_stores.url_file, connections=1, seconds=2) as pool, pool.connection("test"):
         with pytest.raises(StoreUnavailable):
             await select_one(pool)
 
 
 async def test_statement_that_takes_too_long_is_ended(postgresql_stores: PostgresqlStores) -> None:
-    async with make_pool(postgresql_stores.url_file, seconds=0.3) as pool:
+    async with make_pool(postgresql_stores.url_file, seconds=2) as pool:
         with pytest.raises(StoreUnavailable):
             await execute(pool, "SELECT pg_sleep(30)")
         assert await select_one(pool) == 1
@@ -174,9 +174,7 @@ async def test_transaction_leaves_nothing_behind_when_it_breaks(postgresql_store
 async def test_each_use_is_counted_and_measured(postgresql_stores: PostgresqlStores) -> None:
     metrics = Metrics()
     sample = metrics.registry.get_sample_value
-    async with Pool(
-        postgresql_stores.url_file, connections=1, seconds=0.3, application="test", metrics=metrics
-    ) as pool:
+    async with Pool(postgresql_stores.url_file, connections=1, seconds=2, application="test", metrics=metrics) as pool:
         assert (pool.size, pool.idle) == (0, 0)
         async with pool.connection("read"):
             assert (pool.size, pool.idle) == (1, 0)
@@ -198,7 +196,7 @@ async def test_each_use_is_counted_and_measured(postgresql_stores: PostgresqlSto
 async def test_use_is_a_span(postgresql_stores: PostgresqlStores) -> None:
     recorded = RecordedSpans()
     async with Pool(
-        postgresql_stores.url_file, connections=1, seconds=2, application="test", tracer=OtlpTracer(recorded.provider)
+        postgresql_stores.url_file, connections=1, seconds=10, application="test", tracer=OtlpTracer(recorded.provider)
     ) as pool:
         await select_one(pool)
         with pytest.raises(asyncpg.UndefinedTableError):

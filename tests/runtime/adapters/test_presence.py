@@ -46,7 +46,7 @@ async def register(server: RedisServer | None, tmp_path: Path) -> AsyncIterator[
     if server is None:
         yield Register(TenantId(uuid4()), MemoryPresence())
         return
-    async with tenant_redis(server, tmp_path) as made:
+    async with tenant_redis(server, tmp_path, seconds=10) as made:
         yield Register(made.tenant_id, RedisPresence(made.client))
 
 
@@ -116,9 +116,9 @@ async def test_renewal_brings_nobody_back_but_tells_who_was_not_there(register: 
 
 async def test_renewal_keeps_members_beyond_their_leases(register: Register) -> None:
     where, here = somewhere(), somebody()
-    await register.enter(where, here, lease=timedelta(seconds=1))
+    await register.enter(where, here, lease=timedelta(seconds=2))
     await register.presence.renew(register.tenant_id, {where: [here]}, lease=LEASE)
-    await asyncio.sleep(1.1)
+    await asyncio.sleep(2.1)
     assert list((await register.leave(where, somebody())).members) == [here]
 
 
@@ -128,8 +128,8 @@ async def test_more_conversations_than_fit_into_one_step_are_renewed(
     monkeypatch.setattr(redis_presence, "MOST_AT_ONCE", 2)
     here, gone, places = somebody(), somebody(), [somewhere() for _ in range(5)]
     for where in places:
-        await register.enter(where, gone, lease=SHORT)
         await register.enter(where, here)
+        await register.enter(where, gone, lease=SHORT)  # last: who comes after the end of a lease is told of it
     await asyncio.sleep(SHORT.total_seconds())
     renewal = await register.presence.renew(register.tenant_id, {where: [here] for where in places}, lease=LEASE)
     assert {where: list(found.members) for where, found in renewal.changed.items()} == {

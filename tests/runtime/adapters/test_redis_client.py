@@ -23,7 +23,7 @@ async def ping(client: RedisClient) -> None:
         await redis.ping()
 
 
-def make_client(url_file: Path, *, seconds: float = 2) -> RedisClient:
+def make_client(url_file: Path, *, seconds: float = 10) -> RedisClient:
     return RedisClient(url_file, connections=2, seconds=seconds, application="test")
 
 
@@ -68,7 +68,7 @@ async def test_store_is_unavailable_in_time_when_the_server_does_not_answer(tmp_
             for _ in range(4):  # more than there are connections: none is lost to a login that never ended
                 with pytest.raises(StoreUnavailable):
                     await ping(client)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
 
 
 async def test_user_that_is_gone_is_used_again_when_it_is_back(made: TenantRedis) -> None:
@@ -107,7 +107,7 @@ async def test_client_follows_its_url_to_another_server(made: TenantRedis, own_s
 
 
 async def test_client_goes_on_when_the_server_was_restarted(own_server: RedisServer, tmp_path: Path) -> None:
-    async with tenant_redis(own_server, tmp_path) as made:
+    async with tenant_redis(own_server, tmp_path, seconds=10) as made:
         await ping(made.client)
         own_server.stop()
         with pytest.raises(StoreUnavailable):
@@ -122,13 +122,19 @@ async def test_connections_are_no_more_than_allowed_and_free_again_after_a_cance
             await client.blpop([f"{redis_key_prefix(made.tenant_id)}never"], timeout=30)
 
     waiting = [asyncio.create_task(wait()) for _ in range(4)]
-    await asyncio.sleep(0.2)
     async with made.administrator() as administrator:
-        clients = await administrator.client_list()
-        assert len([one for one in clients if one["user"] == tenant_login(made.tenant_id)]) == 4
-    late = asyncio.create_task(ping(made.client))
-    await asyncio.sleep(0.05)
-    assert not late.done()
+
+        async def count() -> int:
+            clients = await administrator.client_list()
+            return len([one for one in clients if one["user"] == tenant_login(made.tenant_id)])
+
+        async with asyncio.timeout(5):
+            while await count() < 4:  # noqa: ASYNC110  # nobody announces it
+                await asyncio.sleep(0.01)
+        late = asyncio.create_task(ping(made.client))
+        await asyncio.sleep(0.05)
+        assert not late.done()
+        assert await count() == 4
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
@@ -141,13 +147,13 @@ async def test_use_ends_when_it_is_cancelled_at_any_moment(made: TenantRedis) ->
 
             async def wait(client: RedisClient = client) -> None:
                 async with client.operation("test") as redis:
-                    await redis.blpop([f"{redis_key_prefix(made.tenant_id)}never"], timeout=1)
+                    await redis.blpop([f"{redis_key_prefix(made.tenant_id)}never"], timeout=30)
 
             waiting = asyncio.create_task(wait())
             for _ in range(steps):
                 await asyncio.sleep(0)
             waiting.cancel()
-            await asyncio.wait([waiting], timeout=0.5)
+            await asyncio.wait([waiting], timeout=5)
             assert waiting.cancelled()
             await ping(client)
 
@@ -168,7 +174,7 @@ async def test_uses_are_counted_and_timed(made: TenantRedis) -> None:
 async def test_use_is_a_span_that_names_what_for(made: TenantRedis) -> None:
     recorded = RecordedSpans()
     tracer = OtlpTracer(recorded.provider)
-    async with RedisClient(made.url_file, connections=1, seconds=2, application="test", tracer=tracer) as client:
+    async with RedisClient(made.url_file, connections=1, seconds=10, application="test", tracer=tracer) as client:
         await ping(client)
         async with client.operation("often", is_traced=False) as redis:
             await redis.ping()

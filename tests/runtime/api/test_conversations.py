@@ -180,10 +180,10 @@ async def test_nothing_that_was_said_stays_in_the_event_log_of_a_deleted_convers
         path = await start(client)
         await client.post(f"{path}/messages", json={"content": "Hi"})
         conversation_id = ConversationId(UUID(path.rpartition("/")[2]))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             while not await events.read(TENANT, conversation_id, after=0):  # noqa: ASYNC110 - written behind the turn's back
                 await asyncio.sleep(0.01)
-        await services.writers.drain(seconds=5)
+        await services.writers.drain(seconds=10)
         await client.delete(path)
         assert not await events.read(TENANT, conversation_id, after=0)
 

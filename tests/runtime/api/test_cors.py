@@ -10,6 +10,7 @@ from syntera_crds.contract.api_key import ApiKey, KeyKind
 from syntera_runtime.adapters.memory import MemoryStore
 from syntera_runtime.api.app import build_public_app
 from syntera_runtime.errors import StoreUnavailable
+from syntera_runtime.identity import origins
 from tests.runtime.builders import TENANT, make_agent, make_publishable_key, make_services, put_key
 from tests.runtime.fakes import FakeCatalogue, FakeFailingStore
 from tests.runtime.identity.issuer import make_tenant
@@ -80,7 +81,10 @@ async def test_origins_of_the_tenant_need_no_store(http: httpx.AsyncClient, stor
     assert store.calls_of("list_origins") == 0
 
 
-async def test_store_is_not_asked_for_every_stranger(http: httpx.AsyncClient, store: FakeFailingStore) -> None:
+async def test_store_is_not_asked_for_every_stranger(
+    http: httpx.AsyncClient, store: FakeFailingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(origins, "TTL_SECONDS", 600)
     for number in range(20):
         await preflight(http, f"https://{number}.example")
     assert store.calls_of("list_origins") == 1

@@ -164,7 +164,7 @@ async def test_sender_of_too_much_without_a_declared_length_gets_to_read_the_ans
         for _ in range(30):
             yield b"x" * 64 * 1024
 
-    async with serving_sockets(services) as url, httpx.AsyncClient(base_url=url, headers=headers) as client:
+    async with serving_sockets(services) as url, httpx.AsyncClient(base_url=url, headers=headers, timeout=20) as client:
         answer = await client.post("/v1/files?name=x", content=large())
     assert (answer.status_code, answer.json()["code"]) == (413, "file-too-large")
     assert not store.files._rows(TENANT)

@@ -79,7 +79,7 @@ async def test_stream_goes_on_after_the_event_that_the_client_names(
     async with serving(services, store) as client:
         conversation = await start(client)
         await client.post(f"{conversation}/messages", json={"content": "Hi"})
-        await services.writers.drain(seconds=5)
+        await services.writers.drain(seconds=10)
         async with client.stream("GET", f"{conversation}/events", params=query, headers=headers) as following:
             numbers = [event.number for event in await SentEvents(following).until(*ENDS)]
     assert numbers == list(range(first, 6))
@@ -140,7 +140,7 @@ async def test_reader_who_leaves_is_forgotten(services: Services, store: MemoryS
         conversation = await start(client)
         async with client.stream("GET", f"{conversation}/events"):
             assert services.followers._followers
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             while services.followers._followers:  # noqa: ASYNC110  # nobody announces it
                 await asyncio.sleep(0.01)
 

@@ -85,7 +85,7 @@ async def test_client_that_sends_a_large_body_before_it_reads_gets_the_answer(st
             await writer.drain()
             await asyncio.sleep(0)
         writer.write(b"0\r\n\r\n" if "chunked" in framing else b"")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             answer = await reader.read()
         writer.close()
         await writer.wait_closed()
@@ -101,7 +101,7 @@ async def test_client_that_asks_before_it_sends_a_large_body_is_refused_at_once(
             "Content-Length: 900000\r\nExpect: 100-continue\r\n\r\n"
         )
         writer.write(head.encode())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             answer = await reader.read()
         writer.close()
         await writer.wait_closed()
@@ -121,7 +121,7 @@ async def test_slow_body_is_refused_in_time(store: MemoryStore) -> None:
         key = put_key(store)
         head = f"POST {START} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: 10\r\n\r\n{{"
         writer.write(head.encode())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             answer = await reader.read()
         writer.close()
         await writer.wait_closed()
@@ -142,7 +142,7 @@ async def test_client_that_leaves_within_its_body_does_no_harm(store: MemoryStor
         writer.close()
         await writer.wait_closed()
         labels = {"port": "public", "method": "POST", "route": "/v1/agents/{agent}/conversations", "status": "499"}
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             # The server announces nothing.
             while services.metrics.registry.get_sample_value("syntera_http_requests_total", labels) != 1:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)

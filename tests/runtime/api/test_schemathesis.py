@@ -194,6 +194,7 @@ class Served:
 @pytest.fixture(scope="module")
 def site(database: Database, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The API."""
+    logs_before = structlog.get_config()
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     folder = tmp_path_factory.mktemp("stores")
     app = Served(database, redis_server, folder)
@@ -217,13 +218,13 @@ def site(database: Database, redis_server: RedisServer, tmp_path_factory: pytest
         asyncio.run(insert_api_key(database, app.tenant_id, make_publishable_key(key)))
         made["page"] = key.text
         headers = {"Authorization": f"Bearer {key.text}"}
-        made["visitor"] = httpx.post(f"{url}/v1/visitor-tokens", headers=headers).json()["visitorToken"]
+        made["visitor"] = httpx.post(f"{url}/v1/visitor-tokens", headers=headers, timeout=20).json()["visitorToken"]
         site = Site(url, made)
         for owner in ("visitor", "customer"):
             site.file_of(owner)
         yield site
         site.session.close()
-    structlog.reset_defaults()
+    structlog.configure(**logs_before)
 
 
 def wrong_places(case: Case[Any]) -> set[ParameterLocation]:
@@ -264,7 +265,6 @@ def test_api_keeps_to_its_description(site: Site, who: str, operation_id: str) -
         @(seed if os.environ.get("SYNTERA_FUZZ_RANDOM") is None else _no_seed)(7)
         @settings(
             max_examples=(MANY if is_let_in and who in THOROUGH else FEW) * FACTOR,
-            deadline=None,
             database=None,
             phases=[Phase.generate],
             report_multiple_bugs=False,

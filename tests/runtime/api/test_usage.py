@@ -374,7 +374,7 @@ async def test_metrics_tell_tokens_and_cost(site: Site) -> None:
     conversation = await start(client)
     await say(client, conversation)
     await say(client, conversation)
-    await site.services.runner.drain(seconds=5)
+    await site.services.runner.drain(seconds=10)
     sample = site.services.metrics.registry.get_sample_value
     labels = {"agent": "travel", "model_endpoint": "stand-in"}
     assert sample("syntera_tokens_total", {**labels, "direction": "prompt"}) == 7

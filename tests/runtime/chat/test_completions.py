@@ -22,7 +22,7 @@ async def start(services: Services) -> Completion:
 
 async def drain(completion: Completion) -> list[CompletionEvent]:
     events = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         while (event := await completion.feed.next()) is not None:
             events.append(event)
     return events
@@ -30,7 +30,7 @@ async def drain(completion: Completion) -> list[CompletionEvent]:
 
 async def stored(services: Services, store: FakeFailingStore, completion: Completion) -> Turn:
     """The turn after everything that runs has ended."""
-    await services.runner.drain(seconds=5)
+    await services.runner.drain(seconds=10)
     return store.find_turn(TENANT, completion.turn.id)
 
 

@@ -32,7 +32,7 @@ async def send(services: Services, conversation_id: ConversationId, content: str
 
 async def drain(feed: Feed[TurnEvent]) -> list[TurnEvent]:
     events = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         while (event := await feed.next()) is not None:
             events.append(event)
     return events
@@ -142,7 +142,7 @@ async def test_turn_goes_on_when_its_reader_leaves(services: Services, models: F
     await feed.next()
     feed.leave()
     go_on.set()
-    await services.runner.drain(seconds=5)
+    await services.runner.drain(seconds=10)
     assert (await read(services, conversation_id))[-1].content == "Hello"
 
 

@@ -10,7 +10,6 @@ from syntera_runtime.adapters.memory_events import MemoryEventLog
 from syntera_runtime.chat.event_batches import decode_events
 from syntera_runtime.chat.event_writers import EventWriter, EventWriters
 from syntera_runtime.chat.events import ReplyCompleted, ReplyDelta, ReplySnapshot, ReplyStarted, TurnEvent
-from syntera_runtime.errors import StoreUnavailable
 from syntera_runtime.ids import new_id
 from syntera_runtime.models.conversations import Role
 from syntera_runtime.models.ids import MessageId, TurnId
@@ -67,7 +66,7 @@ async def written(events: MemoryEventLog) -> list[EventBatch]:
 
 
 async def wait_for(events: MemoryEventLog, number: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         while not any(batch.number >= number for batch in await written(events)):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
@@ -83,7 +82,7 @@ async def test_what_comes_together_is_written_together(events: FakeAbsentEventLo
     await wait_for(events, 3)
     speaker.say("!")
     speaker.end()
-    await writers.drain(seconds=5)
+    await writers.drain(seconds=10)
     first, second = await written(events)
     assert (first.previous, first.number, kinds(first)) == (0, 3, [ReplyStarted, ReplyDelta, ReplyDelta])
     assert (second.previous, second.number, kinds(second)) == (3, 5, [ReplyDelta, ReplyCompleted])
@@ -126,7 +125,7 @@ async def test_end_needs_no_snapshot(events: FakeAbsentEventLog, writers: EventW
     await wait_for(events, 2)
     events.lose()
     speaker.end()
-    await writers.drain(seconds=5)
+    await writers.drain(seconds=10)
     [end] = await written(events)
     assert (end.previous, end.number, kinds(end)) == (0, 3, [ReplyCompleted])
 
@@ -137,8 +136,8 @@ async def test_end_is_tried_for_a_while_and_then_given_up(
     monkeypatch.setattr("syntera_runtime.chat.event_writers.END_SECONDS", 0.05)
     events.fail(1000)
     Speaker(writers).end()
-    async with asyncio.timeout(5):
-        await writers.drain(seconds=5)
+    async with asyncio.timeout(10):
+        await writers.drain(seconds=60)
     assert await written(events) == []
 
 
@@ -166,24 +165,27 @@ async def test_turn_that_is_anothers_writes_nothing_at_its_end(
     speaker = Speaker(writers, is_held=lambda: False)
     speaker.say("Hel")
     speaker.end(is_stored=False)
-    await writers.drain(seconds=5)
+    await writers.drain(seconds=10)
     assert await written(events) == []
 
 
 async def test_fault_of_ours_ends_the_writer_alone(events: FakeAbsentEventLog, writers: EventWriters) -> None:
     events.errors.append(ValueError("secret"))
     Speaker(writers).end()
-    await writers.drain(seconds=5)
+    await writers.drain(seconds=10)
     speaker = Speaker(writers)
     speaker.end()
-    await writers.drain(seconds=5)
+    await writers.drain(seconds=10)
     assert [batch.number for batch in await written(events)] == [2]
 
 
-async def test_log_that_is_away_is_not_asked_all_the_time(events: FakeAbsentEventLog, writers: EventWriters) -> None:
-    events.errors.extend(StoreUnavailable(store="Redis") for _ in range(1000))
+async def test_log_that_is_away_is_not_asked_all_the_time(
+    events: FakeAbsentEventLog, writers: EventWriters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syntera_runtime.chat.event_writers.RETRY_SECONDS", 60)
+    events.fail(1000)
     speaker = Speaker(writers)
     for _ in range(20):
         speaker.say("x")
         await asyncio.sleep(0.005)
-    assert 1000 - len(events.errors) < 20
+    assert 1000 - len(events.errors) <= 1

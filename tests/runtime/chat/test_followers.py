@@ -53,7 +53,7 @@ async def follow(services: Services, conversation_id: ConversationId, after: int
 
 async def take(follower: Follower, count: int) -> list[TurnEvent]:
     events: list[TurnEvent] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         while len(events) < count:
             event = await follower.feed.next()
             assert event is not None
@@ -105,7 +105,7 @@ async def test_reader_who_is_too_slow_is_sent_away(services: Services, monkeypat
     await services.runner.drain(seconds=0)  # nothing runs; the next turn is another process's
     other = make_services(store_of(services), events=services.conversations._events)
     await other.conversations.send(ASKER, conversation_id, content="Hi")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         while not slow.feed._has_ended:  # noqa: ASYNC110  # nobody announces it
             await asyncio.sleep(0.005)
     assert services.followers._followers == {}
@@ -165,7 +165,7 @@ async def test_fault_of_ours_does_not_end_the_reading(
     lost = EventBatch(number=7, previous=5, events=b"[]")  # what was before it must be looked up
     with capture_logs() as logs:
         await events.append(TENANT, conversation_id, lost, begins=True)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             while "reading of events broke" not in [entry["event"] for entry in logs]:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
     other = await start(services)
@@ -196,7 +196,7 @@ async def test_reader_who_has_all_that_the_log_has_is_told_the_end_that_it_lacks
     known = (await take(first, 2))[-1].number
     events.fail(1000)  # until long after the turn
     go_on.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         while await feed.next() is not None:
             pass
     again = await follow(services, conversation_id, after=known)

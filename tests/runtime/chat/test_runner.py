@@ -26,7 +26,7 @@ async def start(services: Services) -> Completion:
 
 
 async def last(completion: Completion) -> CompletionEnded | CompletionFailed:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         while True:
             event = await completion.feed.next()
             if isinstance(event, CompletionEnded | CompletionFailed):
@@ -59,7 +59,7 @@ async def test_leases_of_all_turns_are_renewed_together(models: FakeChatModels, 
         return await renew(tenant_id, turn_ids, lease=lease)
 
     store.renew_leases = count  # type: ignore[method-assign]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         while len(renewed) < 2:  # noqa: ASYNC110 - the store is asked when the leases want it
             await asyncio.sleep(0.01)
     assert renewed[:2] == [3, 3]
@@ -107,7 +107,7 @@ async def test_running_turns_are_in_the_register_until_they_end(models: FakeChat
     assert due.turn_ids == [completion.turn.id]
     go_on.set()
     await last(completion)
-    await services.runner.drain(seconds=5)
+    await services.runner.drain(seconds=10)
     assert (await register.take_due(TENANT, claim=timedelta())).turn_ids == []
 
 
@@ -120,7 +120,7 @@ async def test_turn_whose_end_is_not_stored_stays_in_the_register(
     services = make_services(store, models=models, register=register, lease_seconds=-1)
     store.fail("end_completion", *(error for _ in range(3)))
     completion = await start(services)
-    await services.runner.drain(seconds=5)
+    await services.runner.drain(seconds=10)
     assert (await register.take_due(TENANT, claim=timedelta())).turn_ids == [completion.turn.id]
 
 
@@ -140,7 +140,7 @@ async def test_stop_of_a_turn_that_is_about_to_start_is_not_lost(
         store_end=lambda: store.end_completion(TENANT, turn.id, outcome=generation.outcome),
         on_end=ended.append,
     )
-    await services.runner.drain(seconds=5)
+    await services.runner.drain(seconds=10)
     assert store.find_turn(TENANT, turn.id).state is TurnState.STOPPED
     assert (
         services.metrics.registry.get_sample_value(
@@ -160,7 +160,7 @@ async def test_turn_whose_end_cannot_be_told_is_held_no_more(
     services = make_services(store, models=models, register=register)
     monkeypatch.setattr(Completion, "end", fail)
     completion = await start(services)
-    await services.runner.drain(seconds=5)
+    await services.runner.drain(seconds=10)
     assert store.find_turn(TENANT, completion.turn.id).state is TurnState.COMPLETE
     assert not services.runner.holds(completion.turn.id)
     assert (await register.take_due(TENANT, claim=timedelta())).turn_ids == []
@@ -172,7 +172,7 @@ async def test_drain_waits_for_running_turns(
     go_on = asyncio.Event()
     models.scripts = [["Hel", go_on, "lo"]]
     completion = await start(services)
-    draining = asyncio.create_task(services.runner.drain(seconds=5))
+    draining = asyncio.create_task(services.runner.drain(seconds=10))
     await asyncio.sleep(0.01)
     assert not draining.done()
     go_on.set()
@@ -195,7 +195,7 @@ async def test_drain_waits_for_turns_that_were_admitted_before(
     services: Services, models: FakeChatModels, store: FakeFailingStore
 ) -> None:
     with services.runner.admission():
-        draining = asyncio.create_task(services.runner.drain(seconds=5))
+        draining = asyncio.create_task(services.runner.drain(seconds=10))
         await asyncio.sleep(0.01)
         assert not draining.done()
     await draining

@@ -131,7 +131,7 @@ async def test_many_are_ended_side_by_side(
         return await abandon(*args, **options)
 
     monkeypatch.setattr(store, "abandon_turn", abandon_together)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         assert await sweeper.sweep(TENANT)
     assert entered == len(turns)
     assert await store.find_expired(TENANT) == []
@@ -215,7 +215,7 @@ async def test_sweeper_goes_on_when_a_look_breaks(
     store.fail("find_expired", ValueError("secret"), StoreUnavailable(store="PostgreSQL"))
     with capture_logs() as logs:
         running = asyncio.create_task(sweeper.run(TENANT))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             while store.find_turn(TENANT, begun.turn.id).failure is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         running.cancel()

@@ -64,7 +64,7 @@ class Api:
 
     async def open_streams(self, pod: int, *, count: int) -> None:
         """Wait until so many streams are open at a pod."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while self.pods[pod].services.metrics.streams_open._value.get() < count:  # noqa: ASYNC110  # nobody announces it
                 await asyncio.sleep(0.01)
 

@@ -17,9 +17,9 @@ from tests.runtime.fakes import FakeCatalogue
 from tests.runtime.redis import TenantRedis, tenant_redis
 from tests.support.redis_server import RedisServer
 
-DEADLINE_SECONDS = 2.0
+DEADLINE_SECONDS = 5.0
 """Longer than usual: a busy machine must not look like an outage."""
-SOON_SECONDS = 10.0
+SOON_SECONDS = 30.0
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def server() -> Iterator[RedisServer]:
 @pytest.fixture
 async def made(server: RedisServer, tmp_path: Path) -> AsyncIterator[TenantRedis]:
     """A tenant of that server."""
-    async with tenant_redis(server, tmp_path) as made:
+    async with tenant_redis(server, tmp_path, seconds=10) as made:
         yield made
 
 

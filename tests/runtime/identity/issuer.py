@@ -14,6 +14,8 @@ from syntera_crds.contract.tenant_config import TenantConfig, TokenIssuer
 ISSUER = "https://id.example/auth/v1"
 AUDIENCE = "authenticated"
 JWKS_URL = "https://id.example/auth/v1/jwks.json"
+DAY = 86400
+"""Some tokens are made when the tests are collected, which may be long before these run."""
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 OTHER_RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -42,7 +44,7 @@ def make_tenant(*issuers: TokenIssuer, **changes: Any) -> TenantConfig:
 def make_claims(**changes: object) -> dict[str, object]:
     """The claims of a customer; None takes one away."""
     now = int(time.time())
-    made = {"iss": ISSUER, "sub": "user-7", "aud": AUDIENCE, "iat": now, "exp": now + 3600, **changes}
+    made = {"iss": ISSUER, "sub": "user-7", "aud": AUDIENCE, "iat": now, "exp": now + DAY, **changes}
     return {name: value for name, value in made.items() if value is not None}
 
 

@@ -82,11 +82,17 @@ class Pod:
 
     async def wait_for_states(self, webhook: Webhook, *states: DeliveryState) -> list[Delivery]:
         """The deliveries, as soon as they have these states."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 found = await self.deliveries(webhook)
                 if [one.state for one in found] == list(states):
                     return found
+                await asyncio.sleep(0.02)
+
+    async def wait_for_count(self, sample: bytes) -> None:
+        """Return when the metrics say so: a delivery is counted after its state was stored."""
+        async with asyncio.timeout(20):
+            while sample not in self.metrics.render():  # noqa: ASYNC110  # nobody announces it
                 await asyncio.sleep(0.02)
 
 
@@ -170,7 +176,7 @@ async def test_endpoint_is_told_what_happens_signed_and_whole(stores: Stores, re
         assert {one.headers["content-type"] for one in received} == {"application/json"}
         for one in received:
             assert one.headers["user-agent"].startswith("Syntera/")
-        assert b'syntera_webhook_deliveries_total{outcome="delivered"} 2.0' in running.metrics.render()
+        await running.wait_for_count(b'syntera_webhook_deliveries_total{outcome="delivered"} 2.0')
 
 
 async def test_endpoint_of_another_secret_refuses_it(memory: Stores, receiver: Receiver) -> None:
@@ -306,7 +312,7 @@ async def test_delivery_that_fails_to_the_end_is_a_dead_letter_that_can_be_sent_
         await start_conversation(memory)
         [dead] = await running.wait_for_states(webhook, DeliveryState.DEAD)
         assert (dead.attempts, dead.response_status) == (9, 500)
-        assert b"syntera_webhook_dead_letters_total 1.0" in running.metrics.render()
+        await running.wait_for_count(b"syntera_webhook_dead_letters_total 1.0")
         receiver.statuses = [204]
         await memory.deliveries.redeliver(memory.tenant_id, webhook.id, dead.id, request_key=None)
         [again] = await running.wait_for_states(webhook, DeliveryState.DELIVERED)
@@ -348,7 +354,7 @@ async def test_pause_is_read_in_seconds_and_as_a_time(memory: Stores, receiver: 
 
 
 async def test_slow_endpoint_holds_up_nobody_else(memory: Stores, receiver: Receiver) -> None:
-    async with receiving() as slow, pod(memory) as running:
+    async with receiving() as slow, pod(memory, send_seconds=40) as running:
         slow.answering.clear()
         held = await running.add(slow)
         quick = await running.add(receiver)
@@ -398,12 +404,13 @@ async def test_endpoint_that_cannot_be_reached_fails_by_a_stated_reason(
 async def test_delivery_of_a_process_that_dies_is_made_by_another(
     stores: Stores, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliverer, "LEASE", timedelta(seconds=0.5))
     receiver.answering.clear()
-    async with pod(stores) as dying:
-        webhook = await dying.add(receiver)
-        await start_conversation(stores)
-        await receiver.wait_for(1)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(deliverer, "LEASE", timedelta(seconds=2))
+        async with pod(stores) as dying:
+            webhook = await dying.add(receiver)
+            await start_conversation(stores)
+            await receiver.wait_for(1)
     receiver.answering.set()
     async with pod(stores) as running:
         [delivery] = await running.wait_for_states(webhook, DeliveryState.DELIVERED)
@@ -414,12 +421,14 @@ async def test_delivery_of_a_process_that_dies_is_made_by_another(
 async def test_try_that_was_never_made_is_not_counted(
     memory: Stores, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    lease, build = deliverer.LEASE, Payloads.build
     monkeypatch.setattr(deliverer, "LEASE", timedelta())
     faults: list[Exception] = [SigningKeyMissing(), StoreUnavailable(store="PostgreSQL")] * 9
-    build = Payloads.build
 
     async def build_or_fail(self: Payloads, *args: Any, **options: Any) -> bytes:
         if faults:
+            if len(faults) == 1:
+                monkeypatch.setattr(deliverer, "LEASE", lease)  # else a try that is under way would be due again
             raise faults.pop()
         return await build(self, *args, **options)
 
@@ -446,7 +455,7 @@ async def test_delivery_that_breaks_ends_like_others_and_does_not_disable_its_en
         [dead] = await running.wait_for_states(webhook, DeliveryState.DEAD)
         assert (dead.attempts, dead.failure) == (9, DeliveryFailure.INTERNAL)
         assert await memory.webhooks.find_webhook(memory.tenant_id, webhook.id) == webhook
-        assert b'syntera_webhook_deliveries_total{outcome="internal"} 9.0' in running.metrics.render()
+        await running.wait_for_count(b'syntera_webhook_deliveries_total{outcome="internal"} 9.0')
 
 
 async def test_two_processes_tell_everything_once_while_none_dies(stores: Stores, receiver: Receiver) -> None:

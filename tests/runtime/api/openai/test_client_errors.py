@@ -136,21 +136,21 @@ async def test_server_that_is_not_there() -> None:
 
 
 async def until_ended(models: FakeChatModels) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         await models.ended.wait()
 
 
 async def test_timeout_of_the_blocking_client_stops_the_answer(blocking: OpenAI, models: FakeChatModels) -> None:
     models.scripts = [["Hel", asyncio.Event()]]
     with pytest.raises(sdk.APITimeoutError):
-        await asyncio.to_thread(ask, blocking.with_options(timeout=0.3))
+        await asyncio.to_thread(ask, blocking.with_options(timeout=2))
     await until_ended(models)
 
 
 async def test_cancelled_task_stops_the_whole_answer(openai: AsyncOpenAI, models: FakeChatModels) -> None:
     models.scripts = [["Hel", asyncio.Event()]]
     asking = asyncio.create_task(openai.chat.completions.create(model="travel", messages=HI))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         await models.begun.wait()
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -168,7 +168,7 @@ async def test_cancelled_task_stops_the_stream(openai: AsyncOpenAI, models: Fake
                 first.set()
 
     reading = asyncio.create_task(read())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         await first.wait()
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -190,7 +190,7 @@ async def test_closed_stream_stops_the_answer(blocking: OpenAI, models: FakeChat
 
 async def test_silent_model_ends_the_stream_at_the_clients_timeout(openai: AsyncOpenAI, models: FakeChatModels) -> None:
     models.scripts = [["Hel", asyncio.Event()]]
-    stream = await openai.with_options(timeout=0.5).chat.completions.create(model="travel", messages=HI, stream=True)
+    stream = await openai.with_options(timeout=2).chat.completions.create(model="travel", messages=HI, stream=True)
     with pytest.raises(sdk.APITimeoutError):
         [chunk async for chunk in stream]
     await until_ended(models)

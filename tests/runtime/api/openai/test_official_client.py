@@ -160,8 +160,8 @@ async def test_stream_that_breaks_off_raises_in_the_client(openai: AsyncOpenAI, 
 async def test_clients_timeout_stops_the_answer(openai: AsyncOpenAI, models: FakeChatModels) -> None:
     models.scripts = [["Hel", asyncio.Event()]]
     with pytest.raises(sdk.APITimeoutError):
-        await openai.with_options(timeout=0.3).chat.completions.create(model="travel", messages=HI)
-    async with asyncio.timeout(5):
+        await openai.with_options(timeout=2).chat.completions.create(model="travel", messages=HI)
+    async with asyncio.timeout(10):
         await models.ended.wait()
 
 

@@ -62,7 +62,9 @@ def visitor(url: str, store: MemoryStore) -> Callable[[], Awaitable[str]]:
     publishable = put_publishable_key(store)
 
     async def buy() -> str:
-        async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {publishable}"}) as client:
+        async with httpx.AsyncClient(
+            base_url=url, headers={"Authorization": f"Bearer {publishable}"}, timeout=30
+        ) as client:
             token: str = (await client.post("/v1/visitor-tokens")).json()["visitorToken"]
         return token
 
@@ -74,7 +76,7 @@ def start(url: str) -> Callable[[str], Awaitable[str]]:
     """Begins a conversation and gives its id."""
 
     async def begin(token: str) -> str:
-        async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {token}"}) as client:
+        async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30) as client:
             made: str = (await client.post("/v1/agents/travel/conversations")).json()["id"]
         return made
 

@@ -22,6 +22,7 @@ from tests.runtime.api.sockets.test_opening import RAW, raw
 from tests.runtime.builders import TENANT, make_stored_key
 from tests.runtime.fakes import FakeChatModels
 from tests.runtime.identity.issuer import sign
+from tests.runtime.promises import promised_time
 from tests.runtime.serving import served
 from tests.runtime.sockets import open_socket
 
@@ -49,7 +50,9 @@ async def test_socket_of_a_revoked_key_ends_within_five_seconds(
     async with open_socket(url, revoked.text) as socket, open_socket(url, key) as other:
         await socket.ask("conversation.join", conversationId=conversation)
         store.put_api_key(TENANT, replace(stored, revoked_at=datetime.now(UTC)))
-        problem = (await socket.wait_for_event("session.ended", seconds=5))["error"]
+        async with promised_time() as taken:
+            problem = (await socket.wait_for_event("session.ended"))["error"]
+            assert taken.seconds < 5
         assert (problem["code"], problem["status"]) == ("key-revoked", 401)
         await socket.wait_for_end()
         await other.ask("conversation.join", conversationId=conversation)
@@ -67,7 +70,7 @@ async def test_connection_ends_whose_client_does_not_end_its_socket(url: str, st
         await connection.send('40{"token":"' + revoked.text + '"}')
         assert (await connection.recv()).startswith("40{")
         store.put_api_key(TENANT, replace(stored, revoked_at=datetime.now(UTC)))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             said = [packet async for packet in connection]
     assert [packet[:17] for packet in said] == ['42["session.ended', "41"]
 
@@ -95,7 +98,7 @@ async def test_socket_goes_on_with_a_newer_token(url: str) -> None:
     )  # within the tolerance, for a moment
     async with open_socket(url, expiring) as socket, open_socket(url, expiring) as other:
         await socket.ask("session.renew", token=sign())
-        assert (await other.wait_for_event("session.ended", seconds=15))["error"]["code"] == "token-expired"
+        assert (await other.wait_for_event("session.ended"))["error"]["code"] == "token-expired"
         assert (await socket.refusal("typing", {}))["code"] == "invalid-request"
         assert not socket.disconnected
 
@@ -125,7 +128,7 @@ async def test_process_that_ends_sends_its_clients_away(services: Services, key:
             await sockets.drain(seconds=0.1)
             assert 0 <= (await one.wait_for_event("server.draining"))["retryAfterSeconds"] <= 2
             await one.wait_for_end()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 said = [packet async for packet in connection]
             assert [packet[:19] for packet in said] == ['42["server.draining']
             assert connection.close_code == 1001  # "going away": clients come again by themselves
@@ -163,7 +166,7 @@ class DeafClient:
 
     async def read_until(self, wanted: bytes) -> None:
         """Read no further than to what is waited for."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while wanted not in self._read:
                 self._read += await asyncio.get_running_loop().sock_recv(self._socket, 1024)
 
@@ -194,7 +197,7 @@ async def test_client_that_reads_nothing_is_let_go(
         await client.read_until(b"431[")
         async with open_socket(url, key) as other:
             await other.ask("message.send", conversationId=conversation, content="Hi")
-            async with asyncio.timeout(20):
-                while services.metrics.registry.get_sample_value("syntera_sockets_open") != 1:  # noqa: ASYNC110
+            sample = services.metrics.registry.get_sample_value
+            async with asyncio.timeout(60):
+                while sample("syntera_sockets_open") != 1 or services.followers._followers:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
-            assert services.followers._followers == {}

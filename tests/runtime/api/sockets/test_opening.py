@@ -43,7 +43,7 @@ async def raw(url: str, path: str = RAW, **options: Any) -> AsyncIterator[Any]:
 
 async def closed(connection: Any) -> None:
     """Return when the server has closed it."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         async for _ in connection:  # ends where the connection does
             pass
 
@@ -168,11 +168,12 @@ async def test_other_transports_are_refused_with_the_way_out(url: str, method: s
 
 
 async def test_connection_without_a_socket_is_closed(url: str, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "OPEN_SECONDS", 0.3)
-    async with raw(url) as silent, raw(url) as refused_one, open_socket(url, key) as socket:
+    async with open_socket(url, key) as socket, raw(url) as refused_one:
+        monkeypatch.setattr(connections, "OPEN_SECONDS", 1)  # long enough for what is said below
         await refused_one.send('40{"token":"nonsense"}')
         assert (await refused_one.recv()).startswith("44{")
-        await closed(silent)
+        async with raw(url) as silent:
+            await closed(silent)
         await closed(refused_one)
         assert (await socket.refusal("typing", {}))["code"] == "invalid-request"
 
@@ -180,10 +181,10 @@ async def test_connection_without_a_socket_is_closed(url: str, key: str, monkeyp
 async def test_connection_whose_client_ends_its_socket_is_closed(
     url: str, key: str, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "OPEN_SECONDS", 0.3)
     async with raw(url) as connection:
         await connection.send('40{"token":"' + key + '"}')
         assert (await connection.recv()).startswith("40{")
+        monkeypatch.setattr(connections, "OPEN_SECONDS", 0.3)
         await connection.send("41")
         await closed(connection)
     assert services.metrics.registry.get_sample_value("syntera_sockets_open") == 0
@@ -223,7 +224,7 @@ async def test_packet_that_means_nothing_changes_nothing(url: str, key: str, pac
         assert (await connection.recv()).startswith("40{")
         await connection.send(packet)
         await connection.send('421["typing",{}]')
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             answer = await connection.recv()
     assert answer.startswith('431[{"error":')
     assert "invalid-request" in answer
@@ -263,7 +264,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> SlowAdmission:
 
 async def nothing_held(services: Services, sockets: SocketServer) -> None:
     """Return when nothing is left of any socket."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (  # noqa: ASYNC110  # nobody announces it
             sockets._sockets
             or services.stream_slots._open
@@ -279,6 +280,7 @@ async def test_opening_that_takes_too_long_is_refused(
     monkeypatch.setattr(server, "ADMIT_SECONDS", 0.1)
     refusal = await refused(url, {"token": key})
     assert (refusal["message"], refusal["data"]["retryable"]) == ("request-timeout", True)
+    monkeypatch.setattr(server, "ADMIT_SECONDS", 30)
     slow.go_on.set()
     async with open_socket(url, key):
         pass
@@ -292,10 +294,10 @@ def test_openings_end_long_before_the_library_gives_connections_up() -> None:
 async def test_socket_whose_connection_has_gone_while_it_opened_leaves_nothing(
     store: FakeFailingStore, key: str, slow: SlowAdmission, monkeypatch: pytest.MonkeyPatch, is_seen: bool
 ) -> None:
-    monkeypatch.setattr(server, "PING_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(server, "PING_TIMEOUT_SECONDS", 1)  # and not before the opening has begun
     if not is_seen:
         monkeypatch.setattr(Outlet, "has", lambda *_: True)
-    services = make_services(store, ping_seconds=0.1)
+    services = make_services(store, ping_seconds=1)
     sockets = SocketServer(services)
     refusals = partial(
         services.metrics.registry.get_sample_value,
@@ -306,12 +308,12 @@ async def test_socket_whose_connection_has_gone_while_it_opened_leaves_nothing(
     async with served(build_public_app(services, sockets)) as url, raw(url, ping_interval=None) as connection:
         await connection.send('40{"token":"' + key + '"}')
         await slow.is_waiting.wait()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while any(not engine.closed for engine in sockets._server.eio.sockets.values()):  # noqa: ASYNC110  # nor this
                 await asyncio.sleep(0.01)
         slow.go_on.set()
         if is_seen:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while refusals() is None:  # noqa: ASYNC110  # nobody announces it
                     await asyncio.sleep(0.01)
         await nothing_held(services, sockets)
@@ -406,7 +408,7 @@ async def test_socket_s_events_at_once_are_limited(
         asked = [
             asyncio.create_task(socket.try_("conversation.join", {"conversationId": conversation})) for _ in range(17)
         ]
-        done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED, timeout=10)
+        done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED, timeout=30)
         assert [task.result()["error"]["code"] for task in done] == ["rate-limited"]
         waiting.set()
         assert sum("data" in answer for answer in await asyncio.gather(*asked)) == 16
@@ -428,7 +430,7 @@ async def test_open_sockets_and_events_are_counted(url: str, key: str, services:
 
 async def ended(services: Services) -> None:
     """Return when the server knows that all sockets have ended, and no stream is counted any more."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (  # noqa: ASYNC110  # nobody announces it
             services.metrics.registry.get_sample_value("syntera_sockets_open") or services.stream_slots._open
         ):

@@ -32,7 +32,7 @@ async def test_events_are_those_that_are_sent_over_http(url: str, key: str, star
     headers = {"Authorization": f"Bearer {key}"}
     async with (
         open_socket(url, key) as socket,
-        httpx.AsyncClient(base_url=url, headers=headers, timeout=10) as client,
+        httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client,
     ):
         await socket.ask("conversation.join", conversationId=conversation)
         path = f"/v1/conversations/{conversation}/messages"
@@ -132,7 +132,7 @@ async def test_message_takes_files_along(url: str, key: str, start: Start) -> No
     conversation = await start(key)
     async with (
         open_socket(url, key) as socket,
-        httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=10) as client,
+        httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=30) as client,
     ):
         files = [
             (await client.post("/v1/files", params={"name": name}, content=b"Sea view")).json()["id"]
@@ -219,7 +219,7 @@ async def test_unfit_event_is_refused_with_the_place(
     url: str, key: str, event: str, data: list[object], path: str | None
 ) -> None:
     async with open_socket(url, key) as socket:
-        answer = await socket.library.call(event, tuple(data) if data else None, timeout=10)
+        answer = await socket.library.call(event, tuple(data) if data else None, timeout=30)
     problem = answer["error"]
     assert (problem["code"], problem["status"]) == ("invalid-request", 400)
     assert (problem["errors"][0]["path"] if path is not None else problem.get("errors")) == path
