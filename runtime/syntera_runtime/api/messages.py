@@ -164,7 +164,7 @@ async def _read_all(source: Source[TurnEvent]) -> tuple[TurnId | None, ReplyEnde
     while (event := await source.next()) is not None:
         if isinstance(event, ReplyStarted):
             turn_id = event.turn.id
-        if isinstance(event, ReplyCompleted | ReplyStopped | ReplyFailed):
+        if isinstance(event, ReplyEnded):
             return turn_id, event
     raise ShuttingDown
 

@@ -17,7 +17,7 @@ from ..models.live_events import EventBatch
 from ..models.turns import BegunTurn
 from ..ports.live_events import EventLog
 from .event_batches import encode_events
-from .events import ReplyCompleted, ReplyFailed, ReplySnapshot, ReplyStopped, TurnEvent
+from .events import ReplyEnded, ReplySnapshot, TurnEvent
 
 log = structlog.get_logger(__name__)
 
@@ -117,7 +117,7 @@ class EventWriter:
 
     def _stand_in(self, last: TurnEvent) -> TurnEvent:
         """The end of a turn stands by itself; anything else becomes a snapshot."""
-        if isinstance(last, ReplyCompleted | ReplyStopped | ReplyFailed):
+        if isinstance(last, ReplyEnded):
             return last
         begun = self._begun
         return ReplySnapshot(last.number, begun.turn, begun.user_message, begun.reply_id, self._said)

@@ -22,7 +22,7 @@ from ..ports.conversations import ConversationStore
 from ..ports.live_events import EventLog
 from ..ports.turns import TurnStore
 from .event_batches import decode_events, follow_on
-from .events import ReplyCompleted, ReplyFailed, ReplyStopped, TurnEvent, stored_event
+from .events import ReplyEnded, TurnEvent, stored_event
 from .feed import Feed
 
 log = structlog.get_logger(__name__)
@@ -59,7 +59,7 @@ class Follower:
         """Hand an event over."""
         self.feed.publish(event)
         self.position = event.number
-        self.in_turn = not isinstance(event, ReplyCompleted | ReplyStopped | ReplyFailed)
+        self.in_turn = not isinstance(event, ReplyEnded)
         self.heard_at = time.monotonic()
 
 
@@ -73,7 +73,7 @@ class OneTurn:
     async def next(self) -> TurnEvent | None:
         """The next event as soon as there is one; None after the turn's last."""
         event = None if self._has_ended else await self._follower.feed.next()
-        self._has_ended = event is None or isinstance(event, ReplyCompleted | ReplyStopped | ReplyFailed)
+        self._has_ended = event is None or isinstance(event, ReplyEnded)
         return event
 
     def take_ready(self, most: int) -> list[TurnEvent]:
@@ -81,7 +81,7 @@ class OneTurn:
         taken: list[TurnEvent] = []
         while len(taken) < most and not self._has_ended and (ready := self._follower.feed.take_ready(1)):
             taken += ready
-            self._has_ended = isinstance(ready[0], ReplyCompleted | ReplyStopped | ReplyFailed)
+            self._has_ended = isinstance(ready[0], ReplyEnded)
         return taken
 
 
