@@ -38,6 +38,7 @@ lock: ## write the lock files anew (UPGRADE=1: with the newest versions)
 lock-files:
 	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV); $(BIN)/python -m pip install --quiet uv==$(UV_VERSION); }
 	@for part in $(LOCKED); do echo "→ locks/$$part.txt"; $(COMPILE) --extra $$part pyproject.toml --output-file locks/$$part.txt; done
+	@echo "→ locks/ingestion.txt"; $(COMPILE) --extra runtime --extra ingestion pyproject.toml --output-file locks/ingestion.txt
 	@echo "→ locks/dev-models.txt"; $(COMPILE) --group models --output-file locks/dev-models.txt
 	@echo "→ locks/bench-litellm.txt"; $(COMPILE) --group litellm --output-file locks/bench-litellm.txt
 	@echo "→ locks/dev.txt"; $(COMPILE) --all-extras --group dev pyproject.toml --output-file locks/dev.txt

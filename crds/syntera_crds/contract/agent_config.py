@@ -32,8 +32,8 @@ class ModelPrice(Published):
     output_per_million_tokens: str
 
 
-class ModelCandidate(Published):
-    """One model to ask. The first candidate that answers wins; the others are its fallbacks, in order."""
+class ModelAccess(Published):
+    """How a model is reached at one of the Tenant's endpoints."""
 
     endpoint: str
     """Name of the Tenant's model endpoint."""
@@ -48,6 +48,18 @@ class ModelCandidate(Published):
     ca_bundle: str | None = None
     """PEM certificates to trust for this endpoint instead of the public ones."""
     proxy_url: str | None = None
+    price: ModelPrice | None = None
+    """None: nobody has said what the model costs."""
+
+    def secret_keys(self) -> frozenset[SecretKey]:
+        """Entries of Secrets that must be readable to reach it."""
+        own = () if self.api_key is None else (self.api_key,)
+        return frozenset((*own, *(header.secret for header in self.headers_from)))
+
+
+class ModelCandidate(ModelAccess):
+    """One model to ask. The first candidate that answers wins; the others are its fallbacks, in order."""
+
     max_tokens_parameter: str = "max_completion_tokens"
     """How the endpoint calls the bound on output tokens: `max_tokens` or `max_completion_tokens`."""
     temperature: float | None = None
@@ -55,8 +67,6 @@ class ModelCandidate(Published):
     max_output_tokens: int | None = None
     parameters: dict[str, Any] = {}
     """Further fields of the request body, passed through as they are."""
-    price: ModelPrice | None = None
-    """None: nobody has said what the model costs."""
     takes_images: bool = False
     """Whether the model can be shown images."""
 
@@ -83,6 +93,41 @@ class AgentLimits(Published):
     """What the agent says where a limit is reached, rendered. None: the runtime's own words."""
 
 
+class FailureRule(StrEnum):
+    """What an agent does where its knowledge gives it nothing to stand on."""
+
+    REFUSE = "Refuse"
+    """It says its refusal, and no model is asked."""
+    ANSWER = "Answer"
+    """The model is asked, and told that it knows nothing of the matter from the knowledge bases."""
+
+
+class AgentKnowledge(Published):
+    """A knowledge base that an agent looks its answers up in. None: as the knowledge base says."""
+
+    name: str
+    top_k: int | None = None
+    min_score: float | None = None
+
+
+class AgentRetrieval(Published):
+    """How what was found is used."""
+
+    max_tokens: int = 3000
+    """Of passages in one prompt, as estimated."""
+    on_nothing_found: FailureRule = FailureRule.ANSWER
+    on_unavailable: FailureRule = FailureRule.REFUSE
+    refusal: str | None = None
+    """What the agent says instead of an answer, rendered. None: the runtime's own words."""
+
+
+class AgentGuardrails(Published):
+    """What an agent must keep to."""
+
+    require_citations: bool = False
+    """An answer that cites nothing it was given is replaced by the refusal."""
+
+
 class AgentConfig(Published):
     """Everything a runtime needs to serve one Agent."""
 
@@ -106,6 +151,10 @@ class AgentConfig(Published):
     access: Access = Access.AUTHENTICATED
     """Who may talk to the agent."""
     limits: AgentLimits = AgentLimits()
+    knowledge: list[AgentKnowledge] = []
+    """Knowledge bases that every turn is looked up in. Empty: none."""
+    retrieval: AgentRetrieval = AgentRetrieval()
+    guardrails: AgentGuardrails = AgentGuardrails()
 
     def digest(self) -> str:
         """Hash of everything but the revision, 32 hexadecimal digits: equal digests mean equal behaviour.
@@ -125,6 +174,4 @@ class AgentConfig(Published):
     def secret_keys(self) -> frozenset[SecretKey]:
         """Entries of Secrets that the runtime must be able to read."""
         candidates = (*self.models, *self.limits.soft_models)
-        keys = [candidate.api_key for candidate in candidates if candidate.api_key]
-        keys += [header.secret for candidate in candidates for header in candidate.headers_from]
-        return frozenset(keys)
+        return frozenset(key for candidate in candidates for key in candidate.secret_keys())

@@ -30,6 +30,12 @@ TENANT_FINALIZER = f"{GROUP}/tenant"
 
 TENANT_FIELD_MANAGER = "syntera-tenant"
 AGENT_FIELD_MANAGER = "syntera-agent"
+KNOWLEDGE_BASE_FIELD_MANAGER = "syntera-knowledgebase"
+KNOWLEDGE_BASE_FINALIZER = f"{GROUP}/knowledge-base"
+KNOWLEDGE_BASE_LABEL = f"{GROUP}/knowledge-base"
+"""On everything that the operator makes for a KnowledgeBase; the value is its name."""
+SYNC_ANNOTATION = f"{GROUP}/sync"
+"""On a KnowledgeBase: a token that somebody sets to have it synced at once; the status echoes it."""
 
 LEASE_NAME = f"operator.{GROUP}"
 
@@ -57,6 +63,15 @@ SIGNING_DIR = "/var/run/syntera/signing"
 STORES_DIR = "/var/run/syntera/stores"
 """Where the Secret of the stores is mounted in a tenant's pods, one file per key."""
 
+INGESTION = "syntera-ingestion"
+"""Name of the ServiceAccount and NetworkPolicy of sync Jobs, and of their component."""
+SYNC_CONFIG_DIR = "/var/run/syntera/knowledge"
+"""Where a sync Job finds the published configurations: `knowledge-base.json` and `tenant.json`."""
+SYNC_CONFIG_MAPS_DIR = "/var/run/syntera/config-maps"
+"""Where it finds the ConfigMaps of its sources: `<name>/<key>`."""
+SYNC_SECRETS_DIR = "/var/run/syntera/secrets"
+"""Where it finds the Secrets that it refers to: `<name>/<key>`."""
+
 PUBLIC_PORT = 8080
 INTERNAL_PORT = 8081
 
@@ -66,6 +81,8 @@ TENANT_CONFIG = "tenant"
 """Name of the ConfigMap that holds the Tenant's published configuration."""
 TENANT_CONFIG_KEY = "tenant.json"
 """Its entry that holds the `TenantConfig`."""
+KNOWLEDGE_BASE_CONFIG_KEY = "knowledge-base.json"
+"""Entry of a published ConfigMap that holds the `KnowledgeBaseConfig`."""
 DIGEST_KEY = "digest"
 """Entry of a published ConfigMap that holds the configuration's digest."""
 
@@ -73,6 +90,11 @@ DIGEST_KEY = "digest"
 def published_agent_name(agent: str) -> str:
     """The name of the ConfigMap that holds the published configuration of an Agent."""
     return f"agent-{agent}"
+
+
+def published_knowledge_base_name(knowledge_base: str) -> str:
+    """The name of the ConfigMap that holds the published configuration of a KnowledgeBase."""
+    return f"knowledge-{knowledge_base}"
 
 
 def internal_audience(tenant_id: UUID) -> str:

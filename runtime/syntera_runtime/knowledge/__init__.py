@@ -1,0 +1,1 @@
+"""Use cases of knowledge: searching it, and what people do with documents and syncs."""
