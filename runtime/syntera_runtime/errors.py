@@ -433,6 +433,39 @@ class WebhookDisabled(SynteraError):
     title = "Webhook disabled"
 
 
+class KnowledgeBaseNotFound(SynteraError):
+    """There is no knowledge base of that name. `GET /v1/knowledge-bases` lists those that there are."""
+
+    code = "knowledge-base-not-found"
+    status = 404
+    title = "Knowledge base not found"
+
+
+class KnowledgeBaseNotReady(SynteraError):
+    """No sync of the knowledge base has come to its end yet, so there is nothing to search. Look at its syncs."""
+
+    code = "knowledge-base-not-ready"
+    status = 409
+    title = "Knowledge base not ready"
+    retryable = True
+
+
+class DocumentNotFound(SynteraError):
+    """There is no document with that id in the knowledge base."""
+
+    code = "document-not-found"
+    status = 404
+    title = "Document not found"
+
+
+class UploadsNotTaken(SynteraError):
+    """The knowledge base has no source for uploads. Add one to the KnowledgeBase's `spec.sources`: `upload: {}`."""
+
+    code = "uploads-not-taken"
+    status = 409
+    title = "Uploads not taken"
+
+
 class ConversationNotFound(SynteraError):
     """There is no such conversation."""
 

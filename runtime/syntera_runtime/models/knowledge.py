@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from syntera_crds.contract.knowledge_config import SearchMode
+
 from .ids import ChunkId, DocumentId, FileId, IndexId, KnowledgeBaseId, SyncId
 
 Vector = Sequence[float]
@@ -384,3 +386,43 @@ class Citation:
     end: int
     quote: str
     """The beginning of the passage, at most 300 characters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRequest:
+    """What is searched for. None: as the knowledge base says."""
+
+    question: str
+    filter: SearchFilter
+    mode: SearchMode | None = None
+    top_k: int | None = None
+    min_score: float | None = None
+    rerank: bool | None = None
+    """False: without the reranker that the knowledge base names."""
+    neighbours: int | None = None
+    seconds: float = 10.0
+    """How long all of it may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchStage:
+    """One step of a search."""
+
+    name: str
+    """`embed`, `vector`, `keyword`, `fuse`, `rerank`, `read`, `join`."""
+    seconds: float
+    found: int
+    """Candidates after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What a search found and how."""
+
+    passages: Sequence[Passage]
+    """The best first."""
+    stages: Sequence[SearchStage]
+    mode: SearchMode
+    embedding_tokens: int = 0
+    left_out: int = 0
+    """Candidates that the threshold left out."""

@@ -1,0 +1,66 @@
+"""What a source hands over, one document at a time."""
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..models.ids import FileId
+from ..models.knowledge import DocumentFacts, Failing
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a document from before, for conditional requests."""
+
+    content_hash: bytes | None
+    validators: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A document's bytes."""
+
+    path: str
+    content: bytes = field(repr=False)
+    facts: DocumentFacts
+    """What the source knows. Title, language, tags and time of change that the content itself names win, except over the title
+    of an inline text."""
+    name: str = ""
+    """A name whose ending hints at the format, and what the server says; both count only where the bytes fit."""
+    validators: Mapping[str, str] = field(default_factory=dict)
+    file_id: FileId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """A document that is as it was, so its bytes were not fetched."""
+
+    path: str
+    validators: Mapping[str, str] | None = None
+    """None: as before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """Something that could not be fetched this time. What is known of it stays; a whole source that is missed loses nothing."""
+
+    path: str | None
+    """None: the source as a whole, from here on."""
+    reason: Failing
+    message: str
+    """A sentence of ours that says what to do. At most 512 characters."""
+
+
+Item = Fetched | Same | Missed
+
+
+class DocumentSource(Protocol):
+    """Reads one source of a knowledge base."""
+
+    def read(self, known: Mapping[str, Known]) -> AsyncGenerator[Item, None]:
+        """All its documents, none twice, in any order. Documents of `known` that it does not name are gone, unless it missed
+        something as a whole.
+
+        It raises nothing for what lies outside: that is a `Missed`. Closing the generator ends what it does.
+        """
+        ...
