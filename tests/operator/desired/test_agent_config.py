@@ -7,11 +7,11 @@ import pytest
 from syntera_crds.contract.agent_config import AgentConfig
 from syntera_crds.v1alpha1 import Agent, Tenant
 from syntera_operator.desired.agent_config import (
-    EndpointMissing,
     build_agent_config,
     choose_models,
     choose_soft_models,
 )
+from syntera_operator.desired.model_access import EndpointMissing
 from syntera_operator.desired.templates import TemplateError
 from tests.support.golden import Golden
 from tests.support.make import make_agent, make_endpoint, make_tenant

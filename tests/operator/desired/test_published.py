@@ -8,6 +8,7 @@ from hypothesis import example, given, strategies
 from syntera_operator.desired.agent_config import build_agent_config, choose_models
 from syntera_operator.desired.metadata import Scope
 from syntera_operator.desired.published import (
+    AGENT,
     Publication,
     build_published,
     build_published_tenant,
@@ -42,7 +43,7 @@ def test_published_tenant(scope: Scope, golden: Golden) -> None:
 
 
 def test_published_is_read_back(scope: Scope) -> None:
-    assert read_publication(make_published(scope)) == Publication(7, "d7")
+    assert read_publication(make_published(scope), AGENT) == Publication(7, "d7")
 
 
 @pytest.mark.parametrize(
@@ -61,11 +62,11 @@ def test_published_is_read_back(scope: Scope) -> None:
     ],
 )
 def test_published_that_was_edited_by_hand_says_nothing(data: Any) -> None:
-    assert read_publication({"data": data}) is None
+    assert read_publication({"data": data}, AGENT) is None
 
 
 def test_published_that_is_missing_says_nothing() -> None:
-    assert read_publication(None) is None
+    assert read_publication(None, AGENT) is None
 
 
 @pytest.mark.parametrize(
