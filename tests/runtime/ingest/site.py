@@ -49,6 +49,8 @@ class FakeEmbedder:
         self.texts: list[str] = []
         """All that were embedded."""
         self.requests = 0
+        self.begun = asyncio.Event()
+        """Set when the first request comes."""
         self.fail: Callable[[Sequence[str]], Exception | None] = lambda texts: None
         """Given the texts of a request, why it fails."""
         self.wait: asyncio.Event | None = None
@@ -56,6 +58,7 @@ class FakeEmbedder:
     async def embed(self, model: EmbeddingModel, texts: Sequence[str], *, seconds: float | None = None) -> FakeEmbedded:
         """See `Embedder`."""
         self.requests += 1
+        self.begun.set()
         if self.wait is not None:
             await self.wait.wait()
         await asyncio.sleep(0)
