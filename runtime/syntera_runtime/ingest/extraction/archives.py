@@ -29,10 +29,13 @@ _DECLARATIONS = (b"<!DOCTYPE", b"<!ENTITY")
 _LOOKED_AT = 4096
 """Bytes of a part in which a document type would be declared; it comes before the first element."""
 _NO_TITLE = re.compile(
-    r"(?:powerpoint|microsoft (?:word|excel|powerpoint)|untitled|document|presentation|titel|title|slide)\b[^\w]*\d*"
-    r"|.*\.(?:docx?|xlsx?|pptx?|pdf|rtf|odt|indd|tex|dvi|qxd)|microsoft (?:word|powerpoint|excel) - .*",
+    r"(?:untitled|document|dokument|presentation|präsentation|titel|title|slide|folie)\W*\d*"
+    r"|(?:microsoft )?(?:powerpoint|word|excel)\b.{0,20}"
+    r"|microsoft (?:word|powerpoint|excel) - .*|.*\.(?:docx?|xlsx?|pptx?|pdf|rtf|odt|indd|tex|dvi|qxd)"
+    r"|présentation powerpoint",
     re.IGNORECASE,
 )
+"""What programs put where nobody gave a title."""
 _CORE = "docProps/core.xml"
 _DUBLIN = "{http://purl.org/dc/elements/1.1/}"
 _TERMS = "{http://purl.org/dc/terms/}"

@@ -139,20 +139,32 @@ def _check_text(pages: Sequence[Sequence[_Line]]) -> None:
 
 
 def _without_edges(pages: Sequence[Sequence[_Line]]) -> list[list[_Line]]:
-    """Pages without headers and footers: lines on the edge that most pages have, whatever numbers are in them."""
+    """Pages without headers and footers: small lines on the edge that most pages have, whatever numbers are in them."""
     if len(pages) < FEWEST_PAGES:
         return [list(lines) for lines in pages]
-    counted = Counter(key for lines in pages for key in {_edge_key(lines, at) for at in _edges(lines)})
+    most = HEADING_RATIO * _find_body_height([line for lines in pages for line in lines])
+    edges = [_find_edges(lines, most) for lines in pages]
+    counted = Counter(
+        key for lines, at in zip(pages, edges, strict=True) for key in {_edge_key(lines, edge) for edge in at}
+    )
     repeated = {key for key, count in counted.items() if count >= REPEATED_ON * len(pages)}
-    kept = []
-    for lines in pages:
-        dropped = {at for at in _edges(lines) if _edge_key(lines, at) in repeated}
-        kept.append([line for at, line in enumerate(lines) if at not in dropped])
-    return kept
+    return [
+        [line for at, line in enumerate(lines) if at not in edge or _edge_key(lines, at) not in repeated]
+        for lines, edge in zip(pages, edges, strict=True)
+    ]
 
 
-def _edges(lines: Sequence[_Line]) -> frozenset[int]:
-    return frozenset((*range(len(lines))[:_EDGE_LINES], *range(len(lines))[-_EDGE_LINES:]))
+def _find_edges(lines: Sequence[_Line], most_height: float) -> frozenset[int]:
+    edges = (*range(len(lines))[:_EDGE_LINES], *range(len(lines))[-_EDGE_LINES:])
+    return frozenset(at for at in edges if lines[at].height <= most_height)
+
+
+def _find_body_height(lines: Sequence[_Line]) -> float:
+    """The height of most letters."""
+    letters: Counter[float] = Counter()
+    for line in lines:
+        letters[line.height] += len(line.text)
+    return max(letters, key=lambda height: letters[height], default=0)
 
 
 def _edge_key(lines: Sequence[_Line], at: int) -> str:
@@ -175,12 +187,7 @@ def _compose(pages: Sequence[Sequence[_Line]]) -> Composition:
 
 def _find_levels(lines: Sequence[_Line]) -> dict[float, int]:
     """Heights of letters that headings have, with their levels."""
-    letters: Counter[float] = Counter()
-    for line in lines:
-        letters[line.height] += len(line.text)
-    if not letters:
-        return {}
-    body = letters.most_common(1)[0][0]
+    body = _find_body_height(lines)
     large = Counter(line.height for line in lines if _may_be_heading(line) and line.height >= HEADING_RATIO * body)
     if body == 0 or sum(large.values()) > MOST_HEADINGS * len(lines):
         return {}

@@ -1,38 +1,31 @@
-"""HTML: the main content of a page as Markdown; and any HTML as text where no main content can be told."""
+"""HTML: what a page has to say, without its menus, with headings, lists, tables and listings; and any other HTML as text.
+
+trafilatura, which finds the main content of pages, is used for what a page says of itself. For its content it is too greedy here:
+of documentation (the Debian handbook, measured) it drops most headings and up to half of the text, which is right for news and wrong
+for a knowledge base. So everything stays but what the page itself calls navigation, and lists that hold links and little else.
+"""
 
 import re
+from collections.abc import Iterator
 
-import trafilatura
 from lxml import etree, html
 from trafilatura.metadata import extract_metadata
 
 from ...models.knowledge import Extracted
-from .composition import Composition, build_title, clean, one_line
+from .composition import Composition, build_title, one_line
 from .dates import read_date
 from .languages import read_declared
-from .markdown import mark_headings
 from .tables import CellCount, build_table
 
-LEAST_SHARE = 0.2
-"""Of a page's visible text that its main content has. With less, what was found is a teaser or a cookie notice, and the whole
-is taken."""
+FEWEST_LINKS = 3
+MOST_LINKED = 0.8
+"""Share of a list's text that is links, from which on it is a menu."""
+LEAST_LEFT = 0.3
+"""Of a page's text when menus are left out. Where less would be, the lists of links are what the page is for."""
 
 _SKIPPED = frozenset(
-    {
-        "script",
-        "style",
-        "noscript",
-        "template",
-        "nav",
-        "footer",
-        "svg",
-        "math",
-        "head",
-        "iframe",
-        "object",
-        "select",
-        "button",
-    }
+    {"button", "head", "iframe", "input", "math", "noscript", "object", "script", "select", "style", "svg", "template"}
+    | {"textarea"}
 )
 _INLINE = frozenset(
     {
@@ -76,32 +69,31 @@ _INLINE = frozenset(
 )
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _LISTS = frozenset({"ul", "ol"})
+_LANDMARKS = "//main | //*[@role='main']"
+_NAVIGATION = (
+    "//nav | //aside | //footer | //*[@role='navigation' or @role='banner' or @role='contentinfo' or @role='search']"
+    " | //header[not(ancestor::main or ancestor::article) and not(.//h1 or .//h2)]"
+)
+_HIDDEN = "//*[@hidden or @aria-hidden='true' or contains(translate(@style, ' ', ''), 'display:none')]"
+_ANCHORS = frozenset({"\u00b6", "#", "\u00a7", "\U0001f517", "\u2191"})
+"""Texts of links that lead to the place where they stand, or back from a footnote."""
 _DECLARATION = re.compile(r"\A\s*<\?xml[^<>]*\?>")
+_SPACES = re.compile(r"\s+")
 
 
 def read_web_page(text: str) -> Extracted:
-    """A page: its main content without menus and footers, and what it says of itself."""
+    """A page: its content, and what it says of itself."""
     tree = parse_html(text)
     if tree is None:
         return Extracted("")
     known = extract_metadata(tree, date_config={"original_date": False, "extensive_search": False})
-    whole = compose_html(tree)
-    found = trafilatura.extract(
-        tree,
-        output_format="markdown",
-        include_comments=False,
-        include_formatting=True,
-        include_tables=True,
-        favor_recall=True,
-    )
-    main, marks = mark_headings(clean(found or ""))
-    if len(main) < LEAST_SHARE * len(whole.text):
-        main, marks = whole.text, whole.marks
+    language = read_declared(tree.get("lang") or tree.get("xml:lang"))
+    composition = _compose_page(tree)
     return Extracted(
-        main,
-        marks,
+        composition.text,
+        composition.marks,
         title=build_title(known.title),
-        language=read_declared(tree.get("lang") or tree.get("{http://www.w3.org/XML/1998/namespace}lang")),
+        language=language,
         modified_at=read_date(known.date),
     )
 
@@ -119,14 +111,41 @@ def parse_html(text: str) -> html.HtmlElement | None:
 
 
 def compose_html(tree: html.HtmlElement) -> Composition:
-    """All visible text of a tree: headings, paragraphs, lists, tables, listings."""
+    """All visible text of a tree."""
     composition = Composition()
     _HtmlReader(composition).read(tree)
     return composition
 
 
+def _compose_page(tree: html.HtmlElement) -> Composition:
+    _drop(tree.xpath(_HIDDEN))
+    landmarks = tree.xpath(_LANDMARKS)
+    content = landmarks[0] if len(landmarks) == 1 else tree
+    whole = compose_html(content)
+    _drop(content.xpath(f".{_NAVIGATION.replace(' | //', ' | .//')}"))
+    _drop(list(_find_menus(content)))
+    without_menus = compose_html(content)
+    return without_menus if len(without_menus.text) >= LEAST_LEFT * len(whole.text) else whole
+
+
+def _drop(elements: list[html.HtmlElement]) -> None:
+    for element in elements:
+        if element.getparent() is not None:
+            element.drop_tree()
+
+
+def _find_menus(content: html.HtmlElement) -> Iterator[html.HtmlElement]:
+    """Lists of links. Only those that stand in no other list: their text is counted once."""
+    for listed in content.iter(*_LISTS):
+        if next(listed.iterancestors(*_LISTS), None) is not None:
+            continue
+        links = [len(one_line("".join(link.itertext()))) for link in listed.iter("a")]
+        if len(links) >= FEWEST_LINKS and sum(links) >= MOST_LINKED * len(one_line("".join(listed.itertext()))):
+            yield listed
+
+
 class _HtmlReader:
-    """Walks a tree. libxml2 bounds its depth at 256, or ends with an error."""
+    """Walks a tree. libxml2 bounds its depth at 256, and drops what is deeper."""
 
     def __init__(self, composition: Composition) -> None:
         self._composition = composition
@@ -142,33 +161,36 @@ class _HtmlReader:
         if not isinstance(tag, str) or tag in _SKIPPED:
             return
         if tag in _INLINE:
-            self._visit_children(element, before="\n" if tag == "br" else "")
+            self._visit_inline(element)
             return
         self._flush()
         if tag in _HEADINGS:
             self._composition.add_heading(_HEADINGS[tag], _build_text(element))
         elif tag in _LISTS:
             self._composition.add_block("\n".join(_list_lines(element, depth=0)))
-        elif tag == "table":
+        elif tag == "table" and not _is_layout(element):
             self._composition.add_block(build_table(self._rows(element)))
         elif tag == "pre":
-            self._composition.add_block(f"```\n{''.join(element.itertext()).strip(chr(10))}\n```")
+            self._composition.add_block(_build_listing(element))
         else:
             self._visit_children(element)
             self._flush()
 
-    def _visit_children(self, element: html.HtmlElement, *, before: str = "") -> None:
-        self._inline.append(before)
-        self._inline.append(element.text or "")
+    def _visit_inline(self, element: html.HtmlElement) -> None:
+        if element.tag == "br":
+            self._inline.append("\n")
+        elif not _is_anchor(element):
+            self._visit_children(element)
+
+    def _visit_children(self, element: html.HtmlElement) -> None:
+        self._inline.append(_SPACES.sub(" ", element.text or ""))
         for child in element:
             self._visit(child)
-            self._inline.append(child.tail or "")
+            self._inline.append(_SPACES.sub(" ", child.tail or ""))
 
     def _flush(self) -> None:
         if self._inline:
-            # Line breaks of the source are spaces, those of `br` are the only ones that stand alone in a piece.
-            pieces = (piece if piece == "\n" else re.sub(r"\s+", " ", piece) for piece in self._inline)
-            lines = (one_line(line) for line in "".join(pieces).split("\n"))
+            lines = (one_line(line) for line in "".join(self._inline).split("\n"))
             self._composition.add_block("\n".join(line for line in lines if line))
             self._inline.clear()
 
@@ -179,6 +201,23 @@ class _HtmlReader:
             self._cells.take(cells)
             rows.append(cells)
         return rows
+
+
+def _is_layout(table: html.HtmlElement) -> bool:
+    """Whether a table only places what is in it."""
+    return next(table.iterdescendants("table", "pre", *_HEADINGS), None) is not None
+
+
+def _is_anchor(element: html.HtmlElement) -> bool:
+    return element.tag == "a" and "".join(element.itertext()).strip() in _ANCHORS
+
+
+def _build_listing(element: html.HtmlElement) -> str:
+    listing = "".join(element.itertext()).strip("\n")
+    fence = "```"
+    while fence in listing:
+        fence += "`"
+    return f"{fence}\n{listing}\n{fence}" if listing.strip() else ""
 
 
 def _list_lines(element: html.HtmlElement, *, depth: int) -> list[str]:
@@ -204,9 +243,10 @@ def _item_lines(item: html.HtmlElement, *, mark: str, depth: int) -> list[str]:
 def _texts_outside(element: html.HtmlElement, left_out: frozenset[html.HtmlElement]) -> list[str]:
     texts = [element.text or ""]
     for child in element:
-        if child not in left_out and child.tag not in _SKIPPED:
-            texts += _texts_outside(child, left_out)
-            texts.append("" if child.tag in _INLINE and child.tag != "br" else " ")
+        if child not in left_out and child.tag not in _SKIPPED and not _is_anchor(child):
+            is_word_part = child.tag in _INLINE and child.tag != "br"
+            # Cells, paragraphs and the like are words of their own.
+            texts += _texts_outside(child, left_out) if is_word_part else [" ", *_texts_outside(child, left_out), " "]
         texts.append(child.tail or "")
     return texts
 

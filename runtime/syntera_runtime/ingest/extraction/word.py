@@ -14,8 +14,6 @@ p[style-name='Title'] => h1:fresh
 p[style-name='Subtitle'] => p:fresh
 r[style-name='Strong'] => strong
 """
-_BACK_LINK = "\u2191"
-"""What mammoth puts behind a footnote."""
 
 
 def read_word(content: bytes) -> Extracted:
@@ -31,9 +29,6 @@ def read_word(content: bytes) -> Extracted:
     tree = parse_html(converted.value)
     if tree is None:
         return known
-    for link in tree.iter("a"):
-        if link.text == _BACK_LINK:
-            link.text = ""
     composition = compose_html(tree)
     text, marks = composition.text, composition.marks
     return Extracted(
