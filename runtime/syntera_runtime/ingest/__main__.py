@@ -81,8 +81,8 @@ async def _run(settings: IngestSettings, chosen: argparse.Namespace) -> tuple[St
         return Status.FINAL, f"{error.code}: {error.message}"
     except Exception as error:
         log.exception("process failed")
-        failure = explain(error)
-        return Status.TRY_AGAIN, f"{failure.code}: {failure.message}"
+        explained = explain(error)
+        return Status.TRY_AGAIN, f"{explained.code}: {explained.message}"
 
 
 async def _until_stopped(settings: IngestSettings, command: Command) -> str:

@@ -27,7 +27,8 @@ def make_tools(site: SyncSite, folder: Path) -> SourceTools:
 
 
 async def no_documents() -> AsyncGenerator[Sequence[KnownDocument], None]:
-    for page in ():
+    pages: Sequence[Sequence[KnownDocument]] = ()
+    for page in pages:
         yield page
 
 
