@@ -180,9 +180,7 @@ class MemoryKnowledgeWriter:
             if row.document.state is not DocumentState.EXCLUDED:
                 is_pending = row.document.state is DocumentState.PENDING
                 kept = row.document.validators if is_pending else dict(validators)
-                row.document = replace(
-                    row.document, facts=facts, validators=kept, updated_at=now(), checked_at=now()
-                )
+                row.document = replace(row.document, facts=facts, validators=kept, updated_at=now(), checked_at=now())
 
     async def fail_document(
         self,
