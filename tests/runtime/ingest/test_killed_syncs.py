@@ -77,18 +77,21 @@ async def test_killed_syncs_leave_the_index_of_an_undisturbed_one(database: Data
     sources = Sources(chance)
     with embedding_server(seconds=0.02) as server:
         jobs = SyncJobs(database, await database.make_tenant(), tmp_path / "killed", server.base_url)
-        kills = rounds = 0
+        kills = rounds = cut_short = 0
         while kills < KILLS:
             rounds += 1
             assert rounds < 3 * KILLS
             if rounds % 7 == 0:  # another way to cut, so that the kill hits a rebuild
                 jobs.configure(chunking=Chunking(target_tokens=150 + rounds, overlap_tokens=20))
             jobs.mount(sources.documents)
-            kills += kill_at_random(jobs, server, chance)
+            was_killed = kill_at_random(jobs, server, chance)
+            kills += was_killed
             counts = server.take_counts()
+            cut_short += was_killed and counts.texts > 0
             assert counts.repeated <= BATCH_TEXTS, f"round {rounds}"
             if chance.random() < 0.6:
                 sources.change()
+        assert cut_short >= KILLS // 4, "nearly all were killed before they did anything"
         jobs.mount(sources.documents)
         assert jobs.run() == 0, jobs.log
         assert server.take_counts().repeated <= BATCH_TEXTS
