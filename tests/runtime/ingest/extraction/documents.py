@@ -99,7 +99,7 @@ def make_presentation(slides: Sequence[tuple[str, Sequence[str], str]], *, hidde
         slide = presentation.slides.add_slide(presentation.slide_layouts[1])
         assert slide.shapes.title is not None
         slide.shapes.title.text = title
-        slide.placeholders[1].text_frame.text = "\n".join(lines)  # type: ignore[attr-defined]  # the layout's body has text
+        slide.placeholders[1].text_frame.text = "\n".join(lines)
         if notes:
             frame = slide.notes_slide.notes_text_frame
             assert frame is not None
@@ -131,7 +131,9 @@ Line = tuple[str, float]
 """A line of a PDF and the size of its letters."""
 
 
-def make_pdf(pages: Sequence[Sequence[Line]], *, catalog: str = "", extra: Sequence[str] = (), trailer: str = "") -> bytes:
+def make_pdf(
+    pages: Sequence[Sequence[Line]], *, catalog: str = "", extra: Sequence[str] = (), trailer: str = ""
+) -> bytes:
     """A PDF whose pages have these lines, from the top, in Helvetica."""
     objects = [
         f"<< /Type /Catalog /Pages 2 0 R {catalog} >>",
