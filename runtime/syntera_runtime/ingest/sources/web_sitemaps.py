@@ -75,7 +75,8 @@ class _Reader:
     def __init__(self) -> None:
         self.root: str | None = None
         self.found: list[str] = []
-        self._open: list[str] = []
+        self._depth = 0
+        self._entry = ""
         self._text: list[str] | None = None
         self._length = 0
 
@@ -84,9 +85,11 @@ class _Reader:
         name = tag.rpartition("}")[2]
         if self.root is None:
             self.root = name
-        self._open.append(name)
-        is_entry = self._open[1:] in (["url", "loc"], ["sitemap", "loc"])
-        self._text, self._length = ([] if is_entry else None), 0
+        if self._depth == 1:
+            self._entry = name
+        is_place = self._depth == 2 and name == "loc" and self._entry in ("url", "sitemap")
+        self._text, self._length = ([] if is_place else None), 0
+        self._depth += 1
 
     def data(self, text: str) -> None:
         """See lxml's parser targets."""
@@ -96,7 +99,7 @@ class _Reader:
 
     def end(self, _: str) -> None:
         """See lxml's parser targets."""
-        self._open.pop()
+        self._depth -= 1
         if self._text is not None and self._length <= _MOST_URL and len(self.found) < MOST_PAGES:
             self.found.append("".join(self._text))
         self._text = None
