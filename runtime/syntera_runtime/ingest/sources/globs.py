@@ -4,6 +4,7 @@ A glob is matched without regular expressions, in time that grows with the produ
 somebody else's.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,10 @@ KNOWN_ENDINGS = frozenset(
     }
 )
 """Of names whose format is read."""
+
+_MOST_PATH = 2048
+_UNREADABLE = "\ufffd"
+"""Stands for bytes that are no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,20 @@ def has_known_ending(path: str) -> bool:
     return path.rpartition("/")[2].rpartition(".")[2].lower() in KNOWN_ENDINGS and "." in path
 
 
+def is_nameable(path: str) -> bool:
+    """Whether a document may have the path: text of a bounded length, and no way to other folders."""
+    return (
+        0 < len(path) <= _MOST_PATH
+        and not any(_is_control(one) for one in path)
+        and not {"", ".", ".."} & set(path.split("/"))
+    )
+
+
+def spell(path: str) -> str:
+    """How a path that no document may have stands in reports."""
+    return "".join(_UNREADABLE if _is_control(one) else one for one in path)[:_MOST_PATH]
+
+
 def is_match(glob: str, path: str) -> bool:
     """Whether the glob stands for the path."""
     wanted, found = glob.lstrip("/").split("/"), path.lstrip("/").split("/")
@@ -69,6 +88,10 @@ def is_match(glob: str, path: str) -> bool:
         if not reached:
             return False
     return len(wanted) in reached
+
+
+def _is_control(character: str) -> bool:
+    return character == _UNREADABLE or unicodedata.category(character) in ("Cc", "Cs")
 
 
 def _step(reached: set[int], wanted: list[str], segment: str) -> list[int]:
