@@ -42,7 +42,7 @@ async def estimate_rebuild(work: Work, sources: Collection[str]) -> int:
                         for indexed in await cut_document(work.config, extracted, title=title)
                         if indexed.embedded_hash not in counted
                     }
-                    there = await work.store.known_vectors(work.tenant_id, work.index, list(sizes))
+                    there = await work.known_vectors(list(sizes))
                     total += sum(size for key, size in sizes.items() if key not in there)
                     counted |= sizes.keys()
     return total

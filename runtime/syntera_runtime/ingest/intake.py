@@ -64,14 +64,14 @@ class Intake:
     async def _embed(self, batch: Documents, embedded: "asyncio.Queue[_Embedded | None]") -> None:
         work = self._work
         hashes = list({chunk.embedded_hash for document in batch for chunk in document.chunks})
-        there = set(await work.store.known_vectors(work.tenant_id, work.index, hashes))
+        there = await work.known_vectors(hashes)
         taken, texts, is_over = self._plan(batch, there)
         failed = await self._embedding.embed(texts)
         await embedded.put((taken, failed))
         if is_over is not None:
             raise is_over
 
-    def _plan(self, batch: Documents, there: set[bytes]) -> tuple[Documents, dict[bytes, str], SyncFailed | None]:
+    def _plan(self, batch: Documents, there: frozenset[bytes]) -> tuple[Documents, dict[bytes, str], SyncFailed | None]:
         """The documents that the budget allows, and what is to be embedded for them."""
         texts: dict[bytes, str] = {}
         for number, document in enumerate(batch):

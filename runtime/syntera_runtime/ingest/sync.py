@@ -132,7 +132,7 @@ class _Synchronisation:
         log.info("sync began", sync_id=str(begun.id), trigger=trigger, revision=self._config.revision)
         try:
             async with reported(progress, self._store, self._tenant_id):
-                await self._bring_in_step(progress)
+                await self._bring_in_step(progress, was_cut_off=was_cut_off)
         except BaseException as error:
             failure = explain(error)
             await self._end(progress, SyncState.FAILED, failure=failure)
@@ -171,20 +171,22 @@ class _Synchronisation:
                 await asyncio.shield(self._store.report_sync(self._tenant_id, ended))
         return ended
 
-    async def _bring_in_step(self, progress: Progress) -> None:
+    async def _bring_in_step(self, progress: Progress, *, was_cut_off: bool) -> None:
         index = await self._open_index()
         progress.fills(index.number)
+        vectors = self._vectors[index.storage]
         work = Work(
             self._tenant_id,
             self._knowledge_base.id,
             self._config,
             index,
             self._store,
-            self._vectors[index.storage],
+            vectors,
             self._tools.extractor,
             self._tools.reader,
             progress,
             self._tools.stop,
+            await self._find_vectors(index, vectors) if was_cut_off else frozenset(),
         )
         await apply_audiences(work)
         is_building = index.state is not IndexState.ACTIVE
@@ -220,6 +222,13 @@ class _Synchronisation:
             dimensions=self._config.embedding.dimensions,
             storage=IndexStorage.COMMON if pinecone is None else IndexStorage.PINECONE,
         )
+
+    async def _find_vectors(self, index: Index, vectors: VectorIndex) -> frozenset[bytes]:
+        """What a sync that broke off has paid for and stored no chunks of, where the store of chunks cannot tell."""
+        if index.storage is not IndexStorage.PINECONE:
+            return frozenset()
+        async with aclosing(vectors.hashes(self._tenant_id, index)) as pages:
+            return frozenset([key async for page in pages for key in page])
 
     async def _forget_sources(self, work: Work) -> None:
         """Remove the documents of sources that are configured no more."""

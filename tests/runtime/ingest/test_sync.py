@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from syntera_crds.contract.knowledge_config import Chunking, SyncBudget
+from syntera_crds.contract.agent_config import SecretKey
+from syntera_crds.contract.knowledge_config import Chunking, PineconeIndex, SyncBudget
 from syntera_runtime.errors import ModelRefused, ModelTimeout, ModelUnavailable, SecretMissing, StoreUnavailable
 from syntera_runtime.ingest import embedding as embedding_module
 from syntera_runtime.ingest.failures import SyncFailed
@@ -545,6 +546,17 @@ async def test_stop_ends_at_the_next_safe_point(site: SyncSite) -> None:
     paid = len(site.embedder.texts)
     assert 0 < paid < 1800
     site.stop, site.embedder.wait = asyncio.Event(), None
+    await site.sync()
+    assert len(site.embedder.texts) == len(set(site.embedder.texts)) == 1800
+
+
+async def test_vectors_in_pinecone_are_found_by_the_sync_after_one_that_broke_off(site: SyncSite) -> None:
+    pinecone = PineconeIndex(index_host="https://pinecone.example", api_key=SecretKey(name="pinecone", key="key"))
+    site.config = make_config(pinecone=pinecone)
+    items = [fetched(f"{number}.md", long_text(number)) for number in range(200)]
+    site.embedder.fail = lambda texts: SecretMissing("gone") if len(site.embedder.texts) > 300 else None
+    await fail(site, *items)
+    site.embedder.fail = lambda texts: None
     await site.sync()
     assert len(site.embedder.texts) == len(set(site.embedder.texts)) == 1800
 
