@@ -3,6 +3,7 @@
 A name that only one module uses stays in that module.
 """
 
+import hashlib
 from uuid import UUID
 
 GROUP = "syntera.io"
@@ -26,6 +27,8 @@ APPLIED_HASH_ANNOTATION = f"{GROUP}/applied-hash"
 """On everything the operator applies: the hash of the desired object, so that an unchanged one is not written again."""
 ABANDON_STORES_ANNOTATION = f"{GROUP}/abandon-stores"
 """On a Tenant that is being deleted: `"true"` releases the finalizer although a store could not be cleaned."""
+ABANDON_KNOWLEDGE_ANNOTATION = f"{GROUP}/abandon-knowledge"
+"""On a KnowledgeBase that is being deleted: `"true"` releases the finalizer although not everything could be erased."""
 TENANT_FINALIZER = f"{GROUP}/tenant"
 
 TENANT_FIELD_MANAGER = "syntera-tenant"
@@ -85,6 +88,8 @@ KNOWLEDGE_BASE_CONFIG_KEY = "knowledge-base.json"
 """Entry of a published ConfigMap that holds the `KnowledgeBaseConfig`."""
 DIGEST_KEY = "digest"
 """Entry of a published ConfigMap that holds the configuration's digest."""
+OWN_VECTORS_PREFIX = "knowledge_vectors_"
+"""What tables of PostgreSQL that hold the vectors of one large index each begin with."""
 
 
 def published_agent_name(agent: str) -> str:
@@ -110,3 +115,8 @@ def tenant_login(tenant_id: UUID) -> str:
 def redis_key_prefix(tenant_id: UUID) -> str:
     """What every key and channel of the tenant in Redis begins with."""
     return f"t:{tenant_id.hex}:"
+
+
+def own_vectors_table(tenant_id: UUID, index_id: UUID) -> str:
+    """What the table of a large index's vectors is called in PostgreSQL. Derived, never read: no tenant can name another's."""
+    return f"{OWN_VECTORS_PREFIX}{hashlib.sha256(f'{tenant_id}/{index_id}'.encode()).hexdigest()[:32]}"

@@ -45,7 +45,7 @@ class KnowledgeBases(Protocol):
 
 
 class KnowledgeReader(Protocol):
-    """What a search asks of the store."""
+    """What a search asks of the store. Each search reads the index anew: it may have been replaced, or its vectors moved."""
 
     async def find_knowledge_base(self, tenant_id: TenantId, name: str) -> KnowledgeBase | None:
         """The knowledge base with its active index; counts are not read. None: no sync has begun yet."""
@@ -113,7 +113,13 @@ class KnowledgeEditor(Protocol):
     ) -> Document:
         """Note an uploaded file as a document that is to be taken in, in place of one with the same origin.
 
-        The file must be there in full; from now on it is the document's, and nobody sweeps it.
+        The file must be there in full; from now on it is the document's: nobody sweeps it, and it is found by `find_files` alone.
+        The file of the document that it replaces is doomed.
+
+        Raises:
+            KnowledgeBaseNotFound: It is not known, or has been erased.
+            FileNotFound: The file is not there in full.
+            FileAttached: It belongs to a message or a document already.
         """
         ...
 
@@ -156,7 +162,8 @@ class KnowledgeWriter(Protocol):
     def lock(self, tenant_id: TenantId, name: str) -> AbstractAsyncContextManager[KnowledgeBase | None]:
         """Hold the knowledge base for one sync, making it known if it is new; None: another sync has it.
 
-        The lock lives as long as the connection that took it: it ends with the process, however that ends.
+        The lock lives as long as the connection that took it: it ends with the process, however that ends. Once the connection is
+        lost, whoever held the lock can write nothing more: every method raises StoreUnavailable.
         """
         ...
 
@@ -190,7 +197,10 @@ class KnowledgeWriter(Protocol):
     def known_documents(
         self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, index_id: IndexId, *, source: str
     ) -> AsyncGenerator[Sequence[KnownDocument], None]:
-        """All documents of a source, in pages, by path. Memory is bounded by a page."""
+        """All documents of a source, in pages, in no order, excluded ones too. Memory is bounded by a page.
+
+        Of a pending one nothing is told that would spare work: no hash, no validators.
+        """
         ...
 
     async def read_text(self, tenant_id: TenantId, document_id: DocumentId) -> Extracted | None:
@@ -198,7 +208,10 @@ class KnowledgeWriter(Protocol):
         ...
 
     async def known_vectors(self, tenant_id: TenantId, index: Index, hashes: Sequence[bytes]) -> frozenset[bytes]:
-        """Those of the embedded texts whose vectors the index has."""
+        """Those of the embedded texts whose vectors the index has.
+
+        Of an index in Pinecone, those that its chunks refer to: vectors are written before the chunks that need them.
+        """
         ...
 
     async def put_document(
@@ -217,7 +230,8 @@ class KnowledgeWriter(Protocol):
     ) -> DocumentId:
         """Store a document with its text and, in the index, all its chunks in place of those before: in one transaction.
 
-        While another index than `index` is active, that one keeps what it has until the switch.
+        While another index than `index` is active, that one keeps what it has until the switch. `document` is the one as it was
+        found; None: a new one. Nothing is written where somebody has excluded, deleted or replaced it since.
         """
         ...
 
@@ -226,7 +240,10 @@ class KnowledgeWriter(Protocol):
         tenant_id: TenantId,
         changes: Mapping[DocumentId, tuple[DocumentFacts, Mapping[str, str]]],
     ) -> None:
-        """Write facts and validators of documents whose content is as it was. Nobody calls it for documents without a change."""
+        """Write facts and validators of documents whose content is as it was; pending and excluded ones stay as they are.
+
+        Nobody calls it for documents without a change.
+        """
         ...
 
     async def fail_document(
@@ -246,7 +263,7 @@ class KnowledgeWriter(Protocol):
         ...
 
     async def remove_documents(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> None:
-        """Forget documents that their source has no more, with their texts and chunks in every index."""
+        """Forget documents that their source has no more, with their texts and chunks in every index; uploaded files are doomed."""
         ...
 
     async def list_sources(self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId) -> frozenset[str]:
@@ -264,7 +281,10 @@ class KnowledgeWriter(Protocol):
     async def list_expired_indexes(
         self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, *, kept: timedelta
     ) -> Sequence[Index]:
-        """Retired indexes that were replaced longer ago than `kept`, and those whose building was given up."""
+        """Retired indexes that were replaced longer ago than `kept`, and those whose building was given up.
+
+        They are to be dropped: from now on `open_index` takes none of them up again, and each is listed until it is gone.
+        """
         ...
 
     async def drop_index(self, tenant_id: TenantId, index: Index) -> None:
@@ -281,6 +301,22 @@ class KnowledgeWriter(Protocol):
 
     async def list_indexes(self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId) -> Sequence[Index]:
         """All indexes of the knowledge base, whatever their state."""
+        ...
+
+
+class ChunksOfVectors(Protocol):
+    """What an index of vectors that is outside of the store asks the store: whose its vectors are."""
+
+    async def find_chunks(
+        self, tenant_id: TenantId, index: Index, hashes: Sequence[bytes], *, filter: SearchFilter
+    ) -> Sequence[Hit]:
+        """The chunks that passed the filter among those with these hashes, in no order and without a score."""
+        ...
+
+    async def list_hashes(
+        self, tenant_id: TenantId, index: Index, *, filter: SearchFilter, limit: int
+    ) -> Sequence[bytes]:
+        """Hashes of the chunks that pass the filter, none twice, as many at most."""
         ...
 
 

@@ -1,1 +1,1 @@
-"""Where documents come from, a kind of source per module."""
+"""Where documents come from, one kind of source a module."""
