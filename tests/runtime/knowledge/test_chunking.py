@@ -1,6 +1,6 @@
 """Chunks: whole, in order, within bounds, and cut where a reader would."""
 
-import time
+import itertools
 
 import pytest
 from hypothesis import example, given, settings
@@ -75,7 +75,7 @@ def test_chunks_cover_the_text_in_order_within_bounds(extracted: Extracted, chun
         assert chunk.tokens == estimate_tokens(chunk.content) <= 2 * chunking.target_tokens
         covered[chunk.start : chunk.end] = b"\1" * (chunk.end - chunk.start)
     assert all(covered[place] or character.isspace() for place, character in enumerate(text))
-    for before, chunk in zip(chunks, chunks[1:], strict=False):
+    for before, chunk in itertools.pairwise(chunks):
         assert before.start < chunk.start
         assert before.end < chunk.end
         assert chunk.overlap == max(0, before.end - chunk.start) < len(chunk.content)
@@ -224,7 +224,4 @@ def test_no_text_gives_no_chunk(text: str) -> None:
     ids=lambda text: repr(text[:6]),
 )
 def test_a_hostile_text_takes_time_in_proportion(text: str) -> None:
-    started = time.process_time()
-    assert cut(Extracted(text), SMALL)
-    # A quadratic way would take hours; this is some hundred times what a quiet machine needs at most.
-    assert time.process_time() - started < 60
+    assert cut(Extracted(text), SMALL)  # in a second or two; a quadratic way would meet the time limit of tests
