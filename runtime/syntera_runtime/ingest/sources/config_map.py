@@ -35,7 +35,9 @@ class ConfigMapFiles:
             try:
                 content = await asyncio.to_thread((self._folder / key).read_bytes)
             except OSError:
-                yield Missed(key, Failing.UNAVAILABLE, f"The entry {key!r} could not be read. The next sync tries again.")
+                yield Missed(
+                    key, Failing.UNAVAILABLE, f"The entry {key!r} could not be read. The next sync tries again."
+                )
             else:
                 yield Fetched(key, content, DocumentFacts(title=key), name=key)
 
