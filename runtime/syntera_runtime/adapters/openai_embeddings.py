@@ -83,7 +83,9 @@ class OpenAIEmbedder:
         """Close all connections."""
         await self._clients.aclose()
 
-    async def embed(self, model: EmbeddingModel, texts: Sequence[str], *, seconds: float | None = None) -> EmbeddedTexts:
+    async def embed(
+        self, model: EmbeddingModel, texts: Sequence[str], *, seconds: float | None = None
+    ) -> EmbeddedTexts:
         """See `Embedder`."""
         bound = model.timeout_seconds if seconds is None else min(seconds, model.timeout_seconds)
         deadline = asyncio.get_running_loop().time() + bound

@@ -67,7 +67,9 @@ def _too_long(candidate: ModelAccess) -> str:
             f"The conversation is too long for the model of endpoint {endpoint!r}. Lower the agent's"
             " memory.historyMessages or its instructions."
         )
-    return f"A text is too long for the model of endpoint {endpoint!r}. Lower the knowledge base's chunking.targetTokens."
+    return (
+        f"A text is too long for the model of endpoint {endpoint!r}. Lower the knowledge base's chunking.targetTokens."
+    )
 
 
 def _connection_message(exc: APIConnectionError, endpoint: str) -> str:

@@ -201,4 +201,3 @@ async def test_a_slow_server_times_out(embedder: OpenAIEmbedder, server: RawServ
 async def test_a_missing_secret_is_named(embedder: OpenAIEmbedder, server: RawServer) -> None:
     failure = await fail(embedder, make_model(server.url, api_key=SecretKey(name="gone", key="k")), SecretMissing)
     assert "gone" in str(failure)
-
