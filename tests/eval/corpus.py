@@ -42,7 +42,8 @@ class CorpusDocument:
 def read_corpus() -> Sequence[CorpusDocument]:
     """All pages of all books."""
     return [
-        CorpusDocument(page.path, page.language, read_page(page.content, language=page.language)) for page in read_pages()
+        CorpusDocument(page.path, page.language, read_page(page.content, language=page.language))
+        for page in read_pages()
     ]
 
 

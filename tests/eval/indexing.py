@@ -65,7 +65,9 @@ async def index_corpus(
         index = await _open(stores, base.id, fingerprint=name)
         chunks: dict[ChunkId, tuple[str, Chunk]] = {}
         for document in documents:
-            made = await _put(stores, index, document, chunking=chunking, embedder=embedder, embedded_text=embedded_text)
+            made = await _put(
+                stores, index, document, chunking=chunking, embedder=embedder, embedded_text=embedded_text
+            )
             chunks |= {one.id: (document.path, one.chunk) for one in made}
         await stores.writer.finish_index(stores.tenant_id, index)
         await stores.writer.activate_index(stores.tenant_id, index)
