@@ -14,7 +14,7 @@ from syntera_runtime.models.knowledge import Extracted, Mark
 
 _NAVIGATION = (
     "//script|//style|//nav|//header|//footer|//div[contains(@class,'navheader')]|//div[contains(@class,'navfooter')]"
-    "|//div[contains(@class,'sphinxsidebar')]|//div[contains(@class,'related')]|//ul[@class='docnav']|//p[@id='title']"
+    "|//div[contains(@class,'sphinxsidebar')]|//div[contains(@class,'related')]|//ul[contains(@class,'docnav')]|//div[@id='banner']|//p[@id='title']"
     "|//div[@class='toc']|//a[@class='headerlink']"
 )
 _HEADING = re.compile(r"h([1-6])")
