@@ -25,10 +25,10 @@ BATCH_TEXTS = 256
 REQUEST_TEXTS = 16
 REQUEST_TOKENS = 4000
 """As estimated. Small enough for models on processors, which embed some hundred tokens a second, to answer within a minute."""
-TRIES = 8
-"""Of one request; with the pauses between, an endpoint may be away for a minute."""
-MOST_FAILED_BATCHES = 2
-"""One after the other without a single answer; after them the endpoint counts as away."""
+TRIES = 4
+"""Of one request, before it is looked into whether it is the endpoint or one of its texts."""
+PROBES = 5
+"""Without an answer to any of them the endpoint counts as away: with the pauses between, after some two minutes."""
 _PROBE = "test"
 
 _Text = tuple[bytes, str]
@@ -49,7 +49,7 @@ class Embedding:
         index: Index,
         progress: Progress,
         stop: asyncio.Event,
-        throttle: Throttle | None = None,
+        throttle: Throttle,
     ) -> None:
         """Prepare.
 
@@ -70,8 +70,8 @@ class Embedding:
         self._index = index
         self._progress = progress
         self._stop = stop
-        self._throttle = throttle or Throttle()
-        self._failed_batches = 0
+        self._throttle = throttle
+        self._probing = asyncio.Lock()
 
     async def embed(self, texts: Mapping[bytes, str]) -> frozenset[bytes]:
         """Embed texts, by their hashes, and keep the vectors.
@@ -83,21 +83,12 @@ class Embedding:
             SyncFailed: The endpoint refuses whatever it is sent, or is away; or the process is to end.
             StoreUnavailable: Vectors could not be kept.
         """
-        failed: set[bytes] = set()
+        failed: frozenset[bytes] = frozenset()
         for batch in _batches(texts):
             if self._stop.is_set():
                 raise killed()
-            lost = await self._gather(_requests(batch))
-            failed |= lost
-            self._failed_batches = self._failed_batches + 1 if len(lost) == len(batch) else 0
-            if self._failed_batches >= MOST_FAILED_BATCHES:
-                raise SyncFailed(
-                    EMBEDDING_FAILED,
-                    f"The model endpoint {self._model.endpoint!r} does not embed. What was embedded is kept; the sync goes on"
-                    " with the next one.",
-                    is_final=False,
-                )
-        return frozenset(failed)
+            failed |= await self._gather(_requests(batch))
+        return failed
 
     async def _gather(self, requests: Iterator[Sequence[_Text]]) -> frozenset[bytes]:
         async with asyncio.TaskGroup() as group:
@@ -115,35 +106,44 @@ class Embedding:
             except ModelUnavailable:
                 pass
             except ModelRefused:
-                return await self._find_refused(texts)
+                break
             else:
                 vectors = {key: vector for (key, _), vector in zip(texts, embedded.vectors, strict=True)}
                 await self._vectors.write(self._tenant_id, self._index, vectors)
                 self._progress.count(embedded_chunks=len(texts), embedded_tokens=embedded.tokens)
                 return frozenset()
-            if self._stop.is_set():
-                break
-        return frozenset(key for key, _ in texts)
+        return await self._find_refused(texts)
 
     async def _find_refused(self, texts: Sequence[_Text]) -> frozenset[bytes]:
         """One text that the model cannot take has a whole request refused: find it, unless all is refused."""
-        await self._probe()
+        async with self._probing:
+            await self._probe()
         if len(texts) == 1:
             return frozenset({texts[0][0]})
         return await self._gather(_halves(texts))
 
     async def _probe(self) -> None:
-        """Tell a refused text from refused credentials.
+        """Tell a text that is not taken from an endpoint that takes none.
 
         Raises:
-            SyncFailed: Nothing is taken.
+            SyncFailed: Nothing is taken, or nobody answers.
         """
-        try:
-            await self._ask([_PROBE])
-        except ModelRefused as refusal:
-            raise SyncFailed(refusal.code, refusal.message, is_final=True) from None
-        except (ModelUnavailable, ModelTimeout):
+        for _ in range(PROBES):
+            if self._stop.is_set():
+                raise killed()
+            try:
+                await self._ask([_PROBE])
+            except ModelRefused as refusal:
+                raise SyncFailed(refusal.code, refusal.message, is_final=True) from None
+            except (ModelUnavailable, ModelTimeout):
+                continue
             return
+        raise SyncFailed(
+            EMBEDDING_FAILED,
+            f"The model endpoint {self._model.endpoint!r} does not embed. What was embedded is kept; the next sync goes on"
+            " from here.",
+            is_final=False,
+        )
 
     async def _ask(self, texts: Sequence[str]) -> Embedded:
         async with self._throttle.slot():

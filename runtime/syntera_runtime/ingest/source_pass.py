@@ -204,14 +204,8 @@ class SourcePass:
 
     async def _carry(self, known: KnownDocument) -> None:
         """Have a document that was not read this time in the index as it is known."""
-        if known.state is not DocumentState.INDEXED:
-            return
-        self._work.progress.count(documents=1)
-        if self._work.holds(known):
-            return
-        extracted = await self._read_text(known)
-        if extracted is not None:
-            await self._cut_again(known, extracted, known.facts, known.validators)
+        if known.state is DocumentState.INDEXED:
+            await self._keep(Same(known.origin.path), known)
 
     async def _read_text(self, known: KnownDocument) -> Extracted | None:
         extracted = await self._work.store.read_text(self._work.tenant_id, known.id)

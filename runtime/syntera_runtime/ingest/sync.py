@@ -17,20 +17,22 @@ import structlog
 
 from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig, Source
 
-from ..errors import StoreUnavailable
+from ..errors import StoreUnavailable, SynteraError
 from ..models.ids import DocumentId, KnowledgeBaseId, SyncId, TenantId
 from ..models.knowledge import Index, IndexState, IndexStorage, KnowledgeBase, Sync, SyncState
 from ..ports.knowledge import Embedder, KnowledgeWriter, VectorIndex
+from .audiences import apply_audiences
 from .documents import PreparedDocument
 from .embedding import Embedding
 from .estimate import check_budget, estimate_rebuild
 from .extraction_port import Extractor
-from .failures import EMBEDDING_FAILED, KILLED, SyncFailed, explain
+from .failures import EMBEDDING_FAILED, SyncFailed, explain
 from .intake import Intake
 from .items import KnownPages
 from .progress import Progress, reported
 from .room import Room
 from .source_pass import SourcePass, remove_documents
+from .throttle import Throttle
 from .work import BuildSource, Work
 
 BUSY_SECONDS = 5.0
@@ -69,6 +71,7 @@ class SyncTools:
     build_source: BuildSource
     stop: asyncio.Event
     """Set where the process is to end."""
+    make_throttle: Callable[[], Throttle] = Throttle
 
 
 async def synchronise(
@@ -134,8 +137,8 @@ class _Synchronisation:
             await self._end(progress, SyncState.FAILED, failure=failure)
             if not isinstance(error, Exception):
                 raise
-            if failure.code not in (KILLED,) and not isinstance(error, SyncFailed):
-                log.warning("sync broke off", code=failure.code, exc_info=error)
+            if failure.code == SynteraError.code:
+                log.error("sync met a fault of ours", exc_info=error)
             raise failure from error
         return await self._end(progress, SyncState.COMPLETE)
 
@@ -182,6 +185,7 @@ class _Synchronisation:
             progress,
             self._tools.stop,
         )
+        await apply_audiences(work)
         is_building = index.state is not IndexState.ACTIVE
         if is_building:
             estimated = await estimate_rebuild(work, [source.name for source in self._config.sources])
@@ -246,6 +250,7 @@ class _Synchronisation:
             index=work.index,
             progress=work.progress,
             stop=work.stop,
+            throttle=self._tools.make_throttle(),
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(Intake(work, embedding, room).run(queue), name="intake")

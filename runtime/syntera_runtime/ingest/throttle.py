@@ -17,8 +17,15 @@ LONGEST_ASKED_SECONDS = 120.0
 class Throttle:
     """One for all requests to one endpoint."""
 
-    def __init__(self, *, pause_seconds: float = PAUSE_SECONDS, most: int = MOST_AT_ONCE) -> None:
+    def __init__(
+        self,
+        *,
+        pause_seconds: float = PAUSE_SECONDS,
+        longest_seconds: float = LONGEST_PAUSE_SECONDS,
+        most: int = MOST_AT_ONCE,
+    ) -> None:
         self._pause_seconds = pause_seconds
+        self._longest_seconds = longest_seconds
         self._most = most
         self._limit = float(min(FIRST_AT_ONCE, most))
         self._running = 0
@@ -59,7 +66,7 @@ class Throttle:
         """A request was not answered: half as many from now on, after a pause."""
         self._limit = max(1.0, self._limit / 2)
         self._failures += 1
-        own = min(LONGEST_PAUSE_SECONDS, self._pause_seconds * 2 ** min(self._failures - 1, 10))
+        own = min(self._longest_seconds, self._pause_seconds * 2 ** min(self._failures - 1, 10))
         # Jitter on top of what was asked for, so that several syncs do not come back in the same moment.
         asked_for = None if retry_after_seconds is None else min(retry_after_seconds, LONGEST_ASKED_SECONDS)
         seconds = own * random.uniform(0.5, 1.5) if asked_for is None else asked_for * random.uniform(1, 1.1)  # noqa: S311
