@@ -131,7 +131,9 @@ Line = tuple[str, float]
 """A line of a PDF and the size of its letters."""
 
 
-def make_pdf(pages: Sequence[Sequence[Line]], *, catalog: str = "", extra: Sequence[str] = (), trailer: str = "") -> bytes:
+def make_pdf(
+    pages: Sequence[Sequence[Line]], *, catalog: str = "", extra: Sequence[str] = (), trailer: str = ""
+) -> bytes:
     """A PDF whose pages have these lines, from the top, in Helvetica."""
     objects = [
         f"<< /Type /Catalog /Pages 2 0 R {catalog} >>",
