@@ -26,3 +26,16 @@ def cpu_seconds(pid: int) -> float:
 def resident_mebibytes(pid: int) -> float:
     """Memory of a process now (RSS)."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE / _MEBIBYTE
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has started, and those that these have."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("[0-9]*/children"):
+        try:
+            direct = [int(word) for word in task.read_text().split()]
+        except OSError:  # it has ended meanwhile
+            continue
+        for child in direct:
+            found += [child, *children_of(child)]
+    return found

@@ -26,7 +26,7 @@ from .documents import PreparedDocument
 from .embedding import Embedding
 from .estimate import check_budget, estimate_rebuild
 from .extraction_port import Extractor
-from .failures import EMBEDDING_FAILED, SyncFailed, explain
+from .failures import EMBEDDING_FAILED, SyncFailed, explain, killed
 from .intake import Intake
 from .items import KnownPages
 from .progress import Progress, reported
@@ -255,9 +255,30 @@ class _Synchronisation:
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(Intake(work, embedding, room).run(queue), name="intake")
+            await self._read_until_stopped(work, queue, room)
+            await queue.put(None)
+        if work.stop.is_set():
+            raise killed()
+
+    async def _read_until_stopped(
+        self, work: Work, queue: "asyncio.Queue[PreparedDocument | None]", room: Room
+    ) -> None:
+        """Nothing is lost where reading breaks off; what was sent to be embedded is waited for by whoever sent it."""
+
+        async def read_all() -> None:
             for source in self._config.sources:
                 await self._read_source(work, source, queue, room)
-            await queue.put(None)
+
+        reading = asyncio.create_task(read_all(), name="reading of sources")
+        stopping = asyncio.create_task(work.stop.wait(), name="stop")
+        try:
+            await asyncio.wait((reading, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                await reading
+        finally:
+            reading.cancel()
+            stopping.cancel()
+            await asyncio.wait((reading, stopping))
 
     async def _read_source(
         self, work: Work, source: Source, queue: "asyncio.Queue[PreparedDocument | None]", room: Room

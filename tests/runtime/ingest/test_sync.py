@@ -261,11 +261,11 @@ async def test_another_audience_reaches_all_documents_without_embedding(site: Sy
     site.config = make_config(make_source(audience=["member"], tags=["internal"]))
     await site.sync(Same("a.md") if is_same else fetched("a.md", "One."))
     facts = (await site.documents())["a.md"].facts
-    assert (facts.audience, facts.tags) == ({"member"}, {"internal"})
+    assert (facts.audience, facts.tags) == (frozenset({"member"}), frozenset({"internal"}))
     site.config = make_config(make_source(audience=["public"]))
     await site.sync()
     facts = (await site.documents())["a.md"].facts
-    assert (facts.audience, facts.tags) == ({"public"}, set())
+    assert (facts.audience, facts.tags) == (frozenset({"public"}), frozenset())
     assert len(site.embedder.texts) == 1
 
 
@@ -570,7 +570,7 @@ async def test_what_was_written_while_a_sync_is_read_anew(site: SyncSite) -> Non
         found = await read_text(tenant_id, document_id)  # type: ignore[arg-type]
         return None if found is not None and found.text == "One." else found
 
-    site.knowledge.writer.read_text = gone  # type: ignore[method-assign, assignment]
+    site.knowledge.writer.read_text = gone  # type: ignore[method-assign]
     sync = await site.sync(Same("a.md"), Same("b.md"))
     assert sync.state is SyncState.COMPLETE
     assert set(await site.contents()) == {"b.md"}
