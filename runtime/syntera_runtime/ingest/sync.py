@@ -219,6 +219,7 @@ class _Synchronisation:
             fingerprint=self._config.fingerprint(),
             dimensions=self._config.embedding.dimensions,
             storage=IndexStorage.COMMON if pinecone is None else IndexStorage.PINECONE,
+            embedding=self._config.embedding,
         )
 
     async def _forget_sources(self, work: Work) -> None:

@@ -158,7 +158,7 @@ class Searcher:
         *,
         vectors_of: VectorsOf,
         embedder: Embedder,
-        reranker: Reranker,
+        reranker: Reranker | None = None,
         metrics: Metrics,
         tracer: Tracer = NO_TRACER,
     ) -> None:
@@ -274,7 +274,7 @@ class _Search:
     reader: KnowledgeReader
     vectors_of: VectorsOf
     questions: Questions
-    reranker: Reranker
+    reranker: Reranker | None
     stages: _Stages
     embedding_tokens: int = 0
     vector: Vector | None = field(default=None, repr=False)
@@ -323,7 +323,7 @@ class _Search:
                     filter=self.request.filter,
                     limit=self.plan.candidates,
                 )
-            except StoreUnavailable as error:
+            except (StoreUnavailable, SecretMissing) as error:
                 if self.plan.mode is SearchMode.VECTOR:
                     raise
                 stage.failure = error.code
@@ -372,7 +372,7 @@ class _Search:
             return list(candidates)
         try:
             similar = await self._vectors.similarities(self.tenant_id, self.index, self.vector, hashes)
-        except StoreUnavailable:
+        except (StoreUnavailable, SecretMissing):
             similar = {}
         return [
             one.with_score("vector", similar[one.embedded_hash])
@@ -399,7 +399,7 @@ class _Search:
     async def _judge(self, found: Sequence[Scored]) -> list[Scored]:
         """What was found in the reranker's order, if there is one."""
         model = self.plan.rerank
-        if model is None or not found:
+        if model is None or self.reranker is None or not found:
             return list(found)
         judged = found[: model.candidates]
         with self.stages.measure("rerank") as stage:
