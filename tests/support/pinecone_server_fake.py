@@ -108,10 +108,9 @@ class PineconeFake:
 
     def _query(self, namespace: str, content: dict[str, Any]) -> dict[str, Any]:
         vector, top = content["vector"], content["topK"]
-        scored = [
-            {"id": key, "score": _compare(kept, vector)} for key, kept in self.namespaces.get(namespace, {}).items()
-        ]
-        matches = sorted(scored, key=lambda match: match["score"], reverse=True)[:top]
+        kept = self.namespaces.get(namespace, {})
+        scored = sorted(((_compare(values, vector), key) for key, values in kept.items()), reverse=True)
+        matches = [{"id": key, "score": score} for score, key in scored[:top]]
         return {"matches": matches, "namespace": namespace, "usage": {"readUnits": 1}}
 
     def _list(self, namespace: str, content: dict[str, Any]) -> dict[str, Any]:

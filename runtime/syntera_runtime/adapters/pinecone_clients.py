@@ -96,8 +96,8 @@ class PineconeClients:
             client = _Client(AsyncIndex(host=settings.host, api_key=settings.api_key))
         except ValueError:
             message = (
-                "The address of the Pinecone index or its API key is not usable. Check vectors.pinecone.indexHost and"
-                " the Secret that apiKeySecretRef names."
+                "The address of the Pinecone index or its API key is not usable. Check the Tenant's"
+                " stores.vectors.pinecone and the Secret that it names."
             )
             raise StoreUnavailable(message, store=STORE) from None
         self._clients[settings] = client
@@ -119,11 +119,11 @@ def _translate(error: PineconeError, target: PineconeIndex) -> StoreUnavailable:
         case UnauthorizedError() | ForbiddenError():
             message = f"Pinecone refused the API key (HTTP {error.status_code}). Check {key}."
         case NotFoundError():
-            message = "Pinecone knows no such index. Check vectors.pinecone.indexHost."
+            message = "Pinecone knows no such index. Check indexHost in the Tenant's stores.vectors.pinecone."
         case RateLimitError(retry_after=seconds):
             message = "Pinecone limits its requests (HTTP 429). Try again later."
         case ApiError():
             message = f"Pinecone answered with an error (HTTP {error.status_code}). Try again later."
         case _:
-            message = "The connection to Pinecone failed. Check vectors.pinecone.indexHost."
+            message = "The connection to Pinecone failed. Check indexHost in the Tenant's stores.vectors.pinecone."
     return StoreUnavailable(message, store=STORE, retry_after_seconds=seconds)
