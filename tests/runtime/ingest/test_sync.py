@@ -178,6 +178,24 @@ async def test_text_that_no_store_keeps_fails_alone(site: SyncSite, text: str, r
     assert [failure.reason for failure in sync.failures] == [reason]
 
 
+async def test_document_of_too_many_chunks_fails_alone(site: SyncSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("syntera_runtime.knowledge.chunking.MOST_CHUNKS", 3)
+    sync = await site.sync(fetched("a.md", long_text(1)), fetched("b.md", "Two."))
+    assert [(failure.document, failure.reason) for failure in sync.failures] == [("a.md", Failing.TOO_LARGE)]
+    assert set(await site.contents()) == {"b.md"}
+
+
+async def test_rebuild_with_too_many_chunks_fails_the_document_alone(
+    site: SyncSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await site.sync(fetched("a.md", long_text(1)), fetched("b.md", "Two."))
+    monkeypatch.setattr("syntera_runtime.knowledge.chunking.MOST_CHUNKS", 3)
+    site.config = make_config(chunking=Chunking(target_tokens=64, overlap_tokens=0))
+    sync = await site.sync(Same("a.md"), Same("b.md"))
+    assert (sync.state, sync.counts.failed) == (SyncState.COMPLETE, 1)
+    assert set(await site.contents()) == {"b.md"}
+
+
 async def test_path_that_is_too_long_fails_alone(site: SyncSite) -> None:
     sync = await site.sync(fetched("a" * 3000, "One."), fetched("b.md", "Two."))
     assert (sync.counts.failed, set(await site.documents())) == (1, {"b.md"})
