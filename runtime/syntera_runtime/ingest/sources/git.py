@@ -7,6 +7,7 @@ links and submodules are passed by. The pack is kept in a temporary folder while
 import asyncio
 import stat
 import tempfile
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from ...errors import SecretMissing
 from ...models.knowledge import DocumentFacts, Failing
 from ...ports.configuration import Secrets
 from ..items import Fetched, Item, Known, Missed, Same
+from .deadline import Deadline
 from .git_http import GitMissed, GuardedGitClient, Loop
 from .git_pack import Pack, PackBroken, PackTooLarge
 from .git_urls import file_url
@@ -41,6 +43,8 @@ _MOST_ENTRIES = 500_000
 _MOST_FILES = 50_000
 _MOST_FOLDERS_DEEP = 100
 _MOST_POINTER_BYTES = 1024
+_FILE_SECONDS = 30
+"""For unpacking one: it may be told as a long row of differences."""
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -154,10 +158,15 @@ class GitFiles:
 
     def _read_file(self, fetched: _Fetched, file: _File, before: Known | None) -> Item:
         try:
-            kind, content = fetched.pack.read(file.blob)
+            deadline = Deadline(_FILE_SECONDS, time.monotonic)
+            kind, content = fetched.pack.read(file.blob, check=lambda: _check(deadline))
+        except _TookTooLong:
+            return Missed(
+                file.path, Failing.TOOK_TOO_LONG, f"Unpacking the file takes more than {_FILE_SECONDS} seconds."
+            )
         except KeyError:
             return Missed(file.path, Failing.TOO_LARGE, f"The file has more than {self._limits.file_bytes} bytes.")
-        except (PackBroken, PackTooLarge, GitMissed):
+        except (PackBroken, PackTooLarge):
             return Missed(file.path, Failing.BROKEN, "The file cannot be read from what the git server has sent.")
         if kind != b"blob":
             return Missed(file.path, Failing.BROKEN, "The file cannot be read from what the git server has sent.")
@@ -258,7 +267,7 @@ class _Fetching:
     def _look_through(self, pack: Pack, ref: str) -> _Fetched:
         try:
             assert self._wanted is not None
-            commit = _find_commit(pack, bytes.fromhex(self._wanted.decode()))
+            commit = _find_commit(pack, bytes.fromhex(self._wanted.decode()), self._check)
             committed_at = datetime.fromtimestamp(commit.commit_time, UTC)
         except (OverflowError, OSError):
             committed_at = None
@@ -283,7 +292,7 @@ class _Fetching:
         waiting, entries = [("", root, 0)], 0
         while waiting:
             folder, tree, depth = waiting.pop()
-            for name, mode, object_id in _read_tree(pack, tree):
+            for name, mode, object_id in _read_tree(pack, tree, self._check):
                 self._check()
                 entries += 1
                 if entries > _MOST_ENTRIES or depth > _MOST_FOLDERS_DEEP:
@@ -293,6 +302,15 @@ class _Fetching:
                     waiting.append((f"{path}/", object_id, depth + 1))
                 elif stat.S_ISREG(mode) and self._globs.has_file(path):
                     yield path, object_id
+
+
+class _TookTooLong(Exception):
+    """One file keeps all others waiting."""
+
+
+def _check(deadline: Deadline) -> None:
+    if deadline.is_over:
+        raise _TookTooLong
 
 
 def _has_changed(file: _File, before: Known | None) -> bool:
@@ -318,10 +336,10 @@ def _is_id(ref: str) -> bool:
     return len(ref) == _ID_DIGITS and not set(ref) - set("0123456789abcdef")
 
 
-def _find_commit(pack: Pack, object_id: bytes) -> Commit:
+def _find_commit(pack: Pack, object_id: bytes, check: Callable[[], None]) -> Commit:
     """The commit, behind as many tags as stand before it."""
     for _ in range(10):
-        kind, content = pack.read(object_id)
+        kind, content = pack.read(object_id, check=check)
         if kind == b"commit":
             commit = Commit.from_string(content)
             assert isinstance(commit, Commit)
@@ -332,9 +350,9 @@ def _find_commit(pack: Pack, object_id: bytes) -> Commit:
     raise PackBroken
 
 
-def _read_tree(pack: Pack, tree: bytes) -> list[tuple[bytes, int, bytes]]:
+def _read_tree(pack: Pack, tree: bytes, check: Callable[[], None]) -> list[tuple[bytes, int, bytes]]:
     try:
-        kind, content = pack.read(tree)
+        kind, content = pack.read(tree, check=check)
         if kind != b"tree":
             raise PackBroken
         return [(name, mode, bytes.fromhex(one.decode())) for name, mode, one in parse_tree(content, 20)]

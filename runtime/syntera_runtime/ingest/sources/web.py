@@ -20,6 +20,7 @@ from syntera_crds.contract.knowledge_config import Source, WebSource
 
 from ...models.knowledge import DocumentFacts, Failing
 from ..items import Fetched, Item, Known, Missed, Same
+from .deadline import Deadline
 from .globs import Globs, has_known_ending
 from .web_bodies import BodyTooLarge
 from .web_gate import Gate, shorten
@@ -134,9 +135,8 @@ class _Walk:
         self._client = client
         self._memory = memory
         self._limits = limits
-        self._clock = clock
         self._seconds = limits.seconds or _reckon_seconds(web)
-        self._ends_at = clock() + self._seconds
+        self._deadline = Deadline(self._seconds, clock)
         self._globs = Globs(web.include, web.exclude)
         self._starts = list(dict.fromkeys(normalize(url) or url for url in web.urls))
         self._sitemap = None if web.sitemap is None else normalize(web.sitemap) or web.sitemap
@@ -173,7 +173,8 @@ class _Walk:
             item = await self._take(url)
             if item is not None and item.path is not None and item.path not in self._named:
                 self._named.add(item.path)
-                yield item
+                with self._deadline.paused():
+                    yield item
         if self._queue:
             log.info("website walk ended before its end", source=self._source.name, pages=len(self._named))
         if self._whole is not None:
@@ -182,7 +183,7 @@ class _Walk:
     # --- which pages ---
 
     def _may_go_on(self) -> bool:
-        if self._clock() >= self._ends_at:
+        if self._deadline.is_over:
             self._miss_all(
                 Failing.TOOK_TOO_LONG,
                 f"Reading the site takes longer than {self._seconds / 60:g} minutes: lower maxPages, or choose pages by"
@@ -367,7 +368,7 @@ class _Walk:
     ) -> Answer:
         """See `PageClient.get`; the source's time bounds all of it."""
         try:
-            async with asyncio.timeout(max(0.0, self._ends_at - self._clock())):
+            async with asyncio.timeout(self._deadline.left()):
                 return await self._client.get(
                     url,
                     most_bytes=most_bytes,

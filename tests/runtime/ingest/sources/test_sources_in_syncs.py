@@ -63,12 +63,12 @@ async def test_website_in_syncs(tmp_path: Path) -> None:
         assert writes == []
         assert len(site.embedder.texts) == embedded
 
-        website.pages |= {"/a": Page("", 500)}
+        website.pages |= {"/a": Page("", 403)}
         counts = (await site.sync()).counts
         assert (counts.removed, counts.failed) == (0, 1)
         website.pages |= {"/a": Page("", 404)}
         assert (await site.sync()).counts.removed == 1
-        website.pages |= {"/": Page("", 500)}
+        website.pages |= {"/": Page("", 403)}
         assert (await site.sync()).counts.removed == 0
         assert set(await site.contents()) == {website.url("/"), website.url("/b")}
 
@@ -84,7 +84,7 @@ async def test_another_reader_has_pages_sent_anew_and_follows_links_that_are_kno
         site = make_sync(tmp_path, source)
         await site.sync()
         site.reader = "r2"
-        website.pages["/hub"] = Page("", 500)
+        website.pages["/hub"] = Page("", 403)
         counts = (await site.sync()).counts
         assert (counts.removed, counts.failed) == (0, 1)
         assert website.url("/a") in await site.contents()
