@@ -114,6 +114,10 @@ class GitFiles:
             except GitMissed as missed:
                 yield Missed(None, missed.reason, missed.message[:512])
                 return
+            except OSError as error:
+                log.warning("no room for a repository", source=self._source.name, cause=type(error).__name__)
+                yield Missed(None, Failing.TOO_LARGE, "There is no room for the repository on the disk of the sync.")
+                return
             for path in fetched.unnameable:
                 yield Missed(path, Failing.UNSUPPORTED, "The file's path holds characters that no document's name may.")
             for file in fetched.files:
@@ -241,7 +245,7 @@ class _Fetching:
                     ref_prefix=[name.encode() for name in _names(self._git.ref)],
                     filter_spec=b"blob:limit=%d" % (self._limits.file_bytes + 1),
                 )
-            except GitMissed:
+            except (GitMissed, OSError):
                 raise
             except Exception as error:  # noqa: BLE001  # a parser of foreign bytes may raise anything
                 log.info("git server was not understood", source=self._git.url, cause=type(error).__name__)
