@@ -382,20 +382,50 @@ async def test_rebuild_beyond_the_budget_embeds_nothing(site: SyncSite) -> None:
     assert f"{sync.estimated_tokens:,}" in failure.message
 
 
-async def test_rebuild_that_was_not_embedded_in_full_is_not_activated(site: SyncSite) -> None:
-    await site.sync(fetched("a.md", "One."), fetched("b.md", "Two."))
+def refuse_poison(texts: Sequence[str]) -> Exception | None:
+    """As a model does that cannot take one text."""
+    return ModelRefused("Too long.") if any("poison" in text for text in texts) else None
+
+
+async def test_rebuild_that_lacks_too_much_is_not_activated(site: SyncSite) -> None:
+    await site.sync(fetched("a.md", "One."), fetched("b.md", "poison"))
     site.config = make_config(embedding=site.config.embedding.model_copy(update={"model": "e-2"}))
-    site.embedder.fail = lambda texts: ModelRefused("No.") if any("Two" in text for text in texts) else None
+    site.embedder.fail = refuse_poison
     failure = await fail(site)
     assert (failure.code, failure.is_final) == ("embedding-failed", False)
     assert set(await site.contents()) == {"a.md", "b.md"}
     site.embedder.fail = lambda texts: None
     await site.sync()
-    assert sorted(set(site.embedder.texts)) == ["a.md\n\nOne.", "b.md\n\nTwo.", "test"]
     assert site.embedder.texts.count("a.md\n\nOne.") == 2
     active = await site.active()
     assert active is not None
     assert active.number == 2
+    assert set(await site.contents()) == {"a.md", "b.md"}
+
+
+async def test_rebuild_is_activated_although_the_model_refuses_a_document(site: SyncSite) -> None:
+    texts = [f"Text {number}." for number in range(20)]
+    await site.sync(*(fetched(f"{number}.md", text) for number, text in enumerate([*texts, "poison"])))
+    site.config = make_config(embedding=site.config.embedding.model_copy(update={"model": "e-2"}))
+    site.embedder.fail = refuse_poison
+    sync = await site.sync()
+    assert (sync.state, sync.counts.failed, sync.index_number) == (SyncState.COMPLETE, 1, 2)
+    assert len(await site.contents()) == 20
+    assert (await site.documents())["20.md"].state is DocumentState.FAILED
+
+
+async def test_document_that_is_refused_again_and_again_costs_its_other_texts_once(site: SyncSite) -> None:
+    site.embedder.fail = refuse_poison
+    items = [fetched("a.md", long_text(1) + "\n\n# Last\n\n" + "poison " * 300), fetched("b.md", "Two.")]
+    await site.sync(*items)
+    paid = set(site.embedder.texts) - {"test"}
+    assert len(paid) > 1
+    writes = watch_writes(site)
+    sync = await site.sync(items[0], fetched("b.md", "Two, changed."))
+    assert sync.counts.failed == 1
+    assert writes == ["write", "put_document", "finish_index", "delete"]
+    embedded = [text for text in site.embedder.texts if text != "test"]
+    assert len(embedded) == len(set(embedded)) == len(paid) + 1
 
 
 async def test_index_that_was_replaced_goes_after_its_time(site: SyncSite) -> None:
