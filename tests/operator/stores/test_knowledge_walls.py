@@ -30,7 +30,7 @@ class Two(NamedTuple):
     a: TenantLogin
     b: TenantLogin
     base: UUID
-    index: UUID
+    index_id: UUID
     document: UUID
     sync: UUID
 
@@ -67,14 +67,14 @@ async def attacker(two: Two) -> AsyncIterator[asyncpg.Connection]:
     "call",
     [
         "take_out_documents(ARRAY['{document}'::uuid], NULL)",
-        "take_out_documents(ARRAY['{document}'::uuid], '{index}')",
+        "take_out_documents(ARRAY['{document}'::uuid], '{index_id}')",
         "delete_texts(ARRAY['{document}'::uuid])",
         "delete_documents(ARRAY['{document}'::uuid])",
-        "delete_vectors('{index}', NULL, 1000)",
-        "erase_index('{index}', 1000)",
+        "delete_vectors('{index_id}', NULL, 1000)",
+        "erase_index('{index_id}', 1000)",
         "erase_knowledge_base('{base}', 1000)",
         "prune_syncs('{base}', 0)",
-        "count_words('{index}')",
+        "count_words('{index_id}')",
         "lock_knowledge_base('{base}')",
         "unlock_knowledge_base('{base}')",
         "ensure_knowledge_base('{base}', 'handbook')",
@@ -92,21 +92,21 @@ async def test_ids_of_another_tenant_change_nothing_of_its(two: Two, call: str) 
 
 async def test_search_in_anothers_index_finds_nothing(two: Two, attacker: asyncpg.Connection) -> None:
     words = "projectzephyr shared said in confidence"
-    assert await attacker.fetch(SEARCH, two.index, words, ["public"], None) == []
+    assert await attacker.fetch(SEARCH, two.index_id, words, ["public"], None) == []
     # Nor does a row of its own with that id lead there.
     await attacker.execute(
         "INSERT INTO syntera.knowledge_indexes (tenant_id, id, knowledge_base_id, number, fingerprint, dimensions, storage)"
         " SELECT tenant_id, $1, id, 2, 'f', 3, 'common' FROM syntera.knowledge_bases LIMIT 1",
-        two.index,
+        two.index_id,
     )
-    assert await attacker.fetch(SEARCH, two.index, words, ["public"], None) == []
+    assert await attacker.fetch(SEARCH, two.index_id, words, ["public"], None) == []
     await attacker.execute(
         "INSERT INTO syntera.knowledge_chunks (tenant_id, index_id, document_id, position, id, hash, starts, ends, overlap,"
         " tokens, language, headings, content) SELECT tenant_id, $1, id, 1, gen_random_uuid(), substr(sha256('a'), 1, 16), 0, 1, 0,"
         " 1, '', '{}', 'projectzephyr' FROM syntera.knowledge_documents",
-        two.index,
+        two.index_id,
     )
-    own = await attacker.fetch(SEARCH, two.index, words, ["public"], None)
+    own = await attacker.fetch(SEARCH, two.index_id, words, ["public"], None)
     assert [row["document_id"] for row in own] != [two.document]
     assert len(own) == 1
 
@@ -116,10 +116,10 @@ async def test_chunk_of_ones_own_is_in_nobody_elses_search(two: Two, attacker: a
         "INSERT INTO syntera.knowledge_chunks (tenant_id, index_id, document_id, position, id, hash, starts, ends, overlap,"
         " tokens, language, headings, content) VALUES ($1, $2, $3, 7, gen_random_uuid(), substr(sha256('a'), 1, 16), 0, 1, 0,"
         " 1, 'en', '{}', $4) RETURNING terms::text",
-        two.a.tenant_id, two.index, two.document, f"'index {two.b.tenant_id} {two.index}' forged",
+        two.a.tenant_id, two.index_id, two.document, f"'index {two.b.tenant_id} {two.index_id}' forged",
     )  # fmt: skip
-    assert f"'index {two.a.tenant_id} {two.index}'" in terms
-    assert f"'index {two.b.tenant_id} {two.index}'" not in terms
+    assert f"'index {two.a.tenant_id} {two.index_id}'" in terms
+    assert f"'index {two.b.tenant_id} {two.index_id}'" not in terms
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ async def test_chunk_of_ones_own_is_in_nobody_elses_search(two: Two, attacker: a
     [
         "UPDATE syntera.knowledge_chunks SET content = 'x'",
         "UPDATE syntera.knowledge_chunks SET terms = DEFAULT",
-        "INSERT INTO syntera.knowledge_words VALUES ('{a}', '{index}', 'x', 1)",
+        "INSERT INTO syntera.knowledge_words VALUES ('{a}', '{index_id}', 'x', 1)",
         "UPDATE syntera.knowledge_words SET chunks = 9",
         "UPDATE syntera.knowledge_indexes SET storage = 'own'",
         "UPDATE syntera.knowledge_indexes SET chunks = 1000000",
@@ -136,7 +136,7 @@ async def test_chunk_of_ones_own_is_in_nobody_elses_search(two: Two, attacker: a
         "INSERT INTO syntera.knowledge_bases (tenant_id, id, name) VALUES ('{a}', gen_random_uuid(), 'x')",
         "INSERT INTO syntera.knowledge_documents (tenant_id, id, knowledge_base_id, source, path, path_hash, title, media_type,"
         " audience, state) VALUES ('{b}', gen_random_uuid(), '{base}', 's', 'p', sha256('p'), 't', 'm', '{{}}', 'indexed')",
-        "INSERT INTO syntera.knowledge_vectors VALUES ('{b}', '{index}', substr(sha256('x'), 1, 16), '[1]')",
+        "INSERT INTO syntera.knowledge_vectors VALUES ('{b}', '{index_id}', substr(sha256('x'), 1, 16), '[1]')",
         "DELETE FROM syntera.knowledge_chunks",
         "TRUNCATE syntera.knowledge_vectors",
         "LOCK TABLE syntera.knowledge_chunks IN SHARE MODE",
@@ -146,7 +146,7 @@ async def test_chunk_of_ones_own_is_in_nobody_elses_search(two: Two, attacker: a
     ],
 )
 async def test_tenant_is_refused(two: Two, attacker: asyncpg.Connection, statement: str) -> None:
-    filled = statement.format(a=two.a.tenant_id, b=two.b.tenant_id, index=two.index, base=two.base)
+    filled = statement.format(a=two.a.tenant_id, b=two.b.tenant_id, index_id=two.index_id, base=two.base)
     with pytest.raises((asyncpg.InsufficientPrivilegeError, asyncpg.InvalidTextRepresentationError)) as caught:
         await attacker.execute(filled)
     assert isinstance(caught.value, asyncpg.InsufficientPrivilegeError)
@@ -204,9 +204,9 @@ async def test_estimates_and_notices_tell_nothing_of_words_that_others_use(datab
             "INSERT INTO syntera.knowledge_chunks (tenant_id, index_id, document_id, position, id, hash, starts, ends, overlap,"
             " tokens, language, headings, content) SELECT $1, $2, $3, n, gen_random_uuid(), substr(sha256('b'), 1, 16), 0, 1, 0, 1,"
             " '', '{}', 'projectzephyr ' || repeat('x', 3000) FROM generate_series(10, 500) AS n",
-            two.b.tenant_id, two.index, two.document,
+            two.b.tenant_id, two.index_id, two.document,
         )  # fmt: skip
-        await victim.execute("SELECT syntera.count_words($1)", two.index)
+        await victim.execute("SELECT syntera.count_words($1)", two.index_id)
     async with connected(database.superuser_dsn) as superuser:
         await superuser.execute("ANALYZE syntera.knowledge_chunks, syntera.knowledge_words")
     async with connected(two.a.dsn) as attacker:

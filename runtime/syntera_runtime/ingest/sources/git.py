@@ -7,6 +7,7 @@ links and submodules are passed by. The pack is kept in a temporary folder while
 import asyncio
 import stat
 import tempfile
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from ...errors import SecretMissing
 from ...models.knowledge import DocumentFacts, Failing
 from ...ports.configuration import Secrets
 from ..items import Fetched, Item, Known, Missed, Same
+from .deadline import Deadline
 from .git_http import GitMissed, GuardedGitClient, Loop
 from .git_pack import Pack, PackBroken, PackTooLarge
 from .git_urls import file_url
@@ -41,6 +43,8 @@ _MOST_ENTRIES = 500_000
 _MOST_FILES = 50_000
 _MOST_FOLDERS_DEEP = 100
 _MOST_POINTER_BYTES = 1024
+_FILE_SECONDS = 30
+"""For unpacking one: it may be told as a long row of differences."""
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -110,6 +114,10 @@ class GitFiles:
             except GitMissed as missed:
                 yield Missed(None, missed.reason, missed.message[:512])
                 return
+            except OSError as error:
+                log.warning("no room for a repository", source=self._source.name, cause=type(error).__name__)
+                yield Missed(None, Failing.TOO_LARGE, "There is no room for the repository on the disk of the sync.")
+                return
             for path in fetched.unnameable:
                 yield Missed(path, Failing.UNSUPPORTED, "The file's path holds characters that no document's name may.")
             for file in fetched.files:
@@ -154,10 +162,15 @@ class GitFiles:
 
     def _read_file(self, fetched: _Fetched, file: _File, before: Known | None) -> Item:
         try:
-            kind, content = fetched.pack.read(file.blob)
+            deadline = Deadline(_FILE_SECONDS, time.monotonic)
+            kind, content = fetched.pack.read(file.blob, check=lambda: _check(deadline))
+        except _TookTooLong:
+            return Missed(
+                file.path, Failing.TOOK_TOO_LONG, f"Unpacking the file takes more than {_FILE_SECONDS} seconds."
+            )
         except KeyError:
             return Missed(file.path, Failing.TOO_LARGE, f"The file has more than {self._limits.file_bytes} bytes.")
-        except (PackBroken, PackTooLarge, GitMissed):
+        except (PackBroken, PackTooLarge):
             return Missed(file.path, Failing.BROKEN, "The file cannot be read from what the git server has sent.")
         if kind != b"blob":
             return Missed(file.path, Failing.BROKEN, "The file cannot be read from what the git server has sent.")
@@ -173,7 +186,7 @@ class GitFiles:
             tags=frozenset(self._source.tags),
             # The commit is no older than the file's last change. That it is not much younger is known only of files that were
             # another in the last sync.
-            modified_at=None if before is None or "blob" not in before.validators else fetched.committed_at,
+            modified_at=fetched.committed_at if _has_changed(file, before) else None,
             size=len(content),
         )
         return Fetched(file.path, content, facts, name, {"blob": file.blob.hex()})
@@ -232,7 +245,7 @@ class _Fetching:
                     ref_prefix=[name.encode() for name in _names(self._git.ref)],
                     filter_spec=b"blob:limit=%d" % (self._limits.file_bytes + 1),
                 )
-            except GitMissed:
+            except (GitMissed, OSError):
                 raise
             except Exception as error:  # noqa: BLE001  # a parser of foreign bytes may raise anything
                 log.info("git server was not understood", source=self._git.url, cause=type(error).__name__)
@@ -258,7 +271,7 @@ class _Fetching:
     def _look_through(self, pack: Pack, ref: str) -> _Fetched:
         try:
             assert self._wanted is not None
-            commit = _find_commit(pack, bytes.fromhex(self._wanted.decode()))
+            commit = _find_commit(pack, bytes.fromhex(self._wanted.decode()), self._check)
             committed_at = datetime.fromtimestamp(commit.commit_time, UTC)
         except (OverflowError, OSError):
             committed_at = None
@@ -283,7 +296,7 @@ class _Fetching:
         waiting, entries = [("", root, 0)], 0
         while waiting:
             folder, tree, depth = waiting.pop()
-            for name, mode, object_id in _read_tree(pack, tree):
+            for name, mode, object_id in _read_tree(pack, tree, self._check):
                 self._check()
                 entries += 1
                 if entries > _MOST_ENTRIES or depth > _MOST_FOLDERS_DEEP:
@@ -293,6 +306,20 @@ class _Fetching:
                     waiting.append((f"{path}/", object_id, depth + 1))
                 elif stat.S_ISREG(mode) and self._globs.has_file(path):
                     yield path, object_id
+
+
+class _TookTooLong(Exception):
+    """One file keeps all others waiting."""
+
+
+def _check(deadline: Deadline) -> None:
+    if deadline.is_over:
+        raise _TookTooLong
+
+
+def _has_changed(file: _File, before: Known | None) -> bool:
+    """Whether it was there with another content."""
+    return before is not None and before.validators.get("blob") not in (None, file.blob.hex())
 
 
 def _check_url(url: str) -> str:
@@ -313,10 +340,10 @@ def _is_id(ref: str) -> bool:
     return len(ref) == _ID_DIGITS and not set(ref) - set("0123456789abcdef")
 
 
-def _find_commit(pack: Pack, object_id: bytes) -> Commit:
+def _find_commit(pack: Pack, object_id: bytes, check: Callable[[], None]) -> Commit:
     """The commit, behind as many tags as stand before it."""
     for _ in range(10):
-        kind, content = pack.read(object_id)
+        kind, content = pack.read(object_id, check=check)
         if kind == b"commit":
             commit = Commit.from_string(content)
             assert isinstance(commit, Commit)
@@ -327,9 +354,9 @@ def _find_commit(pack: Pack, object_id: bytes) -> Commit:
     raise PackBroken
 
 
-def _read_tree(pack: Pack, tree: bytes) -> list[tuple[bytes, int, bytes]]:
+def _read_tree(pack: Pack, tree: bytes, check: Callable[[], None]) -> list[tuple[bytes, int, bytes]]:
     try:
-        kind, content = pack.read(tree)
+        kind, content = pack.read(tree, check=check)
         if kind != b"tree":
             raise PackBroken
         return [(name, mode, bytes.fromhex(one.decode())) for name, mode, one in parse_tree(content, 20)]

@@ -21,11 +21,17 @@ _MOST_HELD = 256 * 1024 * 1024
 """Bytes of objects that wait while others are made from them."""
 _MOST_DEPTH = 4096
 """Of differences from differences: the most that Git itself makes."""
+_STEPS = 4096
+"""Of a difference, between two checks of the time."""
 _PIECE_BYTES = 64 * 1024
 _UNPACKED_BYTES = 1024 * 1024
 
 Id = bytes
 """20 bytes: the SHA-1 of an object."""
+
+
+def _allow() -> None:
+    """As long as it takes."""
 
 
 class PackBroken(Exception):
@@ -81,12 +87,12 @@ class _Index:
 class Pack:
     """A pack file. Calls block, and none may be made at the same time."""
 
-    def __init__(self, path: Path, *, most_object_bytes: int, check: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, path: Path, *, most_object_bytes: int, check: Callable[[], None] = _allow) -> None:
         """Look through the whole file.
 
         Args:
             most_object_bytes: Larger objects are not read.
-            check: Called again and again; what it raises ends the work.
+            check: Called again and again meanwhile; what it raises ends the work.
 
         Raises:
             PackBroken: It is no pack.
@@ -114,12 +120,16 @@ class Pack:
         """Whether the object is there, and not too large."""
         return object_id in self._index.places
 
-    def read(self, object_id: Id) -> tuple[bytes, bytes]:
+    def read(self, object_id: Id, *, check: Callable[[], None] = _allow) -> tuple[bytes, bytes]:
         """An object: what it is (`blob`), and what it holds.
+
+        Args:
+            check: Called again and again meanwhile; what it raises ends the work.
 
         Raises:
             KeyError: It is not there, or too large.
         """
+        self._check = check
         place: int | None = self._index.places[object_id]
         kind = self._kind(self._index.places[object_id])
         deltas = []
@@ -132,8 +142,7 @@ class Pack:
             deltas.append(content)
             place = entry.base_at if entry.base_id is None else self._index.places[entry.base_id]
         for delta in reversed(deltas):
-            self._check()
-            content = apply_delta(content, delta, most_bytes=self._most)
+            content = apply_delta(content, delta, most_bytes=self._most, check=check)
         return _TYPES[kind], content
 
     def _kind(self, place: int) -> int:
@@ -229,7 +238,7 @@ class Pack:
             entry = self._index.entries[place]
             delta, _ = self._unpack(entry.data_at, entry.size)
             try:
-                content = apply_delta(last.content, delta, most_bytes=self._most)
+                content = apply_delta(last.content, delta, most_bytes=self._most, check=self._check)
             except PackTooLarge:
                 continue
             name = b"%s %d\x00" % (_TYPES[last.kind], len(content))
@@ -272,8 +281,12 @@ class Pack:
         return at - len(unpack.unused_data)
 
 
-def apply_delta(base: bytes, delta: bytes, *, most_bytes: int) -> bytes:
+def apply_delta(base: bytes, delta: bytes, *, most_bytes: int, check: Callable[[], None] = _allow) -> bytes:
     """What a difference makes of an object.
+
+    Args:
+        most_bytes: Of what it makes.
+        check: Called again and again; what it raises ends the work.
 
     Raises:
         PackBroken: It is none.
@@ -286,8 +299,11 @@ def apply_delta(base: bytes, delta: bytes, *, most_bytes: int) -> bytes:
             raise PackBroken
         if size > most_bytes:
             raise PackTooLarge
-        out = bytearray()
+        out, steps = bytearray(), 0
         while at < len(delta) and len(out) <= size:
+            if steps % _STEPS == 0:
+                check()
+            steps += 1
             code = delta[at]
             at += 1
             if code & 0x80:

@@ -12,6 +12,8 @@ TOKEN = "Syntera"
 """Our name in robots.txt files."""
 USER_AGENT = f"{TOKEN}/1 (reads documentation for a knowledge base)"
 MOST_BYTES = 500 * 1024
+_LONGEST_PAUSE_SECONDS = 24 * 3600
+"""More than any walk has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,5 +39,6 @@ class Robots:
         if self.rules is None:
             return 0.0
         rate = self.rules.request_rate(TOKEN)
-        by_rate = 0.0 if rate is None else rate.seconds / rate.requests
-        return max(self.rules.crawl_delay(TOKEN) or 0.0, by_rate)
+        # As whole numbers, which may be too large for others.
+        by_rate = 0 if rate is None else min(rate.seconds, _LONGEST_PAUSE_SECONDS * rate.requests) / rate.requests
+        return min(max(self.rules.crawl_delay(TOKEN) or 0.0, by_rate), _LONGEST_PAUSE_SECONDS)

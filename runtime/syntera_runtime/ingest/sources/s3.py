@@ -26,6 +26,7 @@ from ...errors import SecretMissing
 from ...models.knowledge import DocumentFacts, Failing
 from ...ports.configuration import Secrets
 from ..items import Fetched, Item, Known, Missed, Same
+from .deadline import Deadline
 from .globs import Globs, is_nameable, spell
 from .web_http import OpenHttp
 
@@ -88,18 +89,19 @@ class S3Objects:
 
     async def read(self, known: Mapping[str, Known]) -> AsyncGenerator[Item, None]:
         """See `DocumentSource`."""
-        ends_at = self._clock() + self._limits.seconds
+        deadline = Deadline(self._limits.seconds, self._clock)
         named = set[str]()
         try:
             store = await self._open()
-            async with aclosing(self._list(store, ends_at)) as wanted:
+            async with aclosing(self._list(store, deadline)) as wanted:
                 async for listed in wanted:
                     if len(named) >= _MOST_OBJECTS:
                         raise _Missed(Failing.TOO_LARGE, f"More than {_MOST_OBJECTS} objects are wanted: choose fewer.")
-                    item = await self._read(store, listed, known.get(listed["path"]), ends_at)
+                    item = await self._read(store, listed, known.get(listed["path"]), deadline)
                     if item.path is not None and item.path not in named:  # `/a` and `a` are one path to the client
                         named.add(item.path)
-                        yield item
+                        with deadline.paused():
+                            yield item
         except _Missed as missed:
             yield Missed(None, missed.reason, missed.message)
 
@@ -131,7 +133,7 @@ class S3Objects:
                 async with asyncio.timeout(_CHECK_SECONDS), http.request("HEAD", self._s3.endpoint):
                     pass
 
-    async def _list(self, store: S3Store, ends_at: float) -> AsyncGenerator["ObjectMeta", None]:
+    async def _list(self, store: S3Store, deadline: Deadline) -> AsyncGenerator["ObjectMeta", None]:
         """Wanted objects.
 
         Raises:
@@ -139,7 +141,7 @@ class S3Objects:
         """
         listed = 0
         pages = store.list(self._folder.rstrip("/") or None, chunk_size=_LISTED_AT_ONCE).__aiter__()
-        while page := await self._next_page(pages, ends_at):
+        while page := await self._next_page(pages, deadline):
             for one in page:
                 if self._is_wanted(one["path"]):
                     yield one
@@ -147,10 +149,12 @@ class S3Objects:
             if listed > _MOST_LISTED:
                 raise _Missed(Failing.TOO_LARGE, f"The bucket has more than {_MOST_LISTED} objects: choose a prefix.")
 
-    async def _next_page(self, pages: "AsyncIterator[Sequence[ObjectMeta]]", ends_at: float) -> "Sequence[ObjectMeta]":
+    async def _next_page(
+        self, pages: "AsyncIterator[Sequence[ObjectMeta]]", deadline: Deadline
+    ) -> "Sequence[ObjectMeta]":
         """The next of them; none: that was all."""
         try:
-            async with asyncio.timeout(max(0.0, ends_at - self._clock())):
+            async with asyncio.timeout(deadline.left()):
                 return await anext(pages)
         except StopAsyncIteration:
             return []
@@ -162,7 +166,7 @@ class S3Objects:
     def _is_wanted(self, name: str) -> bool:
         return name.startswith(self._folder) and self._globs.has_file(name.removeprefix(self._folder))
 
-    async def _read(self, store: S3Store, listed: "ObjectMeta", known: Known | None, ends_at: float) -> Item:
+    async def _read(self, store: S3Store, listed: "ObjectMeta", known: Known | None, deadline: Deadline) -> Item:
         path = listed["path"]
         if not is_nameable(path):
             return Missed(spell(path), Failing.UNSUPPORTED, "The object's name is none that a document may have.")
@@ -171,14 +175,14 @@ class S3Objects:
             return Same(path)
         try:
             self._check_size(listed["size"])
-            return await self._fetch(store, path, ends_at)
+            return await self._fetch(store, path, deadline)
         except _Missed as missed:
             return Missed(path, missed.reason, missed.message)
 
-    async def _fetch(self, store: S3Store, path: str, ends_at: float) -> Fetched:
+    async def _fetch(self, store: S3Store, path: str, deadline: Deadline) -> Fetched:
         content = bytearray()
         try:
-            async with asyncio.timeout(max(0.0, ends_at - self._clock())):
+            async with asyncio.timeout(deadline.left()):
                 found = await store.get_async(path)
                 async for piece in found.stream():
                     content += bytes(piece)

@@ -20,29 +20,18 @@ from syntera_crds.contract.knowledge_config import Source, WebSource
 
 from ...models.knowledge import DocumentFacts, Failing
 from ..items import Fetched, Item, Known, Missed, Same
-from .globs import Globs, has_known_ending
+from .deadline import Deadline
+from .globs import Globs
 from .web_bodies import BodyTooLarge
 from .web_gate import Gate, shorten
 from .web_http import Answer, OpenHttp, PageClient, PageMissed, PageSkipped
+from .web_kinds import is_html, is_read
 from .web_memory import Memory
 from .web_pages import PageFacts, read_page, read_robots_tags
 from .web_sitemaps import MOST_BYTES as MOST_SITEMAP_BYTES
 from .web_sitemaps import Sitemap, SitemapBroken, read_sitemap
 from .web_urls import Sites, name_of, normalize, path_of
 
-_HTML = frozenset({"text/html", "application/xhtml+xml"})
-_READ = _HTML | {
-    "application/json",
-    "application/pdf",
-    "application/vnd.openxmlformats-officedocument.presentationml.presentation",
-    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-    "text/csv",
-    "text/markdown",
-    "text/plain",
-    "text/x-markdown",
-}
-_SAYS_NOTHING = frozenset({None, "application/octet-stream", "binary/octet-stream"})
 _GONE = frozenset({404, 410})
 _MOST_SITEMAPS = 50
 _PAGES_READ_FOR_ONE = 4
@@ -134,9 +123,8 @@ class _Walk:
         self._client = client
         self._memory = memory
         self._limits = limits
-        self._clock = clock
         self._seconds = limits.seconds or _reckon_seconds(web)
-        self._ends_at = clock() + self._seconds
+        self._deadline = Deadline(self._seconds, clock)
         self._globs = Globs(web.include, web.exclude)
         self._starts = list(dict.fromkeys(normalize(url) or url for url in web.urls))
         self._sitemap = None if web.sitemap is None else normalize(web.sitemap) or web.sitemap
@@ -173,7 +161,8 @@ class _Walk:
             item = await self._take(url)
             if item is not None and item.path is not None and item.path not in self._named:
                 self._named.add(item.path)
-                yield item
+                with self._deadline.paused():
+                    yield item
         if self._queue:
             log.info("website walk ended before its end", source=self._source.name, pages=len(self._named))
         if self._whole is not None:
@@ -182,7 +171,7 @@ class _Walk:
     # --- which pages ---
 
     def _may_go_on(self) -> bool:
-        if self._clock() >= self._ends_at:
+        if self._deadline.is_over:
             self._miss_all(
                 Failing.TOOK_TOO_LONG,
                 f"Reading the site takes longer than {self._seconds / 60:g} minutes: lower maxPages, or choose pages by"
@@ -258,7 +247,7 @@ class _Walk:
         try:
             await self._gate.check(url)
             answer = await self._get(
-                url, most_bytes=self._limits.page_bytes, is_wanted=_is_read, conditions=self._memory.conditions
+                url, most_bytes=self._limits.page_bytes, is_wanted=is_read, conditions=self._memory.conditions
             )
             if answer.status not in (200, 304) and answer.status not in _GONE:
                 raise PageMissed(*_judge(answer.status))
@@ -312,10 +301,10 @@ class _Walk:
 
     async def _read(self, answer: Answer, *, is_start: bool) -> Item | None:
         """A page with its content; None: it is no document."""
-        if not _is_read(answer):
+        if not is_read(answer):
             return _unsupported(answer) if is_start or self._depths[answer.url] is None else None
         page = PageFacts(may_be_indexed=not read_robots_tags(answer.robots_tags) & {"noindex", "none"})
-        if _is_html(answer):
+        if is_html(answer):
             page = await asyncio.to_thread(
                 read_page,
                 answer.content,
@@ -367,7 +356,7 @@ class _Walk:
     ) -> Answer:
         """See `PageClient.get`; the source's time bounds all of it."""
         try:
-            async with asyncio.timeout(max(0.0, self._ends_at - self._clock())):
+            async with asyncio.timeout(self._deadline.left()):
                 return await self._client.get(
                     url,
                     most_bytes=most_bytes,
@@ -382,19 +371,6 @@ class _Walk:
 def _reckon_seconds(web: WebSource) -> float:
     needed = web.max_pages * (_SECONDS_FOR_ONE + 1 / web.requests_per_second)
     return min(max(_LEAST_SECONDS, 1.5 * needed), _MOST_SECONDS)
-
-
-def _is_html(answer: Answer) -> bool:
-    if answer.media_type is not None:
-        return answer.media_type in _HTML
-    return answer.content[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html"))
-
-
-def _is_read(answer: Answer) -> bool:
-    """Whether documents of that type are read; where the server says nothing of it, the name counts."""
-    if answer.media_type in _SAYS_NOTHING:
-        return answer.media_type is None or has_known_ending(path_of(answer.url))
-    return answer.media_type in _READ
 
 
 def _judge(status: int) -> tuple[Failing, str]:

@@ -311,6 +311,13 @@ async def test_url_that_is_none_is_told(tmp_path: Path, url: str) -> None:
     assert missed([only])[None].reason is Failing.REFUSED
 
 
+async def test_disk_without_room_is_told(repository: Repository, server: GitServer, tmp_path: Path) -> None:
+    repository.commit({"a.md": "a"})
+    files = GitFiles(make_source(server.url()), opening(), SECRETS, folder=tmp_path / "none")
+    [only] = [item async for item in files.read({})]
+    assert missed([only])[None].reason is Failing.TOO_LARGE
+
+
 async def test_who_is_cancelled_leaves_nothing_running(tmp_path: Path) -> None:
     """The server answers after a while only; nobody waits for that."""
     asked, answer = asyncio.Event(), asyncio.Event()

@@ -5,7 +5,7 @@ import io
 import random
 import tracemalloc
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -66,10 +66,10 @@ def blob_id(content: bytes) -> bytes:
     return hashlib.sha1(b"blob %d\x00" % len(content) + content).digest()
 
 
-def open_pack(folder: Path, content: bytes, *, most: int = MEGABYTE) -> Pack:
+def open_pack(folder: Path, content: bytes, *, most: int = MEGABYTE, check: Callable[[], None] = lambda: None) -> Pack:
     path = folder / "pack"
     path.write_bytes(content)
-    return Pack(path, most_object_bytes=most)
+    return Pack(path, most_object_bytes=most, check=check)
 
 
 def delta_between(base: bytes, content: bytes) -> bytes:
@@ -118,6 +118,35 @@ def test_differences_are_understood(base: bytes, parts: Sequence[tuple[int, int]
 def test_bytes_that_are_no_difference_are_refused(base: bytes, delta: bytes) -> None:
     with suppress(PackBroken, PackTooLarge):
         assert len(apply_delta(base, delta, most_bytes=1000)) <= 1000
+
+
+class TookTooLong(Exception):
+    pass
+
+
+def test_work_ends_when_the_time_is_over(tmp_path: Path) -> None:
+    base = b"x" * 1000
+    delta = number(1000) + number(40_000) + b"\x01x" * 40_000
+    content = make_pack(whole(BLOB, base), named_delta(blob_id(base), delta))
+    calls = 0
+
+    def check() -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 100:
+            raise TookTooLong
+
+    pack = open_pack(tmp_path, content, check=check)
+    calls = 100
+    assert pack.read(blob_id(b"x" * 40_000))[1] == b"x" * 40_000  # the time for looking through is another one
+    with pytest.raises(TookTooLong):
+        pack.read(blob_id(b"x" * 40_000), check=check)
+    pack.close()
+    with pytest.raises(TookTooLong):
+        open_pack(tmp_path, content, check=check)
+    calls = 95
+    with pytest.raises(TookTooLong):
+        apply_delta(base, delta, most_bytes=MEGABYTE, check=check)
 
 
 def test_hundreds_of_megabytes_in_a_few_bytes_are_passed_by(tmp_path: Path) -> None:

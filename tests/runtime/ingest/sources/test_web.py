@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from syntera_runtime.ingest.items import Known, Same
-from syntera_runtime.ingest.sources.web import WebLimits
+from syntera_runtime.ingest.sources.web import WebLimits, WebPages
 from syntera_runtime.models.knowledge import Failing
 from tests.runtime.ingest.sources.site import (
     HTML,
@@ -17,6 +17,7 @@ from tests.runtime.ingest.sources.site import (
     fetched,
     make_source,
     missed,
+    opening,
     read,
     remember,
     running_site,
@@ -384,6 +385,20 @@ async def test_source_that_takes_too_long_is_missed_as_a_whole(site: Site) -> No
     items = await read(make_source(urls=[site.url()], requests_per_second=0.1), limits=WebLimits(seconds=95))
     assert 5 <= len(fetched(items)) <= 10
     assert missed(items)[None].reason is Failing.TOOK_TOO_LONG
+
+
+async def test_time_of_whoever_takes_the_documents_does_not_count(site: Site) -> None:
+    site.pages = {"/": linking("/a", "/b", "/c"), "/a": linking(), "/b": linking(), "/c": linking()}
+    time = Time()
+    pages = WebPages(
+        make_source(urls=[site.url()]), opening(), limits=WebLimits(seconds=100), clock=time.clock, sleep=time.sleep
+    )
+    found = []
+    async for item in pages.read({}):
+        found.append(item)
+        time.now += 99
+    assert len(fetched(found)) == 4
+    assert not missed(found)
 
 
 async def test_many_pages_have_the_time_that_their_pace_needs(site: Site) -> None:
