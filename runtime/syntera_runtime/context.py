@@ -14,6 +14,7 @@ from syntera_kube import ClusterConfig, ConfigError, KubeClient, Transport
 from .adapters.cluster_tokens import ClusterTokens
 from .adapters.guarded_http import GuardedHttp
 from .adapters.http_challenges import HttpChallenges
+from .adapters.http_rerank import HttpReranker
 from .adapters.http_webhooks import HttpWebhooks
 from .adapters.key_sets import HttpKeySets
 from .adapters.kubernetes_config import KubernetesConfig
@@ -161,6 +162,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             PostgresqlKnowledgeReader(pool),
             vectors_of=partial(_vectors_of, pool, pinecone),
             embedder=embedder,
+            reranker=await stack.enter_async_context(
+                aclosing(HttpReranker(config.secrets, metrics=metrics, tracer=tracer))
+            ),
             metrics=metrics,
             tracer=tracer,
         )

@@ -28,6 +28,14 @@ def resident_mebibytes(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE / _MEBIBYTE
 
 
+def share_mebibytes(pid: int) -> float:
+    """The same, with its part alone of what it shares with others (PSS): of several processes that may be added up."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
 def children_of(pid: int) -> list[int]:
     """The processes that a process has started, and those that these have."""
     found: list[int] = []

@@ -16,7 +16,7 @@ import uvloop
 
 from ..errors import ConfigurationError
 from ..logs import configure_logging
-from .context import open_tools, read_config
+from .context import find_config, open_tools, read_config
 from .ending import Status, describe, leave_message, status_of
 from .erasure import erase
 from .failures import SyncFailed, explain
@@ -119,7 +119,7 @@ async def _sync(settings: IngestSettings, tools: SyncTools, *, trigger: str, wai
 
 
 async def _erase(settings: IngestSettings, tools: SyncTools) -> str:
-    while not await erase(tools, name=settings.knowledge_base):
+    while not await erase(tools, find_config(settings), name=settings.knowledge_base):
         if tools.stop.is_set():
             raise explain(asyncio.CancelledError())
         await asyncio.sleep(BUSY_SECONDS)

@@ -62,8 +62,8 @@ class SyncTools:
     tenant_id: TenantId
     store: KnowledgeWriter
     history: SyncHistory
-    vectors: Mapping[IndexStorage, VectorIndex]
-    """By where they are; what is not there cannot be reached as configured."""
+    build_vectors: Callable[[KnowledgeBaseConfig | None], Mapping[IndexStorage, VectorIndex]]
+    """Vectors by where they are; what is not there cannot be reached as configured."""
     embedder: Embedder
     """It tries once."""
     extractor: Extractor
@@ -120,6 +120,7 @@ class _Synchronisation:
         self._store = tools.store
         self._config = config
         self._knowledge_base = knowledge_base
+        self._vectors = tools.build_vectors(config)
 
     async def run(self, trigger: str) -> Sync:
         was_cut_off = await self._was_cut_off()
@@ -179,7 +180,7 @@ class _Synchronisation:
             self._config,
             index,
             self._store,
-            self._vectors_of(index),
+            self._vectors[index.storage],
             self._tools.extractor,
             self._tools.reader,
             progress,
@@ -220,9 +221,6 @@ class _Synchronisation:
             storage=IndexStorage.COMMON if pinecone is None else IndexStorage.PINECONE,
             embedding=self._config.embedding,
         )
-
-    def _vectors_of(self, index: Index) -> VectorIndex:
-        return self._tools.vectors[index.storage]
 
     async def _forget_sources(self, work: Work) -> None:
         """Remove the documents of sources that are configured no more."""
@@ -292,23 +290,17 @@ class _Synchronisation:
             self._tenant_id, self._knowledge_base.id, kept=timedelta(hours=self._config.rollback_hours)
         )
         for index in expired:
-            await drop_index(self._tools, index)
+            await self._drop(index)
 
-
-async def drop_index(tools: SyncTools, index: Index) -> None:
-    """Forget an index with its vectors.
-
-    Raises:
-        StoreUnavailable: Something of it is left; trying again goes on.
-    """
-    vectors = tools.vectors.get(index.storage)
-    if vectors is None:
-        # Its keys are gone with the configuration. Nobody can find what is there without the rows that go now.
-        log.warning("vectors left behind", index=index.number, storage=index.storage.value)
-    else:
-        await vectors.drop(tools.tenant_id, index)
-    await tools.store.drop_index(tools.tenant_id, index)
-    log.info("index dropped", index=index.number)
+    async def _drop(self, index: Index) -> None:
+        vectors = self._vectors.get(index.storage)
+        if vectors is None:
+            # Its keys are gone with the configuration. Nobody can find what is there without the rows that go now.
+            log.warning("vectors left behind", index=index.number, storage=index.storage.value)
+        else:
+            await vectors.drop(self._tenant_id, index)
+        await self._store.drop_index(self._tenant_id, index)
+        log.info("index dropped", index=index.number)
 
 
 async def _sweep_vectors(work: Work) -> None:
