@@ -125,7 +125,12 @@ def test_websites_are_read_by_http_at_its_own_port_alone() -> None:
     policy = EgressPolicy().for_websites()
     for url in ("http://docs.example/", "http://docs.example:80/", "https://docs.example/"):
         policy.check_address(policy.check_url(url), ip_address("8.8.8.8"))
-    for url in ("http://docs.example:443/", "https://docs.example:80/", "http://docs.example:8080/", "http://10.0.0.1/"):
+    for url in (
+        "http://docs.example:443/",
+        "https://docs.example:80/",
+        "http://docs.example:8080/",
+        "http://10.0.0.1/",
+    ):
         with pytest.raises(TargetRefused):
             policy.check_url(url)
     for address in ("10.0.0.1", "127.0.0.1", "169.254.169.254"):
