@@ -283,7 +283,10 @@ class _Search:
         candidates = await self._find()
         kept = [one for one in candidates if self._is_good(one.scores)]
         left_out = len(candidates) - len(kept)
-        chosen = drop_duplicates(await self._read(drop_same_texts(kept)[: self.plan.read]), _content)
+        most = (
+            self.plan.top_k if self.plan.rerank is None else None
+        )  # a judge shall see all that there is to choose from
+        chosen = drop_duplicates(await self._read(drop_same_texts(kept)[: self.plan.read]), _content, most=most)
         judged = await self._judge(chosen)
         good = [one for one in judged if self._is_good(one.scores)]
         left_out += len(judged) - len(good)
