@@ -20,6 +20,7 @@ from .identity.key_management import KeyManagement
 from .identity.origins import Origins
 from .identity.session_watch import SessionWatch
 from .identity.visitors import Visitors
+from .knowledge.management import KnowledgeManagement
 from .metrics import Metrics
 from .ports.audit import AuditLog
 from .ports.configuration import AgentCatalogue, LoadedAgents
@@ -72,6 +73,7 @@ class Services:
     usage: UsageReports
     files: Files
     file_links: FileLinks
+    knowledge: KnowledgeManagement
     runner: TurnRunner
     writers: EventWriters
     followers: Followers

@@ -38,6 +38,7 @@ from .events import (
     TurnUsage,
     UnknownEvent,
 )
+from .knowledge import KnowledgeBases
 from .retries import Retries
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "Event",
     "Forbidden",
     "InvalidRequest",
+    "KnowledgeBases",
     "Location",
     "MessageCompleted",
     "MessageDelta",
