@@ -8,7 +8,7 @@ from typing import Literal
 from ..errors import FileAttached, FileNotFound, RequestRepeated, TooManyFiles
 from ..models.conversations import Conversation
 from ..models.files import MOST_UNATTACHED, Attachment, File, FileContent, NewFile, Storage, StoredBlob
-from ..models.ids import ContactId, ConversationId, FileId, MessageId, RequestKey, TenantId
+from ..models.ids import ContactId, ConversationId, FileId, KnowledgeBaseId, MessageId, RequestKey, TenantId
 
 _INCOMING_LIFE = timedelta(hours=1)
 
@@ -22,6 +22,12 @@ class _Row:
     content: FileContent | None = None
     conversation_id: ConversationId | None = None
     message_id: MessageId | None = None
+    knowledge_base_id: KnowledgeBaseId | None = None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it belongs to nothing yet."""
+        return self.message_id is None and self.knowledge_base_id is None
 
     @property
     def blob(self) -> StoredBlob:
@@ -58,7 +64,7 @@ class MemoryFiles:
     async def add_file(self, tenant_id: TenantId, new: NewFile, *, owner: ContactId | None) -> None:
         """See `FileStore`."""
         rows = self._rows(tenant_id)
-        own = [row for row in rows.values() if row.owner == owner and row.message_id is None and row.state != "doomed"]
+        own = [row for row in rows.values() if row.owner == owner and row.is_free and row.state != "doomed"]
         if owner is not None and len(own) >= MOST_UNATTACHED:
             raise TooManyFiles
         if new.request_key is not None:
@@ -114,7 +120,7 @@ class MemoryFiles:
         now = datetime.now(UTC)
         for row in self._rows(tenant_id).values():
             life = unattached if row.state == "ready" else _INCOMING_LIFE
-            if row.message_id is None and row.created_at < now - life:
+            if row.is_free and row.created_at < now - life:
                 row.state = "doomed"
 
     async def doom_orphaned_files(self, tenant_id: TenantId) -> None:
@@ -155,11 +161,33 @@ class MemoryFiles:
         own = [row for row in rows if row is not None and row.state == "ready" and row.owner == owner]
         if len(own) < len(rows):
             raise FileNotFound
-        if any(row.message_id is not None for row in own):
+        if not all(row.is_free for row in own):
             raise FileAttached
         for row in own:
             row.conversation_id, row.message_id = conversation_id, message_id
         return [row.file.attachment for row in own]
+
+    def give_to_knowledge_base(
+        self, tenant_id: TenantId, file_id: FileId, *, knowledge_base_id: KnowledgeBaseId
+    ) -> None:
+        """Give a file to a document.
+
+        Raises:
+            FileNotFound: It is not there in full.
+            FileAttached: It belongs to a message or a document already.
+        """
+        row = self._rows(tenant_id).get(file_id)
+        if row is None or row.state != "ready":
+            raise FileNotFound
+        if not row.is_free:
+            raise FileAttached
+        row.knowledge_base_id = knowledge_base_id
+
+    def doom_of_document(self, tenant_id: TenantId, file_id: FileId) -> None:
+        """Doom the file of a document that is no more."""
+        row = self._rows(tenant_id).get(file_id)
+        if row is not None and row.knowledge_base_id is not None:
+            row.state, row.knowledge_base_id = "doomed", None
 
     def move(self, tenant_id: TenantId, *, source: ContactId, target: ContactId) -> None:
         """Give the files of one contact that no message has yet to another."""
@@ -174,7 +202,7 @@ class MemoryFiles:
                 row.state = "doomed"
 
     def _is_there(self, tenant_id: TenantId, row: _Row, owner: ContactId | None) -> bool:
-        if row.state != "ready":
+        if row.state != "ready" or row.knowledge_base_id is not None:
             return False
         if row.conversation_id is None:
             return owner in (None, row.owner)

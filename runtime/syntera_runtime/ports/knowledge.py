@@ -113,7 +113,12 @@ class KnowledgeEditor(Protocol):
     ) -> Document:
         """Note an uploaded file as a document that is to be taken in, in place of one with the same origin.
 
-        The file must be there in full; from now on it is the document's, and nobody sweeps it.
+        The file must be there in full; from now on it is the document's: nobody sweeps it, and it is found by `find_files` alone.
+        The file of the document that it replaces is doomed. Nothing is written where the knowledge base is not known.
+
+        Raises:
+            FileNotFound: The file is not there in full.
+            FileAttached: It belongs to a message or a document already.
         """
         ...
 
@@ -190,7 +195,10 @@ class KnowledgeWriter(Protocol):
     def known_documents(
         self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, index_id: IndexId, *, source: str
     ) -> AsyncGenerator[Sequence[KnownDocument], None]:
-        """All documents of a source, in pages, by path. Memory is bounded by a page."""
+        """All documents of a source, in pages, by path, excluded ones too. Memory is bounded by a page.
+
+        Of a pending one nothing is told that would spare work: no hash, no validators.
+        """
         ...
 
     async def read_text(self, tenant_id: TenantId, document_id: DocumentId) -> Extracted | None:
@@ -198,7 +206,10 @@ class KnowledgeWriter(Protocol):
         ...
 
     async def known_vectors(self, tenant_id: TenantId, index: Index, hashes: Sequence[bytes]) -> frozenset[bytes]:
-        """Those of the embedded texts whose vectors the index has."""
+        """Those of the embedded texts whose vectors the index has.
+
+        Of an index in Pinecone, those that its chunks refer to: vectors are written before the chunks that need them.
+        """
         ...
 
     async def put_document(
@@ -217,7 +228,8 @@ class KnowledgeWriter(Protocol):
     ) -> DocumentId:
         """Store a document with its text and, in the index, all its chunks in place of those before: in one transaction.
 
-        While another index than `index` is active, that one keeps what it has until the switch.
+        While another index than `index` is active, that one keeps what it has until the switch. `document` is the one as it was
+        found; None: a new one. Nothing is written where somebody has excluded, deleted or replaced it since.
         """
         ...
 
@@ -226,7 +238,10 @@ class KnowledgeWriter(Protocol):
         tenant_id: TenantId,
         changes: Mapping[DocumentId, tuple[DocumentFacts, Mapping[str, str]]],
     ) -> None:
-        """Write facts and validators of documents whose content is as it was. Nobody calls it for documents without a change."""
+        """Write facts and validators of documents whose content is as it was; pending and excluded ones stay as they are.
+
+        Nobody calls it for documents without a change.
+        """
         ...
 
     async def fail_document(
@@ -246,7 +261,7 @@ class KnowledgeWriter(Protocol):
         ...
 
     async def remove_documents(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> None:
-        """Forget documents that their source has no more, with their texts and chunks in every index."""
+        """Forget documents that their source has no more, with their texts and chunks in every index; uploaded files are doomed."""
         ...
 
     async def list_sources(self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId) -> frozenset[str]:
@@ -264,7 +279,10 @@ class KnowledgeWriter(Protocol):
     async def list_expired_indexes(
         self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, *, kept: timedelta
     ) -> Sequence[Index]:
-        """Retired indexes that were replaced longer ago than `kept`, and those whose building was given up."""
+        """Retired indexes that were replaced longer ago than `kept`, and those whose building was given up.
+
+        They are to be dropped: from now on `open_index` takes none of them up again, and each is listed until it is gone.
+        """
         ...
 
     async def drop_index(self, tenant_id: TenantId, index: Index) -> None:

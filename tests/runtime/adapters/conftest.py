@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.runtime.adapters.raw_server import RawServer, answered, raw_server
+from tests.runtime.knowledge import KnowledgeStores, make_memory_knowledge
 from tests.runtime.redis import TenantRedis, tenant_redis
 from tests.support.certificates import make_certificate
 from tests.support.redis_server import RedisServer, redis_binaries
@@ -56,3 +57,10 @@ def own_server() -> Iterator[RedisServer]:
     server.start()
     yield server
     server.remove()
+
+
+@pytest.fixture(params=["memory"])
+def knowledge(request: pytest.FixtureRequest) -> KnowledgeStores:
+    """Each implementation of the stores of knowledge in turn."""
+    assert request.param == "memory"
+    return make_memory_knowledge()

@@ -1,0 +1,451 @@
+"""What stores promise of documents, uploads and syncs: memory and PostgreSQL pass the same tests."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from syntera_runtime.errors import FileAttached, FileNotFound
+from syntera_runtime.ids import new_id
+from syntera_runtime.models.ids import DocumentId, FileId, KnowledgeBaseId
+from syntera_runtime.models.knowledge import (
+    DocumentFailure,
+    DocumentOrigin,
+    DocumentState,
+    Extracted,
+    Failing,
+    Mark,
+    SyncCounts,
+    SyncFailure,
+    SyncState,
+)
+from tests.runtime.knowledge import KnowledgeStores, content_hash, make_chunks, make_facts
+
+BROKEN = DocumentFailure(Failing.BROKEN, "It cannot be read as a PDF. Save it anew.")
+SEEN = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+async def test_knowledge_base_is_known_by_its_name_once_it_is_locked(knowledge: KnowledgeStores) -> None:
+    assert await knowledge.reader.find_knowledge_base(knowledge.tenant_id, "handbook") is None
+    assert await knowledge.editor.describe_knowledge_base(knowledge.tenant_id, "handbook") is None
+    base = await knowledge.begin()
+    assert await knowledge.begin() == base
+    assert await knowledge.reader.find_knowledge_base(knowledge.tenant_id, "handbook") == base
+    assert (base.name, base.active) == ("handbook", None)
+    assert (await knowledge.begin("other")).id != base.id
+
+
+async def test_lock_is_held_by_one_at_a_time(knowledge: KnowledgeStores) -> None:
+    lock = knowledge.writer.lock
+    async with lock(knowledge.tenant_id, "handbook") as held:
+        assert held is not None
+        async with lock(knowledge.tenant_id, "handbook") as second, lock(knowledge.tenant_id, "other") as other:
+            assert second is None
+            assert other is not None
+    with pytest.raises(RuntimeError):
+        async with lock(knowledge.tenant_id, "handbook"):
+            raise RuntimeError
+    async with lock(knowledge.tenant_id, "handbook") as again:
+        assert again is not None
+
+
+async def test_document_is_read_as_it_was_put(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.open_index(base)
+    facts = make_facts(
+        title="Refunds",
+        url="https://shop.example/refunds",
+        media_type="text/html",
+        language="de",
+        audience={"authenticated", "admin"},
+        tags={"b", "a"},
+        modified_at=SEEN,
+        size=2048,
+    )
+    extracted = Extracted(
+        "# Refunds\n\nÄh 🙂", (Mark(0, ("Refunds", "a|b"), 1), Mark(9, ("Refunds",), 2)), "Refunds", "de"
+    )
+    made = await knowledge.writer.put_document(
+        knowledge.tenant_id,
+        index,
+        document=None,
+        origin=DocumentOrigin("web", "https://shop.example/refunds?a=1&b='"),
+        facts=facts,
+        content_hash=content_hash("x"),
+        validators={"etag": 'W/"7"'},
+        extracted=extracted,
+        chunks=make_chunks(["# Refunds", "Äh 🙂"], headings=("Refunds",)),
+        reader="r1",
+    )
+    found = await knowledge.editor.find_document(knowledge.tenant_id, base.id, made)
+    assert found is not None
+    assert (found.facts, found.origin.source, found.state) == (facts, "web", DocumentState.INDEXED)
+    assert (found.content_hash, found.validators) == (content_hash("x"), {"etag": 'W/"7"'})
+    assert (found.characters, found.failure, found.file_id) == (len(extracted.text), None, None)
+    assert found.checked_at is not None
+    assert await knowledge.writer.read_text(knowledge.tenant_id, made) == extracted
+    (known,) = await knowledge.known(index, "web")
+    assert (known.id, known.origin, known.facts, known.validators) == (made, found.origin, facts, found.validators)
+    assert (known.content_hash, known.indexed_hash, known.reader) == (content_hash("x"), content_hash("x"), "r1")
+
+
+async def test_document_that_changes_keeps_its_id_and_loses_its_old_chunks(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.open_index(base)
+    made = await knowledge.put(index, "a.md", "one", "two", "three")
+    (known,) = await knowledge.known(index)
+    assert await knowledge.put(index, "a.md", "four", document=known, title="New", reader="r2") == made
+    assert await knowledge.put(index, "a.md", "four", title="New", reader="r2") == made  # however it was called
+    assert await knowledge.chunks_of(index, made) == ["four"]
+    (known,) = await knowledge.known(index)
+    assert (known.facts.title, known.reader, known.content_hash) == ("New", "r2", content_hash("four"))
+
+
+async def test_documents_of_a_source_come_in_pages_by_path(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.open_index(base)
+    for number in reversed(range(7)):
+        await knowledge.put(index, f"{number}.md", f"text {number}")
+    await knowledge.put(index, "a.md", "other", source="other")
+    assert [known.origin.path for known in await knowledge.known(index)] == [f"{number}.md" for number in range(7)]
+    assert await knowledge.writer.list_sources(knowledge.tenant_id, base.id) == {"docs", "other"}
+
+
+async def test_touched_document_has_new_facts_and_its_old_chunks(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.open_index(base)
+    made = await knowledge.put(index, "a.md", "one", audience={"public"})
+    await knowledge.writer.touch_documents(
+        knowledge.tenant_id,
+        {made: (make_facts(audience={"admin"}, title="T"), {"etag": "2"}), DocumentId(new_id()): (make_facts(), {})},
+    )
+    (known,) = await knowledge.known(index)
+    assert known.facts == make_facts(audience={"admin"}, title="T")
+    assert known.validators == {"etag": "2"}
+    assert await knowledge.chunks_of(index, made) == ["one"]
+
+
+async def test_document_that_fails_is_named_and_out_of_the_index(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.open_index(base)
+    made = await knowledge.put(index, "a.md", "one", validators={"etag": "1"})
+    for path in ("a.md", "b.md"):
+        await knowledge.writer.fail_document(
+            knowledge.tenant_id,
+            base.id,
+            index,
+            origin=DocumentOrigin("docs", path),
+            facts=make_facts(title="Broken"),
+            failure=BROKEN,
+        )
+    failed, new = await knowledge.editor.list_documents(
+        knowledge.tenant_id, base.id, state=DocumentState.FAILED, limit=9
+    )
+    assert (failed.id, failed.failure, failed.facts.title, failed.validators) == (made, BROKEN, "Broken", {})
+    assert (new.origin.path, new.failure, new.chunks, new.content_hash) == ("b.md", BROKEN, 0, None)
+    assert await knowledge.chunks_of(index, made) == []
+    assert await knowledge.writer.read_text(knowledge.tenant_id, made) is None
+    (known, _) = await knowledge.known(index)
+    assert (known.state, known.indexed_hash) == (DocumentState.FAILED, None)
+    await knowledge.put(index, "a.md", "one", document=known)
+    found = await knowledge.editor.find_document(knowledge.tenant_id, base.id, made)
+    assert found is not None
+    assert (found.state, found.failure) == (DocumentState.INDEXED, None)
+
+
+async def test_removed_document_leaves_nothing(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.publish(await knowledge.open_index(base))
+    made = await knowledge.put(index, "a.md", "one")
+    kept = await knowledge.put(index, "b.md", "two")
+    await knowledge.writer.remove_documents(knowledge.tenant_id, [made, DocumentId(new_id())])
+    assert await knowledge.editor.find_document(knowledge.tenant_id, base.id, made) is None
+    assert await knowledge.chunks_of(index, made) == []
+    assert await knowledge.with_words(index, "one") == []
+    assert [known.id for known in await knowledge.known(index)] == [kept]
+
+
+async def test_documents_are_listed_by_what_is_asked_for(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.publish(await knowledge.open_index(base))
+    first = await knowledge.put(index, "guide/refunds.md", "one", "two", title="Money back")
+    second = await knowledge.put(index, "guide/100%_sure.md", "three", title="Refunds", source="web")
+    third = await knowledge.put(index, "c.md", title="Other")
+
+    async def listed(**asked: object) -> list[DocumentId]:
+        options = {"limit": 10, **asked}
+        found = await knowledge.editor.list_documents(knowledge.tenant_id, base.id, **options)  # type: ignore[arg-type]
+        return [document.id for document in found]
+
+    assert await listed() == [first, second, third]
+    assert await listed(limit=2) == [first, second]
+    assert await listed(after=second) == [third]
+    assert await listed(source="web") == [second]
+    assert await listed(words="REFUNDS") == [first, second]
+    assert await listed(words="100%_S") == [second]
+    assert await listed(words="%") == [second]
+    assert await listed(words="\\") == []
+    assert await listed(state=DocumentState.FAILED) == []
+    found = await knowledge.editor.list_documents(knowledge.tenant_id, base.id, limit=10)
+    assert [document.chunks for document in found] == [2, 1, 0]
+    described = await knowledge.editor.describe_knowledge_base(knowledge.tenant_id, "handbook")
+    assert described is not None
+    assert (described.documents, described.chunks, described.active) == ({DocumentState.INDEXED: 3}, 3, index)
+
+
+async def test_chunks_are_listed_by_position_with_all_that_is_known(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.open_index(base)
+    made = await knowledge.put(index, "a.md", "one", "two", "three", headings=("A", 'B, "C"'), title="T", tags={"x"})
+    found = await knowledge.editor.list_chunks(knowledge.tenant_id, index, made, after=0, limit=1)
+    (chunk,) = found
+    assert chunk.chunk == replace(make_chunks(["one", "two"], headings=("A", 'B, "C"'))[1].chunk)
+    assert (chunk.document_id, chunk.origin, chunk.facts) == (
+        made,
+        DocumentOrigin("docs", "a.md"),
+        make_facts(title="T", tags={"x"}),
+    )
+
+
+# ---- what people do ----
+
+
+async def test_excluded_document_is_found_no_more_and_no_sync_brings_it_back(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.publish(await knowledge.open_index(base))
+    made = await knowledge.put(index, "a.md", "one")
+    (known,) = await knowledge.known(index)
+    assert await knowledge.editor.exclude_document(knowledge.tenant_id, base.id, made)
+    assert not await knowledge.editor.exclude_document(knowledge.tenant_id, base.id, DocumentId(new_id()))
+    assert await knowledge.with_words(index, "one") == []
+    assert await knowledge.writer.read_text(knowledge.tenant_id, made) is None
+    # The sync that was about to write it, and the next one.
+    await knowledge.put(index, "a.md", "one", document=known)
+    await knowledge.put(index, "a.md", "one")
+    await knowledge.writer.fail_document(
+        knowledge.tenant_id, base.id, index, origin=known.origin, facts=known.facts, failure=BROKEN
+    )
+    await knowledge.writer.touch_documents(knowledge.tenant_id, {made: (make_facts(title="new"), {})})
+    (known,) = await knowledge.known(index)
+    assert (known.state, known.indexed_hash, known.facts.title) == (DocumentState.EXCLUDED, None, "Guide")
+    assert await knowledge.with_words(index, "one") == []
+    assert await knowledge.editor.renew_document(knowledge.tenant_id, base.id, made)
+    (known,) = await knowledge.known(index)
+    await knowledge.put(index, "a.md", "one", document=known)
+    assert await knowledge.with_words(index, "one") == ["one"]
+
+
+async def test_renewed_document_is_searched_as_it_was_until_a_sync_takes_it_in(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.publish(await knowledge.open_index(base))
+    made = await knowledge.put(index, "a.md", "one", validators={"etag": "1"})
+    assert await knowledge.editor.renew_document(knowledge.tenant_id, base.id, made)
+    assert not await knowledge.editor.renew_document(knowledge.tenant_id, base.id, DocumentId(new_id()))
+    assert await knowledge.with_words(index, "one") == ["one"]
+    (known,) = await knowledge.known(index)
+    assert (known.state, known.content_hash, known.indexed_hash, known.validators) == (
+        DocumentState.PENDING,
+        None,
+        None,
+        {},
+    )
+
+
+async def test_upload_is_a_pending_document_with_a_file(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    made, file_id = await knowledge.upload(base.id, text="Hello")
+    found = await knowledge.editor.find_document(knowledge.tenant_id, base.id, made)
+    assert found is not None
+    assert (found.state, found.file_id, found.origin) == (
+        DocumentState.PENDING,
+        file_id,
+        DocumentOrigin("uploads", "guide.txt"),
+    )
+    same = await knowledge.editor.find_upload(knowledge.tenant_id, base.id, content_hash("Hello"))
+    assert same == found
+    assert await knowledge.editor.find_upload(knowledge.tenant_id, base.id, content_hash("Other")) is None
+    index = await knowledge.open_index(base)
+    (known,) = await knowledge.known(index, "uploads")
+    assert (known.file_id, known.state, known.content_hash) == (file_id, DocumentState.PENDING, None)
+    await knowledge.put(index, "guide.txt", "Hello", source="uploads", document=known)
+    (known,) = await knowledge.known(index, "uploads")
+    assert (known.file_id, known.state, known.content_hash) == (file_id, DocumentState.INDEXED, content_hash("Hello"))
+
+
+async def test_file_of_a_document_is_nobody_elses(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    _, file_id = await knowledge.upload(base.id)
+    await knowledge.files.doom_left_files(knowledge.tenant_id, unattached=timedelta(seconds=-1))
+    await knowledge.files.doom_orphaned_files(knowledge.tenant_id)
+    assert await knowledge.doomed() == set()
+    assert await knowledge.files.find_file(knowledge.tenant_id, file_id, owner=None) is None
+    assert [file.id for file in await knowledge.files.find_files(knowledge.tenant_id, [file_id])] == [file_id]
+    with pytest.raises(FileNotFound):
+        await knowledge.files.doom_file(knowledge.tenant_id, file_id, owner=None)
+
+
+async def test_document_takes_no_file_that_is_not_there_or_anothers(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    _, taken = await knowledge.upload(base.id)
+    for file_id, error in ((FileId(new_id()), FileNotFound), (taken, FileAttached)):
+        with pytest.raises(error):
+            await knowledge.editor.add_upload(
+                knowledge.tenant_id,
+                base.id,
+                origin=DocumentOrigin("uploads", "b.txt"),
+                facts=make_facts(),
+                content_hash=content_hash("b"),
+                file_id=file_id,
+            )
+    assert len(await knowledge.editor.list_documents(knowledge.tenant_id, base.id, limit=9)) == 1
+
+
+async def test_upload_of_the_same_name_takes_the_place_of_the_one_before(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.publish(await knowledge.open_index(base))
+    made, first = await knowledge.upload(base.id, text="one")
+    (known,) = await knowledge.known(index, "uploads")
+    await knowledge.put(index, "guide.txt", "one", source="uploads", document=known)
+    (known,) = await knowledge.known(index, "uploads")
+    again, second = await knowledge.upload(base.id, text="two")
+    assert again == made
+    assert await knowledge.doomed() == {first}
+    assert await knowledge.with_words(index, "one") == ["one"]
+    # A sync that had read the one before comes too late.
+    await knowledge.put(index, "guide.txt", "late", source="uploads", document=known)
+    (known,) = await knowledge.known(index, "uploads")
+    assert (known.file_id, known.state) == (second, DocumentState.PENDING)
+    await knowledge.put(index, "guide.txt", "two", source="uploads", document=known)
+    assert await knowledge.with_words(index, "one two late") == ["two"]
+
+
+async def test_deleted_upload_is_gone_with_its_file(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.publish(await knowledge.open_index(base))
+    made, file_id = await knowledge.upload(base.id, text="one")
+    (known,) = await knowledge.known(index, "uploads")
+    await knowledge.put(index, "guide.txt", "one", source="uploads", document=known)
+    assert await knowledge.editor.exclude_document(knowledge.tenant_id, base.id, made)
+    assert await knowledge.doomed() == {file_id}
+    await knowledge.put(index, "guide.txt", "one", source="uploads", document=known)
+    assert await knowledge.known(index, "uploads") == []
+    assert await knowledge.with_words(index, "one") == []
+
+
+async def test_upload_whose_source_is_gone_is_removed_with_its_file(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    made, file_id = await knowledge.upload(base.id)
+    await knowledge.writer.remove_documents(knowledge.tenant_id, [made])
+    assert await knowledge.doomed() == {file_id}
+
+
+async def test_failed_upload_keeps_the_hash_that_finds_it(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.open_index(base)
+    made, file_id = await knowledge.upload(base.id, text="one")
+    await knowledge.writer.fail_document(
+        knowledge.tenant_id,
+        base.id,
+        index,
+        origin=DocumentOrigin("uploads", "guide.txt"),
+        facts=make_facts(),
+        failure=BROKEN,
+    )
+    found = await knowledge.editor.find_upload(knowledge.tenant_id, base.id, content_hash("one"))
+    assert found is not None
+    assert (found.id, found.file_id, found.state) == (made, file_id, DocumentState.FAILED)
+
+
+async def test_nothing_is_there_of_a_knowledge_base_that_is_not(knowledge: KnowledgeStores) -> None:
+    nowhere, document = KnowledgeBaseId(new_id()), DocumentId(new_id())
+    assert await knowledge.editor.list_documents(knowledge.tenant_id, nowhere, limit=9) == []
+    assert await knowledge.editor.find_document(knowledge.tenant_id, nowhere, document) is None
+    assert not await knowledge.editor.exclude_document(knowledge.tenant_id, nowhere, document)
+    assert await knowledge.editor.list_syncs(knowledge.tenant_id, nowhere, limit=9) == []
+    base = await knowledge.begin()
+    index = await knowledge.open_index(base)
+    made = await knowledge.put(index, "a.md", "one")
+    assert await knowledge.editor.find_document(knowledge.tenant_id, nowhere, made) is None
+    assert not await knowledge.editor.renew_document(knowledge.tenant_id, nowhere, made)
+
+
+# ---- syncs ----
+
+
+async def test_request_makes_the_knowledge_base_known(knowledge: KnowledgeStores) -> None:
+    await knowledge.editor.request_sync(knowledge.tenant_id, "handbook")
+    await knowledge.editor.request_sync(knowledge.tenant_id, "handbook")
+    found = await knowledge.reader.find_knowledge_base(knowledge.tenant_id, "handbook")
+    assert found == await knowledge.begin()
+
+
+async def test_sync_is_read_as_it_was_reported(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    begun = await knowledge.writer.begin_sync(knowledge.tenant_id, base.id, trigger="request", revision=3)
+    assert (begun.state, begun.trigger, begun.revision, begun.counts) == (SyncState.RUNNING, "request", 3, SyncCounts())
+    assert list(await knowledge.editor.list_syncs(knowledge.tenant_id, base.id, limit=9)) == [begun]
+    ended = replace(
+        begun,
+        state=SyncState.FAILED,
+        ended_at=SEEN,
+        index_number=2,
+        estimated_tokens=70,
+        counts=SyncCounts(documents=5, added=1, failed=2, fetched_bytes=2**40, embedded_tokens=12),
+        failures=(
+            SyncFailure("web", None, Failing.UNAVAILABLE, "It is away."),
+            SyncFailure("web", "/a", Failing.BROKEN, "B"),
+        ),
+        failure="budget-exceeded",
+        message="It needs more.",
+    )
+    await knowledge.writer.report_sync(knowledge.tenant_id, ended)
+    assert list(await knowledge.editor.list_syncs(knowledge.tenant_id, base.id, limit=9)) == [ended]
+
+
+async def test_sync_that_never_ended_was_killed(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    begin = knowledge.writer.begin_sync
+    first = await begin(knowledge.tenant_id, base.id, trigger="schedule", revision=1)
+    second = await begin(knowledge.tenant_id, base.id, trigger="schedule", revision=1)
+    newest, oldest = await knowledge.editor.list_syncs(knowledge.tenant_id, base.id, limit=9)
+    assert (newest.id, newest.state) == (second.id, SyncState.RUNNING)
+    assert (oldest.id, oldest.state, oldest.failure) == (first.id, SyncState.FAILED, "killed")
+    assert oldest.ended_at is not None
+
+
+async def test_newest_syncs_are_kept_and_listed_in_pages(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    made = [
+        (await knowledge.writer.begin_sync(knowledge.tenant_id, base.id, trigger="schedule", revision=1)).id
+        for _ in range(53)
+    ]
+    first = await knowledge.editor.list_syncs(knowledge.tenant_id, base.id, limit=3)
+    rest = await knowledge.editor.list_syncs(knowledge.tenant_id, base.id, before=first[-1].id, limit=100)
+    assert [sync.id for sync in (*first, *rest)] == made[::-1][:51]
+
+
+# ---- the end ----
+
+
+async def test_erased_knowledge_base_leaves_nothing(knowledge: KnowledgeStores) -> None:
+    base, other = await knowledge.begin(), await knowledge.begin("other")
+    index = await knowledge.publish(await knowledge.open_index(base))
+    await knowledge.put(index, "a.md", "one")
+    _, file_id = await knowledge.upload(base.id)
+    await knowledge.writer.begin_sync(knowledge.tenant_id, base.id, trigger="schedule", revision=1)
+    await knowledge.vectors.drop(knowledge.tenant_id, index)
+    while await knowledge.writer.erase(knowledge.tenant_id, "handbook"):
+        pass
+    assert not await knowledge.writer.erase(knowledge.tenant_id, "never-known")
+    assert await knowledge.reader.find_knowledge_base(knowledge.tenant_id, "handbook") is None
+    assert await knowledge.reader.find_knowledge_base(knowledge.tenant_id, "other") == other
+    assert await knowledge.doomed() == {file_id}
+    assert await knowledge.with_words(index, "one") == []
+
+
+async def test_documents_are_put_side_by_side(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.open_index(base)
+    await asyncio.gather(*(knowledge.put(index, f"{number}.md", f"text {number}", "shared") for number in range(12)))
+    assert len(await knowledge.known(index)) == 12
