@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from syntera_crds.contract.knowledge_config import SearchMode
+from syntera_crds.contract.knowledge_config import EmbeddingModel, SearchMode
 
 from .ids import ChunkId, DocumentId, FileId, IndexId, KnowledgeBaseId, SyncId
 
@@ -230,6 +230,9 @@ class Index:
     retired_at: datetime | None = None
     languages: frozenset[str] = frozenset()
     """Languages of its documents; a search is parsed in each. Empty string: unknown."""
+    embedding: EmbeddingModel | None = None
+    """The model that its vectors were made with, by which questions are compared with them while another index is being built
+    with another one. None: nobody noted it; then it is the knowledge base's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,6 +416,8 @@ class SearchStage:
     seconds: float
     found: int
     """Candidates after it."""
+    failure: str | None = None
+    """Code of why it gave nothing; the search went on without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,3 +431,8 @@ class SearchResult:
     embedding_tokens: int = 0
     left_out: int = 0
     """Candidates that the threshold left out."""
+
+    @property
+    def failure(self) -> str | None:
+        """Code of why a stage gave nothing, so that this is less than there may be. None: all of it is here."""
+        return next((stage.failure for stage in self.stages if stage.failure is not None), None)

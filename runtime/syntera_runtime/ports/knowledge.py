@@ -5,7 +5,7 @@ then `put_document` replaces the document with all its chunks in one transaction
 refers to any more are dropped at the end of a sync.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Protocol
@@ -335,6 +335,10 @@ class VectorIndex(Protocol):
     async def drop(self, tenant_id: TenantId, index: Index) -> None:
         """Forget all of them."""
         ...
+
+
+VectorsOf = Callable[[KnowledgeBaseConfig, Index], VectorIndex]
+"""Where the vectors of an index of a knowledge base are. What it lacks to reach them shows when they are used."""
 
 
 class Embedded(Protocol):
