@@ -310,9 +310,7 @@ def search(
     tag: Annotated[
         list[str] | None, typer.Option(help="Only documents with all these tags. May be repeated.", show_default=False)
     ] = None,
-    path: Annotated[
-        str | None, typer.Option(help="Only documents whose path begins so.", show_default=False)
-    ] = None,
+    path: Annotated[str | None, typer.Option(help="Only documents whose path begins so.", show_default=False)] = None,
     output: Wanted = Output.TEXT,
     namespace: Namespace = None,
     tenant: Tenant = None,

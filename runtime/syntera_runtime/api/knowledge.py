@@ -47,9 +47,7 @@ async def list_syncs(
     asker: Asker,
 ) -> Page[SyncView]:
     """The syncs, newest first. Of those that ended the last 50 are kept."""
-    found = await services.knowledge.syncs(
-        asker.tenant_id, knowledge_base, before=query.before, limit=query.limit + 1
-    )
+    found = await services.knowledge.syncs(asker.tenant_id, knowledge_base, before=query.before, limit=query.limit + 1)
     items = found[: query.limit]
     return Page(
         items=[SyncView.of(sync) for sync in items],
@@ -63,9 +61,7 @@ async def list_syncs(
     status_code=status.HTTP_202_ACCEPTED,
     responses=problem_responses(404, 408, 413, 415, 503),
 )
-async def request_sync(
-    knowledge_base: KnowledgeBaseInPath, services: ServicesOfRequest, asker: Asker
-) -> SyncRequested:
+async def request_sync(knowledge_base: KnowledgeBaseInPath, services: ServicesOfRequest, asker: Asker) -> SyncRequested:
     """Have the knowledge base synced soon. One that waits already is enough: asking again changes nothing."""
     await services.knowledge.request_sync(asker.tenant_id, knowledge_base)
     return SyncRequested(knowledge_base=knowledge_base)

@@ -435,9 +435,7 @@ class DocumentView(View):
             title=facts.title,
             url=facts.url,
             state=document.state,
-            failure=None
-            if failure is None
-            else DocumentFailureView(reason=failure.reason, message=failure.message),
+            failure=None if failure is None else DocumentFailureView(reason=failure.reason, message=failure.message),
             media_type=facts.media_type,
             language=facts.language,
             audience=sorted(facts.audience),

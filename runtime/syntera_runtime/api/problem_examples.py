@@ -52,6 +52,7 @@ from ..errors import (
     MalformedBody,
     MessageNotFound,
     MethodNotAllowed,
+    ModelTimeout,
     ModelUnavailable,
     NotJoined,
     OriginNotAllowed,
@@ -62,6 +63,7 @@ from ..errors import (
     RouteNotFound,
     ScopeMissing,
     ScopeNotHeld,
+    SearchTimedOut,
     SecretJustRotated,
     SecretMissing,
     ShuttingDown,
@@ -170,6 +172,7 @@ SPECIAL: Mapping[str, Mapping[int, tuple[Kind, ...]]] = {
         404: (KnowledgeBaseNotFound,),
         409: (KnowledgeBaseNotReady,),
         503: (ModelUnavailable, SecretMissing),
+        504: (SearchTimedOut, ModelTimeout),
     },
     "createDocument": {
         404: (KnowledgeBaseNotFound, SourceNotFound),

@@ -30,9 +30,9 @@ _Name = Annotated[str, Field(min_length=1, max_length=63), AfterValidator(check_
 class SearchFilterInput(Input):
     """Which documents may be found."""
 
-    audience: Annotated[list[Annotated[Audience, Field(strict=False)]], Field(min_length=1, max_length=len(Audience))] = [
-        Audience.PUBLIC
-    ]
+    audience: Annotated[
+        list[Annotated[Audience, Field(strict=False)]], Field(min_length=1, max_length=len(Audience))
+    ] = [Audience.PUBLIC]
     """Documents that are for one of these. An agent looks for what is for whoever talks to it."""
     sources: Annotated[list[_Name], Field(min_length=1, max_length=50)] | None = None
     """Only documents of these sources. Left out: of all."""
@@ -143,11 +143,13 @@ class SearchStageView(View):
     seconds: float
     found: int
     """Candidates after it."""
+    failure: str | None
+    """Code of why it gave nothing; the search went on without it."""
 
     @classmethod
     def of(cls, stage: SearchStage) -> Self:
         """The view of `stage`."""
-        return cls(name=stage.name, seconds=stage.seconds, found=stage.found)
+        return cls(name=stage.name, seconds=stage.seconds, found=stage.found, failure=stage.failure)
 
 
 class SearchView(View):

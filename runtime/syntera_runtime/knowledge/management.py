@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 
 from syntera_crds.contract.api_key import Scope
-from syntera_crds.contract.knowledge_config import AUTHENTICATED, PUBLIC, KnowledgeBaseConfig, Source
+from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig, Source
 
 from ..errors import (
     AudienceNotHeld,
@@ -41,6 +41,7 @@ from ..models.knowledge import (
     Sync,
 )
 from ..ports.knowledge import KnowledgeBases, KnowledgeEditor
+from .audience import audience_of
 
 log = structlog.get_logger(__name__)
 
@@ -48,16 +49,8 @@ log = structlog.get_logger(__name__)
 class Searches(Protocol):
     """What searches knowledge bases."""
 
-    async def search(
-        self, tenant_id: TenantId, knowledge_base: KnowledgeBaseConfig, request: SearchRequest
-    ) -> SearchResult:
-        """The passages that answer a question best.
-
-        Raises:
-            KnowledgeBaseNotReady: There is no active index.
-            ModelUnavailable, ModelTimeout, ModelRefused, SecretMissing: The question could not be embedded.
-            StoreUnavailable: The index cannot be read.
-        """
+    async def search(self, tenant_id: TenantId, knowledge_base: str, request: SearchRequest) -> SearchResult:
+        """See `Searcher`."""
         ...
 
 
@@ -125,9 +118,7 @@ class Uploaded:
 class KnowledgeManagement:
     """What the tenant's own side does with its knowledge bases."""
 
-    def __init__(
-        self, catalogue: KnowledgeBases, editor: KnowledgeEditor, files: Files, searcher: Searcher
-    ) -> None:
+    def __init__(self, catalogue: KnowledgeBases, editor: KnowledgeEditor, files: Files, searcher: Searches) -> None:
         self._catalogue = catalogue
         self._editor = editor
         self._files = files
@@ -180,13 +171,13 @@ class KnowledgeManagement:
         Raises:
             KnowledgeBaseNotFound: There is none of that name.
             AudienceNotHeld: It would find documents that are not for whoever asks.
-            KnowledgeBaseNotReady, ModelUnavailable, ModelTimeout, ModelRefused, SecretMissing, StoreUnavailable: See `Searches`.
+            SynteraError: See `Searcher`.
         """
-        config = self._config(name)
+        self._config(name)
         reach = audiences_of(principal)
         if reach is not None and not wanted.filter.audience <= reach:
             raise AudienceNotHeld
-        return await self._searcher.search(principal.tenant_id, config, wanted)
+        return await self._searcher.search(principal.tenant_id, name, wanted)
 
     # ---- documents ----
 
@@ -354,9 +345,7 @@ class KnowledgeManagement:
         """
         examination = Examination(most_bytes=most_bytes(source), taken=DOCUMENTS, takes_any_encoding=True)
         key = None if request_key is None else _own_key(request_key, name)
-        file = await self._files.add(
-            principal, content, name=wanted.name, request_key=key, examination=examination
-        )
+        file = await self._files.add(principal, content, name=wanted.name, request_key=key, examination=examination)
         held = await self._know(principal.tenant_id, name)
         known = await self._editor.find_upload(principal.tenant_id, held.id, file.content.sha256)
         if known is not None and _may_see(principal, known):
@@ -401,11 +390,7 @@ class KnowledgeManagement:
     ) -> tuple[KnowledgeBase, Document]:
         self._config(name)
         held = await self._editor.describe_knowledge_base(principal.tenant_id, name)
-        document = (
-            None
-            if held is None
-            else await self._editor.find_document(principal.tenant_id, held.id, document_id)
-        )
+        document = None if held is None else await self._editor.find_document(principal.tenant_id, held.id, document_id)
         if held is None or document is None or not _may_see(principal, document):
             raise DocumentNotFound
         return held, document
@@ -420,12 +405,11 @@ class KnowledgeManagement:
 def audiences_of(principal: Principal) -> frozenset[str] | None:
     """Whose documents somebody of the tenant's own side may look at. None: everybody's.
 
-    A program's key opens what its scopes say. Of people, administrators may see everything, and everybody else who is let in
-    here is a member.
+    A program's key opens what its scopes say, and administrators may see everything.
     """
     if principal.key_id is not None or principal.may(Scope.ADMIN):
         return None
-    return frozenset({PUBLIC, AUTHENTICATED, "member"})
+    return audience_of(principal)
 
 
 def most_bytes(source: Source) -> int:
