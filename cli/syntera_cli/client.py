@@ -207,7 +207,7 @@ class TenantClient:
 
     @property
     def knowledge_bases(self) -> KnowledgeBases:
-        """The tenant's knowledge bases; `do` and `each` run what is called."""
+        """The tenant's knowledge bases; `do` and `all` run what is called."""
         return self._client.knowledge_bases
 
     def do(self, call: Coroutine[Any, Any, _Given]) -> _Given:
@@ -219,6 +219,16 @@ class TenantClient:
         """
         with _our_failures():
             return _clean(self._runner.run(call))
+
+    def all(self, items: AsyncGenerator[_Given, None]) -> list[_Given]:
+        """All of a list that comes in pages, its texts safe to print.
+
+        Raises:
+            AnswerFailed: It broke off.
+            RequestRefused: The API refused it or failed.
+            RuntimeUnreachable: The API does not answer.
+        """
+        return [_clean(item) for item in self.each(items)]
 
     def each(self, items: AsyncGenerator[_Given, None]) -> Generator[_Given, None, None]:
         """What comes, one step of the event loop's at a time: the terminal is between them.

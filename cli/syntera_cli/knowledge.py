@@ -134,7 +134,7 @@ def documents(
         listing = client.knowledge_bases.documents(
             name, source=source, state=None if state is None else state.value, words=find, page_size=PAGE
         )
-        found = list(client.each(listing))
+        found = client.all(listing)
         show(_Documents(items=found), render_documents(found), output)
 
 
@@ -153,7 +153,7 @@ def chunks(
     """Show the pieces that a document was cut into."""
     with told_failures(), open_tenant(namespace, tenant, context, url, api_key_file) as client:
         document_id = _find_document(client, name, document)
-        found = list(client.each(client.knowledge_bases.chunks(name, document_id, page_size=PAGE)))
+        found = client.all(client.knowledge_bases.chunks(name, document_id, page_size=PAGE))
         show(_Chunks(items=found), render_chunks(found), output)
 
 
@@ -283,7 +283,7 @@ def syncs(
 ) -> None:
     """List the syncs, newest first, and what could not be taken in."""
     with told_failures(), open_tenant(namespace, tenant, context, url, api_key_file) as client:
-        found = list(client.each(client.knowledge_bases.syncs(name, page_size=PAGE)))
+        found = client.all(client.knowledge_bases.syncs(name, page_size=PAGE))
         show(_Syncs(items=found), render_syncs(found), output)
 
 
@@ -346,7 +346,7 @@ def _find_document(client: TenantClient, name: str, document: str) -> UUID:
         return UUID(document)
     except ValueError:
         listing = client.knowledge_bases.documents(name, words=document[:200], page_size=PAGE)
-    found = [one.id for one in client.each(listing) if one.path == document]
+    found = [one.id for one in client.all(listing) if one.path == document]
     if not found:
         raise DocumentNotFound(f"There is no document {document!r}; `syntera knowledge documents {name}` lists them.")
     if len(found) > 1:

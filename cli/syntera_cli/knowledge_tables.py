@@ -83,7 +83,8 @@ def render_chunks(found: Sequence[Chunk]) -> Iterator[RenderableType]:
     for one in found:
         place = _place(one.headings, one.page, one.last_page)
         yield Text(f"{one.position}  {one.start}-{one.end}  {one.tokens} tokens  {place}".rstrip(), style="bold")
-        yield Padding(Text(one.text), (0, 0, 1, 2))
+        yield _indented(one.text)
+        yield Text()
 
 
 def render_syncs(found: Sequence[Sync]) -> Iterator[RenderableType]:
@@ -106,7 +107,8 @@ def render_result(result: SearchResult) -> Iterator[RenderableType]:
     for number, passage in enumerate(result.passages, start=1):
         yield Text.assemble((f"[{number}] {passage.title}", "bold"), f"  {passage.score:.3f}")
         yield Text(_describe(passage), style="dim")
-        yield Padding(Text(passage.text), (0, 0, 1, 2))
+        yield _indented(passage.text)
+        yield Text()
     if not result.passages:
         yield Text("Nothing was found.")
     stages = []
@@ -178,6 +180,10 @@ def _table(*titles: str, numbers: int = 0) -> Table:
     for title in titles[len(titles) - numbers :]:
         table.add_column(title, justify="right")
     return table
+
+
+def _indented(text: str) -> RenderableType:
+    return Padding(Text(text), (0, 0, 0, 2), expand=False)
 
 
 def _seconds(sync: Sync) -> str:
