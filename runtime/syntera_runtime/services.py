@@ -21,6 +21,7 @@ from .identity.origins import Origins
 from .identity.session_watch import SessionWatch
 from .identity.visitors import Visitors
 from .knowledge.management import KnowledgeManagement
+from .knowledge.search import Searcher
 from .metrics import Metrics
 from .ports.audit import AuditLog
 from .ports.configuration import AgentCatalogue, LoadedAgents
@@ -70,6 +71,7 @@ class Services:
     conversations: Conversations
     management: ConversationManagement
     completions: Completions
+    searcher: Searcher
     usage: UsageReports
     files: Files
     file_links: FileLinks

@@ -63,7 +63,7 @@ def running_tenant(quiet_logs: None) -> Iterator[RunningTenant]:
         agents.knowledge_bases["handbook"] = make_knowledge_base()
         searcher = FakeSearcher()
         models = OpenAIChatModels(FixedSecrets())
-        services = make_services(store, models=models, agents=agents, searcher=searcher)
+        services = make_services(store, models=models, agents=agents, searches=searcher)
         app = build_public_app(services)
 
         @asynccontextmanager

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -13,7 +14,7 @@ from typer.testing import CliRunner, Result
 from syntera_cli.__main__ import app
 from syntera_crds.contract.knowledge_config import SearchMode
 from syntera_runtime.ids import new_id
-from syntera_runtime.models.ids import DocumentId
+from syntera_runtime.models.ids import DocumentId, SyncId
 from syntera_runtime.models.knowledge import (
     DocumentOrigin,
     Failing,
@@ -26,7 +27,7 @@ from syntera_runtime.models.knowledge import (
 )
 from tests.cli.conftest import RunningTenant
 from tests.runtime.builders import TENANT
-from tests.runtime.knowledge import KnowledgeStores
+from tests.runtime.knowledge_stores import KnowledgeStores
 
 BASE = "handbook"
 
@@ -209,7 +210,7 @@ def test_sync_is_waited_for(
         assert rows is not None
         if next(steps) == "running":
             first = max(rows.syncs.values(), key=lambda sync: sync.id)
-            begun = replace(first, id=type(first.id)(int=first.id.int + 1), state=SyncState.RUNNING, ended_at=None)
+            begun = replace(first, id=SyncId(UUID(int=first.id.int + 1)), state=SyncState.RUNNING, ended_at=None)
             rows.syncs[begun.id] = begun
             return
         last = max(rows.syncs.values(), key=lambda sync: sync.id)
@@ -254,7 +255,12 @@ def test_search_shows_passages_with_their_scores(tenant: RunningTenant, stores: 
         "Hybrid: embed 0 in 41 ms (model-unavailable), keyword 7 in 2 ms; 2 below the least score",
     ]
     (_, asked) = tenant.searcher.asked[-1]
-    assert (asked.mode, asked.top_k, asked.filter.audience, asked.rerank) == (SearchMode.KEYWORD, 3, {"member"}, None)
+    assert (asked.mode, asked.top_k, asked.filter.audience, asked.rerank) == (
+        SearchMode.KEYWORD,
+        3,
+        frozenset({"member"}),
+        None,
+    )
     tenant.searcher.result = SearchResult([], [], SearchMode.HYBRID)
     assert run_ok(tenant, "search", BASE, "Hi", "--no-rerank").startswith("Nothing was found.")
     assert tenant.searcher.asked[-1][1].rerank is False

@@ -30,6 +30,7 @@ from syntera_runtime.chat.completions import Completions
 from syntera_runtime.chat.conversations import Conversations
 from syntera_runtime.chat.event_writers import EventWriters
 from syntera_runtime.chat.followers import Followers
+from syntera_runtime.chat.grounding import Groundings
 from syntera_runtime.chat.management import ConversationManagement
 from syntera_runtime.chat.runner import TurnLimits, TurnRunner
 from syntera_runtime.chat.sweeper import Sweeper
@@ -41,7 +42,9 @@ from syntera_runtime.files.service import Files
 from syntera_runtime.identity.parts import Identity, build_identity
 from syntera_runtime.identity.session_watch import SessionWatch
 from syntera_runtime.ids import new_id
+from syntera_runtime.knowledge.lookup import Lookup
 from syntera_runtime.knowledge.management import KnowledgeManagement, Searches
+from syntera_runtime.knowledge.search import Searcher
 from syntera_runtime.metrics import Metrics
 from syntera_runtime.models.conversations import Message, MessageState, Role
 from syntera_runtime.models.files import Storage
@@ -72,9 +75,9 @@ from tests.runtime.fakes import (
     FakeChatModels,
     FakeKeySets,
     FakeOperatorTokens,
-    FakeSearcher,
     FakeSigningKey,
 )
+from tests.runtime.knowledge_fakes import make_site
 
 TENANT = TenantId(UUID("01890a5d-ac96-774b-bcce-b302099a8057"))
 CONVERSATION = ConversationId(UUID("01890a5d-ac96-774b-bcce-b302099a8058"))
@@ -220,7 +223,7 @@ def make_services(
     file_store: FileStore | None = None,
     blobs: Mapping[Storage, BlobStore] | None = None,
     knowledge_editor: KnowledgeEditor | None = None,
-    searcher: Searches | None = None,
+    searches: Searches | None = None,
     models: ChatModels | None = None,
     agents: FakeCatalogue | None = None,
     body_seconds: float = 5,
@@ -236,6 +239,8 @@ def make_services(
     tracer: Tracer = NO_TRACER,
     presence: PresenceRegister | None = None,
     open_socket_manager: Callable[[], AsyncManager] = AsyncManager,
+    searcher: Searcher | None = None,
+    search_seconds: float = 5,
 ) -> Services:
     """The services on top of a store that is all of them, or of several stores."""
     store = MemoryStore() if store is None else store
@@ -266,6 +271,8 @@ def make_services(
     sweeper = Sweeper(turns, register, events, metrics=metrics)
     changes = Changes()
     followers = Followers(tenant_id, events=events, conversations=conversations, turns=turns, on_stop=runner.stop)
+    searcher = searcher or make_site(tenant_id, metrics=metrics).searcher
+    groundings = Groundings(Lookup(searcher), metrics=metrics, seconds=search_seconds)
     stored_files = file_store or store.files
     kept = blobs or {storage: MemoryBlobs() for storage in Storage}
     files = Files(stored_files, kept, agents)
@@ -293,6 +300,7 @@ def make_services(
             followers=followers,
             sweeper=sweeper,
             budgets=budgets,
+            groundings=groundings,
             attachments=AttachmentReader(stored_files, files),
             changes=changes,
         ),
@@ -304,11 +312,14 @@ def make_services(
             events=events,
             changes=changes,
         ),
-        completions=Completions(agents=agents, turns=turns, models=models, runner=runner, budgets=budgets),
+        completions=Completions(
+            agents=agents, turns=turns, models=models, runner=runner, budgets=budgets, groundings=groundings
+        ),
+        searcher=searcher,
         usage=UsageReports(usage or store, conversations, agents=agents, budgets=budgets),
         files=files,
         file_links=FileLinks(tenant_id, identity.derived_keys.of_file_links),
-        knowledge=KnowledgeManagement(agents, editor_of_knowledge, files, searcher or FakeSearcher()),
+        knowledge=KnowledgeManagement(agents, editor_of_knowledge, files, searches or searcher),
         runner=runner,
         writers=writers,
         followers=followers,

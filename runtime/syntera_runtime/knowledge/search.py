@@ -293,6 +293,7 @@ class _Search:
             stages=tuple(self.stages.done),
             mode=self.plan.mode,
             embedding_tokens=self.embedding_tokens,
+            scored_by=self._name_scorer(judged),
             left_out=left_out,
         )
 
@@ -438,6 +439,13 @@ class _Search:
     def _is_good(self, scores: Mapping[str, float]) -> bool:
         """Whether the scores pass the threshold, as far as it is about one of them."""
         return judged_by(self.plan) not in scores or score_of(scores) >= self.plan.min_score
+
+    def _name_scorer(self, judged: Sequence[Scored]) -> str | None:
+        """What made the scores; words' ranks hold within one index alone."""
+        if self.plan.rerank is not None and all("rerank" in one.scores for one in judged):
+            return f"rerank {self.plan.rerank.endpoint} {self.plan.rerank.model}"
+        model = question_model(self.config, self.index)
+        return None if self.vector is None or model is None else f"vector {model.endpoint} {model.model}"
 
     @property
     def _vectors(self) -> VectorIndex:

@@ -371,6 +371,41 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
+class KnowledgeSearch:
+    """How one knowledge base was searched for a turn."""
+
+    knowledge_base: str
+    passages: int
+    """Found there; not all of them need to have had room in the prompt."""
+    seconds: float
+    failure: str | None = None
+    """Code of why it brought nothing, or less than there may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """What a turn looked up before it was answered."""
+
+    searches: tuple[KnowledgeSearch, ...]
+    passages: int
+    """That the model was given."""
+    seconds: float
+    failure: str | None = None
+    """Code of why there are none, where that is not because nobody wrote anything on it."""
+
+
+class Refusal(StrEnum):
+    """Why an agent said its refusal in place of an answer."""
+
+    NOTHING_FOUND = "nothing-found"
+    """Its knowledge bases have nothing on it, and no model was asked."""
+    KNOWLEDGE_UNAVAILABLE = "knowledge-unavailable"
+    """They could not be searched, and no model was asked."""
+    NOT_CITED = "not-cited"
+    """The model's answer cited nothing that it was given."""
+
+
+@dataclass(frozen=True, slots=True)
 class Citation:
     """What an answer refers to by a number: a passage that the model was given, told exactly."""
 
@@ -429,6 +464,8 @@ class SearchResult:
     stages: Sequence[SearchStage]
     mode: SearchMode
     embedding_tokens: int = 0
+    scored_by: str | None = None
+    """What made the passages' scores: those of two searches can be compared where it is the same. None: nothing that can be."""
     left_out: int = 0
     """Candidates that the threshold left out."""
 

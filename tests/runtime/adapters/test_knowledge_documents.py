@@ -20,7 +20,7 @@ from syntera_runtime.models.knowledge import (
     SyncFailure,
     SyncState,
 )
-from tests.runtime.knowledge import KnowledgeStores, content_hash, make_chunks, make_facts
+from tests.runtime.knowledge_stores import KnowledgeStores, content_hash, make_chunks, make_facts
 
 BROKEN = DocumentFailure(Failing.BROKEN, "It cannot be read as a PDF. Save it anew.")
 SEEN = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -9,7 +9,7 @@ import pytest
 from syntera_runtime.ids import new_id
 from syntera_runtime.models.ids import ChunkId
 from syntera_runtime.models.knowledge import Index, IndexState, IndexStorage, KnowledgeBase, SearchFilter, Vector
-from tests.runtime.knowledge import PUBLIC, KnowledgeStores, embedded_hash
+from tests.runtime.knowledge_stores import PUBLIC, KnowledgeStores, embedded_hash
 
 EAST: Vector = (1.0, 0.0, 0.0, 0.0)
 NORTH: Vector = (0.0, 1.0, 0.0, 0.0)

@@ -31,7 +31,7 @@ from syntera_runtime.models.knowledge import (
 from tests.runtime.builders import TENANT, make_agent, make_knowledge_base, make_services, put_key
 from tests.runtime.fakes import PLAIN_TENANT, FakeCatalogue, FakeKeySets, FakeSearcher
 from tests.runtime.identity.issuer import JWKS_URL, key_set, make_tenant, sign
-from tests.runtime.knowledge import KnowledgeStores
+from tests.runtime.knowledge_stores import KnowledgeStores
 
 BASE = "/v1/knowledge-bases/handbook"
 
@@ -57,7 +57,7 @@ async def client(
     """A program that may read and fill knowledge bases."""
     key_sets = FakeKeySets()
     key_sets.published[JWKS_URL] = key_set()
-    services = make_services(store, agents=catalogue, searcher=searcher, key_sets=key_sets)
+    services = make_services(store, agents=catalogue, searches=searcher, key_sets=key_sets)
     transport = httpx.ASGITransport(app=build_public_app(services), raise_app_exceptions=False)
     key = put_key(store, scopes=frozenset({Scope.KNOWLEDGE_READ, Scope.KNOWLEDGE_WRITE}))
     headers = {"Authorization": f"Bearer {key}"}

@@ -21,7 +21,7 @@ from tests.runtime.builders import TENANT, make_agent, make_knowledge_base, make
 from tests.runtime.fakes import FakeCatalogue, FakeKeySets
 from tests.runtime.files.samples import OOXML, PDF, make_archive, make_png
 from tests.runtime.identity.issuer import JWKS_URL, key_set, make_tenant, sign
-from tests.runtime.knowledge import KnowledgeStores
+from tests.runtime.knowledge_stores import KnowledgeStores
 from tests.runtime.sockets import serving_sockets
 
 BASE = "/v1/knowledge-bases/handbook"

@@ -6,7 +6,7 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from syntera_runtime.chat.event_batches import collect_text, decode_events, encode_events, follow_on
+from syntera_runtime.chat.event_batches import collect_said, decode_events, encode_events, follow_on
 from syntera_runtime.chat.events import (
     ReplyCompleted,
     ReplyDelta,
@@ -120,17 +120,17 @@ def test_reader_who_misses_something_goes_on_from_what_stands_by_itself(event: T
 
 def test_text_is_collected_from_the_pieces() -> None:
     batches = [batch(0, STARTED, delta(2, "Hel")), batch(2, delta(3, "lo"))]
-    assert collect_text(0, batches) == "Hello"
+    assert collect_said(0, batches) == ("Hello", ())
 
 
 def test_text_is_collected_from_the_newest_snapshot_on() -> None:
     batches = [batch(0, STARTED, delta(2, "Hel")), batch(0, SNAPSHOT), batch(4, delta(5, "!"))]
-    assert collect_text(0, batches) == "Hello!"
+    assert collect_said(0, batches) == ("Hello!", ())
 
 
 def test_text_with_a_hole_is_not_collected() -> None:
-    assert collect_text(0, [batch(7, delta(8, "lo")), batch(8, delta(9, "!"))]) == ""
+    assert collect_said(0, [batch(7, delta(8, "lo")), batch(8, delta(9, "!"))]) == ("", ())
 
 
 def test_no_text_is_collected_from_nothing() -> None:
-    assert collect_text(0, []) == ""
+    assert collect_said(0, []) == ("", ())

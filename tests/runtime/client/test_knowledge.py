@@ -22,7 +22,7 @@ from syntera_runtime.models.knowledge import (
 )
 from tests.runtime.builders import TENANT, make_agent, make_knowledge_base, make_services, put_key
 from tests.runtime.fakes import FakeCatalogue, FakeSearcher
-from tests.runtime.knowledge import KnowledgeStores
+from tests.runtime.knowledge_stores import KnowledgeStores
 from tests.runtime.serving import served
 
 TEXT = b"# Baggage\n\nOne cabin bag of 8 kg.\n"
@@ -52,7 +52,7 @@ async def url(store: MemoryStore, searcher: FakeSearcher) -> AsyncIterator[str]:
     """Where the API is, with the knowledge base `handbook`."""
     catalogue = FakeCatalogue(make_agent())
     catalogue.knowledge_bases["handbook"] = make_knowledge_base()
-    services = make_services(store, agents=catalogue, searcher=searcher)
+    services = make_services(store, agents=catalogue, searches=searcher)
     async with served(build_public_app(services)) as url:
         yield url
     await services.runner.aclose()
@@ -179,7 +179,11 @@ async def test_search_sends_what_is_wanted_and_reads_what_was_found(client: Clie
         0,
     )
     assert asked.filter.audience == {"public", "member"}
-    assert (asked.filter.sources, asked.filter.path_prefix, asked.filter.tags) == ({"docs"}, "a", {"t"})
+    assert (asked.filter.sources, asked.filter.path_prefix, asked.filter.tags) == (
+        frozenset({"docs"}),
+        "a",
+        frozenset({"t"}),
+    )
     assert (asked.filter.modified_from, asked.filter.modified_before) == (since, since)
 
 

@@ -152,11 +152,11 @@ class KnowledgeStores:
         return made.id, file_id
 
 
-def make_memory_knowledge() -> KnowledgeStores:
-    """A new tenant in memory."""
+def make_memory_knowledge(tenant_id: TenantId | None = None) -> KnowledgeStores:
+    """A tenant in memory, a new one unless it is said which."""
     files = MemoryFiles(lambda _tenant_id, _conversation_id: None)
     made = MemoryKnowledge(files)
-    return KnowledgeStores(TenantId(new_id()), made.reader, made.editor, made.writer, made.vectors, files)
+    return KnowledgeStores(tenant_id or TenantId(new_id()), made.reader, made.editor, made.writer, made.vectors, files)
 
 
 def make_facts(**changes: Any) -> DocumentFacts:
