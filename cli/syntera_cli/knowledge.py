@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 from pydantic import BaseModel
 
-from syntera_crds.contract.knowledge_config import SearchMode
+from syntera_crds.contract.knowledge_config import Audience, SearchMode
 from syntera_runtime.client.knowledge_models import Chunk, Document, KnowledgeBase, Sync
 
 from .client import TenantClient
@@ -36,16 +36,6 @@ PAGE = 200
 POLL_SECONDS = 1.0
 SYNC_SECONDS = 3600.0
 """How long `--wait` waits for the end of a sync."""
-
-
-class Audience(StrEnum):
-    """Whom a document is for."""
-
-    PUBLIC = "public"
-    AUTHENTICATED = "authenticated"
-    MEMBER = "member"
-    ADMIN = "admin"
-    OWNER = "owner"
 
 
 class State(StrEnum):

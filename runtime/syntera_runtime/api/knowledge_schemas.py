@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AnyHttpUrl, Field, TypeAdapter
 
-from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig, SearchMode, Source
+from syntera_crds.contract.knowledge_config import Audience, KnowledgeBaseConfig, SearchMode, Source
 
 from ..knowledge.management import DescribedKnowledgeBase, Upload
 from ..models.ids import DocumentId, SyncId
@@ -28,20 +28,6 @@ from .pages import PartQuery, read_cursor, read_newest_cursor
 from .schemas import Input, Title, check_characters
 
 _URL = TypeAdapter(AnyHttpUrl)
-
-
-class Audience(StrEnum):
-    """Whom a document is for."""
-
-    PUBLIC = "public"
-    """Everybody."""
-    AUTHENTICATED = "authenticated"
-    """Whoever is signed in, customers and the tenant's own people."""
-    MEMBER = "member"
-    """Of the tenant's own people: members, admins and owners."""
-    ADMIN = "admin"
-    """Admins and owners."""
-    OWNER = "owner"
 
 
 class SourceKind(StrEnum):

@@ -7,11 +7,10 @@ from uuid import UUID
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from syntera_crds.contract.knowledge_config import SearchMode
+from syntera_crds.contract.knowledge_config import Audience, SearchMode
 
 from ..models.knowledge import Passage, SearchFilter, SearchRequest, SearchResult, SearchStage
 from ..views.base import View
-from .knowledge_schemas import Audience
 from .schemas import Input, Instant, check_characters
 
 MOST_PASSAGES = 50

@@ -18,6 +18,9 @@ from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig, Source
 from ..errors import (
     AudienceNotHeld,
     DocumentNotFound,
+    FileAttached,
+    FileNotFound,
+    FileOvertaken,
     InvalidCursor,
     KnowledgeBaseNotFound,
     KnowledgeBaseNotReady,
@@ -309,6 +312,7 @@ class KnowledgeManagement:
 
         Raises:
             IdempotencyKeyReused: Another request had that key.
+            FileOvertaken: The same request makes a document of it in this very moment.
             StoreUnavailable: It cannot be looked up.
         """
         key = _own_key(request_key, name)
@@ -317,7 +321,7 @@ class KnowledgeManagement:
             return None
         held = await self._know(principal.tenant_id, name)
         known = await self._editor.find_upload(principal.tenant_id, held.id, file.content.sha256)
-        if known is not None:
+        if known is not None and (known.file_id == file.id or _may_see(principal, known)):
             return Uploaded(known, is_new=known.file_id == file.id, is_replayed=True)
         # The process that took the file in has ended before it made a document of it.
         return Uploaded(await self._add(principal.tenant_id, held, source, wanted, file), is_new=True, is_replayed=True)
@@ -356,14 +360,17 @@ class KnowledgeManagement:
     async def _add(
         self, tenant_id: TenantId, held: KnowledgeBase, source: Source, wanted: Upload, file: File
     ) -> Document:
-        document = await self._editor.add_upload(
-            tenant_id,
-            held.id,
-            origin=DocumentOrigin(source.name, file.name),
-            facts=_build_facts(source, wanted, file),
-            content_hash=file.content.sha256,
-            file_id=file.id,
-        )
+        try:
+            document = await self._editor.add_upload(
+                tenant_id,
+                held.id,
+                origin=DocumentOrigin(source.name, file.name),
+                facts=_build_facts(source, wanted, file),
+                content_hash=file.content.sha256,
+                file_id=file.id,
+            )
+        except (FileNotFound, FileAttached) as error:  # the same request has just made a document of it
+            raise FileOvertaken from error
         await self._editor.request_sync(tenant_id, held.name)
         log.info("document uploaded", knowledge_base=held.name, document_id=str(document.id))
         return document

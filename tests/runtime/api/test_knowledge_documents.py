@@ -215,6 +215,21 @@ async def test_upload_whose_process_died_before_the_document_was_made_is_taken_u
     assert kept(store) == ["ready"]
 
 
+async def test_upload_that_another_try_has_just_made_a_document_of_is_that_document(
+    client: httpx.AsyncClient, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = store.knowledge.editor.add_upload
+
+    async def add_after_another(*arguments: Any, **facts: Any) -> Any:
+        await add(*arguments, **facts)
+        return await add(*arguments, **facts)
+
+    monkeypatch.setattr(store.knowledge.editor, "add_upload", add_after_another)
+    answer = await send(client, headers={"Idempotency-Key": "k"})
+    assert (answer.status_code, answer.headers["idempotency-replayed"]) == (201, "true")
+    assert [one["id"] for one in await listed(client)] == [answer.json()["id"]]
+
+
 @pytest.mark.parametrize("is_whole", [True, False])
 async def test_upload_that_is_sent_twice_at_once_by_one_key_is_there_once(
     client: httpx.AsyncClient, store: MemoryStore, is_whole: bool
