@@ -49,7 +49,8 @@ from syntera_runtime.metrics import Metrics
 from syntera_runtime.models.conversations import Message, MessageState, Role
 from syntera_runtime.models.files import Storage
 from syntera_runtime.models.identity import KeyMaker, Principal, StoredApiKey
-from syntera_runtime.models.ids import ApiKeyId, ConversationId, MessageId, TenantId, TurnId
+from syntera_runtime.models.ids import ApiKeyId, ConversationId, DocumentId, MessageId, TenantId, TurnId
+from syntera_runtime.models.knowledge import Citation
 from syntera_runtime.ports.audit import AuditLog
 from syntera_runtime.ports.chat_models import ChatModels
 from syntera_runtime.ports.configuration import Secrets
@@ -145,6 +146,25 @@ def make_message(content: str = "Hi", **changes: Any) -> Message:
         "turn_id": TurnId(CONVERSATION),
     }
     return Message(content=content, **{**fields, **changes})
+
+
+def make_citation(number: int = 1, **changes: Any) -> Citation:
+    """What a number in an answer stands for."""
+    fields: dict[str, Any] = {
+        "knowledge_base": "handbook",
+        "document_id": DocumentId(CONVERSATION),
+        "title": "The desk",
+        "source": "docs",
+        "path": "desk.md",
+        "url": "https://docs.example/desk",
+        "headings": ("Hours", "Sundays"),
+        "page": 3,
+        "last_page": 4,
+        "start": 120,
+        "end": 260,
+        "quote": "On Sundays the desk opens at ten.",
+    }
+    return Citation(number, **{**fields, **changes})
 
 
 def make_stored_key(key: ApiKey, **changes: Any) -> StoredApiKey:
