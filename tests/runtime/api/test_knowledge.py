@@ -31,6 +31,7 @@ from syntera_runtime.models.knowledge import (
 from tests.runtime.builders import TENANT, make_agent, make_knowledge_base, make_services, put_key
 from tests.runtime.fakes import PLAIN_TENANT, FakeCatalogue, FakeKeySets, FakeSearcher
 from tests.runtime.identity.issuer import JWKS_URL, key_set, make_tenant, sign
+from tests.runtime.knowledge_fakes import make_config, make_site
 from tests.runtime.knowledge_stores import KnowledgeStores
 
 BASE = "/v1/knowledge-bases/handbook"
@@ -324,6 +325,30 @@ async def test_search_tells_passages_and_stages(client: httpx.AsyncClient, searc
         "leftOut": 2,
         "embeddingTokens": 5,
     }
+
+
+async def test_search_finds_what_syncs_have_indexed_for_whoever_it_is_for(store: MemoryStore) -> None:
+    site = make_site(TENANT)
+    config = make_config()
+    documents = {"bags.md": ["One cabin bag of 8 kg is free."], "seats.md": ["Seats are chosen at the desk."]}
+    await site.fill(config, documents)
+    index = (await site.stores.editor.describe_knowledge_base(TENANT, "handbook")).active  # type: ignore[union-attr]
+    await site.add(index, "fees.md", "A second cabin bag costs 20 euros.", audience={"owner"})
+    catalogue = FakeCatalogue(make_agent())
+    catalogue.knowledge_bases["handbook"] = config
+    app = build_public_app(make_services(store, agents=catalogue, searches=site.searcher))
+    headers = {"Authorization": f"Bearer {put_key(store, scopes=frozenset({Scope.KNOWLEDGE_READ}))}"}
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://runtime", headers=headers) as client:
+        for mode in SearchMode:
+            body: dict[str, Any] = {"question": "cabin bag", "mode": mode.value, "topK": 2}
+            found = (await client.post(f"{BASE}/search", json=body)).json()
+            assert found["passages"][0]["path"] == "bags.md"
+            assert "fees.md" not in {passage["path"] for passage in found["passages"]}
+            assert {stage["name"] for stage in found["stages"]} >= {"read", "join"}
+            body["filter"] = {"audience": ["owner"]}
+            found = (await client.post(f"{BASE}/search", json=body)).json()
+            assert [passage["path"] for passage in found["passages"]] == ["fees.md"]
 
 
 async def test_people_search_for_what_is_for_them(client: httpx.AsyncClient, searcher: FakeSearcher) -> None:
