@@ -7,6 +7,10 @@ from typing import Any
 
 from syntera_runtime.adapters.memory_files import MemoryFiles
 from syntera_runtime.adapters.memory_knowledge import MemoryKnowledge
+from syntera_runtime.adapters.postgresql.knowledge_editor import PostgresqlKnowledgeEditor
+from syntera_runtime.adapters.postgresql.knowledge_reader import PostgresqlKnowledgeReader
+from syntera_runtime.adapters.postgresql.knowledge_vectors import PostgresqlVectors
+from syntera_runtime.adapters.postgresql.knowledge_writer import PostgresqlKnowledgeWriter
 from syntera_runtime.ids import new_id
 from syntera_runtime.models.files import FileContent, NewFile, Storage
 from syntera_runtime.models.ids import ChunkId, DocumentId, FileId, KnowledgeBaseId, TenantId
@@ -26,6 +30,7 @@ from syntera_runtime.models.knowledge import (
 )
 from syntera_runtime.ports.files import FileStore
 from syntera_runtime.ports.knowledge import KnowledgeEditor, KnowledgeReader, KnowledgeWriter, VectorIndex
+from tests.runtime.conftest import PostgresqlStores
 
 PUBLIC = SearchFilter(audience=frozenset({"public"}))
 DIMENSIONS = 4
@@ -157,6 +162,18 @@ def make_memory_knowledge(tenant_id: TenantId | None = None) -> KnowledgeStores:
     files = MemoryFiles(lambda _tenant_id, _conversation_id: None)
     made = MemoryKnowledge(files)
     return KnowledgeStores(tenant_id or TenantId(new_id()), made.reader, made.editor, made.writer, made.vectors, files)
+
+
+def make_postgresql_knowledge(made: PostgresqlStores) -> KnowledgeStores:
+    """Those of a tenant on a real server."""
+    return KnowledgeStores(
+        made.stores.tenant_id,
+        PostgresqlKnowledgeReader(made.pool),
+        PostgresqlKnowledgeEditor(made.pool),
+        PostgresqlKnowledgeWriter(made.pool),
+        PostgresqlVectors(made.pool),
+        made.stores.files,
+    )
 
 
 def make_facts(**changes: Any) -> DocumentFacts:

@@ -3,6 +3,7 @@
 A name that only one module uses stays in that module.
 """
 
+import hashlib
 from uuid import UUID
 
 GROUP = "syntera.io"
@@ -85,6 +86,8 @@ KNOWLEDGE_BASE_CONFIG_KEY = "knowledge-base.json"
 """Entry of a published ConfigMap that holds the `KnowledgeBaseConfig`."""
 DIGEST_KEY = "digest"
 """Entry of a published ConfigMap that holds the configuration's digest."""
+OWN_VECTORS_PREFIX = "knowledge_vectors_"
+"""What tables of PostgreSQL that hold the vectors of one large index each begin with."""
 
 
 def published_agent_name(agent: str) -> str:
@@ -110,3 +113,8 @@ def tenant_login(tenant_id: UUID) -> str:
 def redis_key_prefix(tenant_id: UUID) -> str:
     """What every key and channel of the tenant in Redis begins with."""
     return f"t:{tenant_id.hex}:"
+
+
+def own_vectors_table(tenant_id: UUID, index_id: UUID) -> str:
+    """What the table of a large index's vectors is called in PostgreSQL. Derived, never read: no tenant can name another's."""
+    return f"{OWN_VECTORS_PREFIX}{hashlib.sha256(f'{tenant_id}/{index_id}'.encode()).hexdigest()[:32]}"

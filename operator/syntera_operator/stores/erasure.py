@@ -19,8 +19,8 @@ from .postgresql import Postgresql
 
 _BATCH_ROWS = 5000
 """A batch has to end within the deadline of one use of the server."""
-_BULKY_ROWS = {"syntera.file_chunks": 100}
-"""Fewer at once of rows that hold 256 KiB each."""
+_BULKY_ROWS = {"syntera.file_chunks": 100, "syntera.knowledge_texts": 200, "syntera.knowledge_chunks": 1000}
+"""Fewer at once of rows that hold 256 KiB each, or megabytes of text, or have a hundred words in an index."""
 
 REDIS_KEYS = "redis keys"
 """What a receipt calls the keys that were deleted from Redis."""

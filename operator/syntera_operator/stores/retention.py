@@ -65,6 +65,8 @@ _RATES_MESSAGE_OF = (
     "d.message_id IN (SELECT m.id FROM syntera.messages AS m WHERE m.tenant_id = $1 AND m.{} = ANY ($2))"
 )
 _HAS_NO_MESSAGE = "NOT EXISTS (SELECT FROM syntera.messages AS m WHERE m.tenant_id = $1 AND m.id = {}.message_id)"
+_IS_NO_DOCUMENT = "r.knowledge_base_id IS NULL"
+"""What agents know is kept as long as its knowledge base."""
 
 EXPIRING: Mapping[Kept, tuple[Expiring, ...]] = {
     Kept.MESSAGES: (
@@ -86,7 +88,7 @@ EXPIRING: Mapping[Kept, tuple[Expiring, ...]] = {
         # Messages are looked at again for the bytes: a file that got one just before it was locked may have been found without.
         Expiring(
             "files",
-            f"r.created_at < $3 AND r.storage = 'postgresql' AND {_HAS_NO_MESSAGE.format('r')}",
+            f"r.created_at < $3 AND r.storage = 'postgresql' AND {_IS_NO_DOCUMENT} AND {_HAS_NO_MESSAGE.format('r')}",
             (
                 Dependants(
                     "file_chunks",
@@ -99,7 +101,8 @@ EXPIRING: Mapping[Kept, tuple[Expiring, ...]] = {
         # Of the bucket only the tenant's pods have a key.
         Expiring(
             "files",
-            f"r.created_at < $3 AND r.storage <> 'postgresql' AND r.state <> 'doomed' AND {_HAS_NO_MESSAGE.format('r')}",
+            f"r.created_at < $3 AND r.storage <> 'postgresql' AND r.state <> 'doomed'"
+            f" AND {_IS_NO_DOCUMENT} AND {_HAS_NO_MESSAGE.format('r')}",
             change="state = 'doomed'",
         ),
         Expiring(

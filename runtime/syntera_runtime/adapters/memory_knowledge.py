@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..errors import KnowledgeBaseNotFound
 from ..ids import new_id
 from ..models.ids import ChunkId, DocumentId, FileId, KnowledgeBaseId, SyncId, TenantId
 from ..models.knowledge import (
@@ -174,7 +175,9 @@ class MemoryKnowledgeEditor:
         file_id: FileId,
     ) -> Document:
         """See `KnowledgeEditor`."""
-        base = self._base(tenant_id, knowledge_base_id)
+        base = self._rows.of(tenant_id).get(knowledge_base_id)
+        if base is None:
+            raise KnowledgeBaseNotFound
         self._rows.files.give_to_knowledge_base(tenant_id, file_id, knowledge_base_id=base.id)
         before = base.find_origin(origin)
         replaced = None if before is None else before.document

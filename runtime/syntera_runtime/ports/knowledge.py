@@ -45,7 +45,7 @@ class KnowledgeBases(Protocol):
 
 
 class KnowledgeReader(Protocol):
-    """What a search asks of the store."""
+    """What a search asks of the store. Each search reads the index anew: it may have been replaced, or its vectors moved."""
 
     async def find_knowledge_base(self, tenant_id: TenantId, name: str) -> KnowledgeBase | None:
         """The knowledge base with its active index; counts are not read. None: no sync has begun yet."""
@@ -114,9 +114,10 @@ class KnowledgeEditor(Protocol):
         """Note an uploaded file as a document that is to be taken in, in place of one with the same origin.
 
         The file must be there in full; from now on it is the document's: nobody sweeps it, and it is found by `find_files` alone.
-        The file of the document that it replaces is doomed. Nothing is written where the knowledge base is not known.
+        The file of the document that it replaces is doomed.
 
         Raises:
+            KnowledgeBaseNotFound: It is not known, or has been erased.
             FileNotFound: The file is not there in full.
             FileAttached: It belongs to a message or a document already.
         """
@@ -161,7 +162,8 @@ class KnowledgeWriter(Protocol):
     def lock(self, tenant_id: TenantId, name: str) -> AbstractAsyncContextManager[KnowledgeBase | None]:
         """Hold the knowledge base for one sync, making it known if it is new; None: another sync has it.
 
-        The lock lives as long as the connection that took it: it ends with the process, however that ends.
+        The lock lives as long as the connection that took it: it ends with the process, however that ends. Once the connection is
+        lost, whoever held the lock can write nothing more: every method raises StoreUnavailable.
         """
         ...
 
@@ -195,7 +197,7 @@ class KnowledgeWriter(Protocol):
     def known_documents(
         self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, index_id: IndexId, *, source: str
     ) -> AsyncGenerator[Sequence[KnownDocument], None]:
-        """All documents of a source, in pages, by path, excluded ones too. Memory is bounded by a page.
+        """All documents of a source, in pages, in no order, excluded ones too. Memory is bounded by a page.
 
         Of a pending one nothing is told that would spare work: no hash, no validators.
         """

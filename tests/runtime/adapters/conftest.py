@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.runtime.adapters.raw_server import RawServer, answered, raw_server
-from tests.runtime.knowledge_stores import KnowledgeStores, make_memory_knowledge
+from tests.runtime.knowledge_stores import KnowledgeStores, make_memory_knowledge, make_postgresql_knowledge
 from tests.runtime.redis import TenantRedis, tenant_redis
 from tests.support.certificates import make_certificate
 from tests.support.redis_server import RedisServer, redis_binaries
@@ -59,8 +59,9 @@ def own_server() -> Iterator[RedisServer]:
     server.remove()
 
 
-@pytest.fixture(params=["memory"])
+@pytest.fixture(params=["memory", "postgresql_stores", "oldest_postgresql_stores"])
 def knowledge(request: pytest.FixtureRequest) -> KnowledgeStores:
     """Each implementation of the stores of knowledge in turn."""
-    assert request.param == "memory"
-    return make_memory_knowledge()
+    if request.param == "memory":
+        return make_memory_knowledge()
+    return make_postgresql_knowledge(request.getfixturevalue(request.param))

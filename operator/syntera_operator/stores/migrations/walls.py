@@ -58,3 +58,10 @@ def grant_columns(table: str, *, insert: Sequence[str] = (), update: Sequence[st
     for right, columns in (("INSERT", insert), ("UPDATE", update)):
         if columns:
             op.execute(f"GRANT {right} ({', '.join(columns)}) ON {SCHEMA}.{table} TO {TENANTS}")
+
+
+def offer_function(signature: str, comment: str) -> None:
+    """Say what a function is for, and let tenants call it and nobody else."""
+    op.execute(f"COMMENT ON FUNCTION {SCHEMA}.{signature} IS '{comment}'")
+    op.execute(f"REVOKE EXECUTE ON FUNCTION {SCHEMA}.{signature} FROM PUBLIC")
+    op.execute(f"GRANT EXECUTE ON FUNCTION {SCHEMA}.{signature} TO {TENANTS}")

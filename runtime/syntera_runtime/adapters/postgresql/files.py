@@ -20,7 +20,7 @@ _INCOMING_LIFE = timedelta(hours=1)
 """Longer than a file may take to come."""
 
 _IS_THERE = """
-f.state = 'ready' AND (
+f.state = 'ready' AND f.knowledge_base_id IS NULL AND (
   f.conversation_id IS NULL AND ($3::uuid IS NULL OR f.contact_id = $3)
   OR EXISTS (
     SELECT FROM syntera.conversations AS c
@@ -28,7 +28,8 @@ f.state = 'ready' AND (
   )
 )
 """
-"""Who has the conversation has its files: a conversation may become another contact's."""
+"""Who has the conversation has its files: a conversation may become another contact's. Those of documents are nobody's: whom a
+document is for is not known here."""
 
 _FORGET_REQUEST = """
 UPDATE syntera.files SET state = 'doomed', request_key = NULL
@@ -73,7 +74,7 @@ UPDATE syntera.files SET state = 'doomed' WHERE tenant_id = $1 AND id = $2 AND s
 
 _DOOM_LEFT = """
 UPDATE syntera.files SET state = 'doomed'
-WHERE tenant_id = $1 AND message_id IS NULL AND created_at < now() - least($2::interval, $3::interval) AND (
+WHERE tenant_id = $1 AND message_id IS NULL AND knowledge_base_id IS NULL AND created_at < now() - least($2::interval, $3::interval) AND (
   state = 'ready' AND created_at < now() - $2::interval OR state = 'incoming' AND created_at < now() - $3::interval
 )
 """
@@ -93,7 +94,7 @@ WHERE tenant_id = $1 AND state = 'doomed' AND storage = $2 AND ($4::uuid IS NULL
 
 _ATTACH = """
 UPDATE syntera.files SET conversation_id = $3, message_id = $4
-WHERE tenant_id = $1 AND id = ANY ($2::uuid[]) AND state = 'ready' AND message_id IS NULL
+WHERE tenant_id = $1 AND id = ANY ($2::uuid[]) AND state = 'ready' AND message_id IS NULL AND knowledge_base_id IS NULL
   AND contact_id IS NOT DISTINCT FROM $5
 RETURNING id, name, media_type, bytes AS size, width, height
 """

@@ -1,0 +1,78 @@
+"""Searching for words, and reading the chunks that were found."""
+
+from collections.abc import Sequence
+
+from ...models.ids import ChunkId, KnowledgeBaseId, TenantId
+from ...models.knowledge import FoundChunk, Hit, Index, KnowledgeBase, SearchFilter
+from .knowledge_rows import (
+    CHUNK_COLUMNS,
+    FACTS_COLUMNS,
+    INDEX_COLUMNS,
+    clean,
+    filter_values,
+    read_chunk,
+    read_hit,
+    read_index,
+)
+from .pool import Pool
+
+FIND_KNOWLEDGE_BASE = f"""
+SELECT b.id AS base_id, {INDEX_COLUMNS} FROM syntera.knowledge_bases AS b
+LEFT JOIN syntera.knowledge_indexes AS i ON i.tenant_id = $1 AND i.knowledge_base_id = b.id AND i.state = 'active'
+WHERE b.tenant_id = $1 AND b.name = $2
+"""  # noqa: S608  # the columns are a constant
+
+SEARCH_WORDS = "SELECT * FROM syntera.search_knowledge($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+
+_READ_CHUNKS = f"""
+SELECT DISTINCT ON (c.document_id, c.position) {CHUNK_COLUMNS}, {FACTS_COLUMNS}
+FROM syntera.knowledge_chunks AS wanted
+JOIN syntera.knowledge_chunks AS c ON c.tenant_id = $1 AND c.index_id = $2 AND c.document_id = wanted.document_id
+  AND c.position BETWEEN wanted.position - $4 AND wanted.position + $4
+JOIN syntera.knowledge_documents AS d ON d.tenant_id = $1 AND d.id = c.document_id
+WHERE wanted.tenant_id = $1 AND wanted.id = ANY ($3::uuid[]) AND wanted.index_id = $2
+"""  # noqa: S608
+
+_MOST_ASKED = 10_000
+"""Characters of a question that are sent; fewer count."""
+
+
+class PostgresqlKnowledgeReader:
+    """`KnowledgeReader` on PostgreSQL."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def find_knowledge_base(self, tenant_id: TenantId, name: str) -> KnowledgeBase | None:
+        """See `KnowledgeReader`."""
+        async with self._pool.connection("find_knowledge_base") as connection:
+            row = await connection.fetchrow(FIND_KNOWLEDGE_BASE, tenant_id, clean(name))
+        if row is None:
+            return None
+        active = None if row["id"] is None else read_index(row)
+        return KnowledgeBase(id=KnowledgeBaseId(row["base_id"]), name=name, active=active)
+
+    async def search_words(
+        self,
+        tenant_id: TenantId,  # noqa: ARG002  # the function knows the tenant
+        index: Index,
+        words: str,
+        *,
+        filter: SearchFilter,
+        limit: int,
+    ) -> Sequence[Hit]:
+        """See `KnowledgeReader`."""
+        asked = clean(words[:_MOST_ASKED])
+        async with self._pool.connection("search_words") as connection:
+            rows = await connection.fetch(SEARCH_WORDS, index.id, asked, *filter_values(filter), limit)
+        return [read_hit(row) for row in rows]
+
+    async def read_chunks(
+        self, tenant_id: TenantId, index: Index, chunk_ids: Sequence[ChunkId], *, neighbours: int = 0
+    ) -> Sequence[FoundChunk]:
+        """See `KnowledgeReader`."""
+        if not chunk_ids:
+            return []
+        async with self._pool.connection("read_chunks") as connection:
+            rows = await connection.fetch(_READ_CHUNKS, tenant_id, index.id, chunk_ids, neighbours)
+        return [read_chunk(row) for row in rows]

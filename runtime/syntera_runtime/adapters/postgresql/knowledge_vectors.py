@@ -1,0 +1,161 @@
+"""Vectors in PostgreSQL: those of small indexes in one table, searched from end to end; large ones have a table of their own
+with an HNSW index, which the operator makes.
+
+Which of the two is said by the index as it was read: copies in the common table are kept for a while after a move, so that a
+search that began before it finds all.
+
+Both are asked for the nearest vectors first, whatever they belong to, and for the chunks of these that pass the filter. Where
+too few do, HNSW goes on searching for more; at last all vectors of the documents that pass are compared.
+"""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+
+from syntera_crds.contract.names import own_vectors_table
+
+from ...models.ids import TenantId
+from ...models.knowledge import Hit, Index, IndexStorage, SearchFilter, Vector
+from .knowledge_rows import filter_condition, filter_values, read_hit
+from .pool import Connection, Pool
+
+_COMMON = "knowledge_vectors"
+_PAGE = 5000
+_STEP = 2000
+"""Vectors that are deleted by one statement."""
+
+_WIDER = 4
+"""How many times as many vectors as chunks are wanted are looked at first."""
+_WIDEST = 40
+"""The same before HNSW is given up."""
+
+EF_SEARCH = 100
+"""Candidates that HNSW keeps; see docs/decisions/0032-where-vectors-and-words-are-searched.md."""
+
+_DISTANCE = "OPERATOR(extensions.<=>) $3::real[]::extensions.halfvec"
+
+
+def nearest_statement(table: str, number: int) -> str:
+    """The nearest vectors, then their chunks. The number stands in the text: a generic plan does not know a parameter's value, and
+    would take HNSW to be asked for a tenth of the table."""
+    return f"""
+WITH nearest AS MATERIALIZED (
+  SELECT v.hash, v.vector {_DISTANCE} AS distance FROM syntera.{table} AS v
+  WHERE v.tenant_id = $1 AND v.index_id = $2 ORDER BY v.vector {_DISTANCE} LIMIT {number}
+)
+SELECT c.id, c.document_id, c.position, c.hash, 1 - n.distance AS score FROM nearest AS n
+JOIN syntera.knowledge_chunks AS c ON c.tenant_id = $1 AND c.index_id = $2 AND c.hash = n.hash
+JOIN syntera.knowledge_documents AS d ON d.tenant_id = $1 AND d.id = c.document_id
+WHERE {filter_condition(5)}
+ORDER BY n.distance, c.document_id, c.position LIMIT $4
+"""  # noqa: S608  # names and numbers of ours
+
+
+def all_statement(table: str) -> str:
+    """All vectors of chunks that pass, compared one by one."""
+    return f"""
+SELECT c.id, c.document_id, c.position, c.hash, 1 - (v.vector {_DISTANCE}) AS score
+FROM syntera.knowledge_documents AS d
+JOIN syntera.knowledge_index_documents AS h ON h.tenant_id = $1 AND h.index_id = $2 AND h.document_id = d.id
+JOIN syntera.knowledge_chunks AS c ON c.tenant_id = $1 AND c.index_id = $2 AND c.document_id = d.id
+JOIN syntera.{table} AS v ON v.tenant_id = $1 AND v.index_id = $2 AND v.hash = c.hash
+WHERE d.tenant_id = $1 AND {filter_condition(5)}
+ORDER BY 5 DESC, c.document_id, c.position LIMIT $4
+"""  # noqa: S608
+
+
+def _write_statement(table: str) -> str:
+    return f"""
+INSERT INTO syntera.{table} (tenant_id, index_id, hash, vector) VALUES ($1, $2, $3, $4::real[]::extensions.halfvec)
+ON CONFLICT (tenant_id, index_id, hash) DO UPDATE SET vector = excluded.vector
+"""  # noqa: S608
+
+
+class PostgresqlVectors:
+    """`VectorIndex` on PostgreSQL."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def write(self, tenant_id: TenantId, index: Index, vectors: Mapping[bytes, Vector]) -> None:
+        """See `VectorIndex`."""
+        rows = [(tenant_id, index.id, hash, vector) for hash, vector in vectors.items()]
+        async with self._pool.connection("write_vectors") as connection:
+            await connection.executemany(_write_statement(table_of(tenant_id, index)), rows)
+
+    async def search(
+        self, tenant_id: TenantId, index: Index, vector: Vector, *, filter: SearchFilter, limit: int
+    ) -> Sequence[Hit]:
+        """See `VectorIndex`."""
+        values = (tenant_id, index.id, vector, limit, *filter_values(filter))
+        table = table_of(tenant_id, index)
+        if index.storage is IndexStorage.OWN:
+            async with self._pool.transaction("search_vectors") as connection:
+                await connection.execute(HNSW_SETTINGS)
+                for wider in (_WIDER, _WIDEST):
+                    rows = await connection.fetch(nearest_statement(table, limit * wider), *values)
+                    if len(rows) == limit:
+                        break
+                else:
+                    rows = await connection.fetch(all_statement(table), *values)
+        else:
+            async with self._pool.connection("search_vectors") as connection:
+                rows = await connection.fetch(nearest_statement(table, limit * _WIDER), *values)
+                if len(rows) < limit:
+                    rows = await connection.fetch(all_statement(table), *values)
+        return [read_hit(row) for row in rows]
+
+    async def similarities(
+        self, tenant_id: TenantId, index: Index, vector: Vector, hashes: Sequence[bytes]
+    ) -> Mapping[bytes, float]:
+        """See `VectorIndex`."""
+        statement = f"""
+SELECT v.hash, 1 - (v.vector {_DISTANCE}) AS score FROM syntera.{table_of(tenant_id, index)} AS v
+WHERE v.tenant_id = $1 AND v.index_id = $2 AND v.hash = ANY ($4::bytea[])
+"""  # noqa: S608
+        async with self._pool.connection("similarities") as connection:
+            rows = await connection.fetch(statement, tenant_id, index.id, vector, hashes)
+        return {row["hash"]: row["score"] for row in rows}
+
+    async def hashes(self, tenant_id: TenantId, index: Index) -> AsyncGenerator[Sequence[bytes], None]:
+        """See `VectorIndex`."""
+        statement = f"""
+SELECT v.hash FROM syntera.{table_of(tenant_id, index)} AS v
+WHERE v.tenant_id = $1 AND v.index_id = $2 AND v.hash > $3 ORDER BY v.hash LIMIT {_PAGE}
+"""  # noqa: S608
+        after = b""
+        while True:
+            async with self._pool.connection("hashes") as connection:
+                rows = await connection.fetch(statement, tenant_id, index.id, after)
+            if rows:
+                yield [row["hash"] for row in rows]
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1]["hash"]
+
+    async def delete(self, tenant_id: TenantId, index: Index, hashes: Sequence[bytes]) -> None:  # noqa: ARG002  # as below
+        """See `VectorIndex`."""
+        for start in range(0, len(hashes), _STEP):
+            async with self._pool.connection("delete_vectors") as connection:
+                await _delete(connection, index, hashes[start : start + _STEP])
+
+    async def drop(self, tenant_id: TenantId, index: Index) -> None:  # noqa: ARG002  # the function knows the tenant
+        """See `VectorIndex`."""
+        is_more = True
+        while is_more:
+            async with self._pool.connection("drop_vectors") as connection:
+                is_more = await _delete(connection, index, None) == _STEP
+
+
+HNSW_SETTINGS = (
+    f"SET LOCAL hnsw.ef_search = {EF_SEARCH}; SET LOCAL hnsw.iterative_scan = relaxed_order; SET LOCAL jit = off"
+)
+"""For a transaction. Where more vectors are asked for than candidates are kept, HNSW goes on where it was."""
+
+
+def table_of(tenant_id: TenantId, index: Index) -> str:
+    """The table that has the vectors of an index."""
+    return own_vectors_table(tenant_id, index.id) if index.storage is IndexStorage.OWN else _COMMON
+
+
+async def _delete(connection: Connection, index: Index, hashes: Sequence[bytes] | None) -> int:
+    deleted: int = await connection.fetchval("SELECT syntera.delete_vectors($1, $2, $3)", index.id, hashes, _STEP)
+    return deleted
