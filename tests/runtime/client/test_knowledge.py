@@ -1,4 +1,4 @@
-"""Knowledge bases through the client, against the real API on stores in memory."""
+"""Knowledge bases through the client, against the real API: on stores in memory, where they must be filled, and on real ones."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,6 +24,8 @@ from tests.runtime.builders import TENANT, make_agent, make_knowledge_base, make
 from tests.runtime.fakes import FakeCatalogue, FakeSearcher
 from tests.runtime.knowledge_stores import KnowledgeStores
 from tests.runtime.serving import served
+
+from .conftest import Api
 
 TEXT = b"# Baggage\n\nOne cabin bag of 8 kg.\n"
 
@@ -96,6 +98,30 @@ async def test_document_from_its_upload_to_its_end(client: Client, store: Memory
     ):
         with pytest.raises(NotFound):
             await failing
+
+
+async def test_document_is_the_same_on_every_pod(api: Api, administrator: Client) -> None:
+    key = await api.key(Scope.KNOWLEDGE_READ, Scope.KNOWLEDGE_WRITE)
+    async with Client(api.urls[1], key) as elsewhere:
+        here, there = administrator.knowledge_bases, elsewhere.knowledge_bases
+        assert [document async for document in here.documents("handbook")] == []
+        made = await here.upload("handbook", "baggage.md", TEXT, audience=["owner"], tags=["a"], idempotency_key="once")
+        assert await here.upload("handbook", "baggage.md", TEXT, idempotency_key="once") == made
+        assert await there.upload("handbook", "other.md", in_pieces(TEXT)) == made
+        assert [document async for document in there.documents("handbook", words="BAGG", page_size=1)] == [made]
+        replaced = await there.upload("handbook", "baggage.md", b"Two bags.")
+        assert (replaced.id, replaced.audience, replaced.tags) == (made.id, ["public"], ["manual"])
+        assert (await here.reingest_document("handbook", made.id)).state is DocumentState.PENDING
+        with pytest.raises(Conflict) as caught:
+            [chunk async for chunk in here.chunks("handbook", made.id)]
+        assert caught.value.code == "knowledge-base-not-ready"
+        assert (await there.get("handbook")).documents.pending == 1
+        assert [sync async for sync in there.syncs("handbook")] == []
+        await here.delete_document("handbook", made.id)
+        with pytest.raises(NotFound):
+            await there.document("handbook", made.id)
+        acts = [act.operation async for act in administrator.audit_log.list()]
+        assert sorted(set(acts)) == ["createDocument", "deleteDocument", "reingestDocument"]
 
 
 async def test_uploads_at_once_come_once(client: Client) -> None:
