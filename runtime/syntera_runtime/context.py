@@ -16,6 +16,7 @@ from .adapters.http_challenges import HttpChallenges
 from .adapters.http_webhooks import HttpWebhooks
 from .adapters.key_sets import HttpKeySets
 from .adapters.kubernetes_config import KubernetesConfig
+from .adapters.openai_embeddings import OpenAIEmbedder
 from .adapters.openai_models import OpenAIChatModels
 from .adapters.postgresql.api_keys import PostgresqlApiKeys
 from .adapters.postgresql.audit import PostgresqlAuditLog
@@ -27,6 +28,8 @@ from .adapters.postgresql.directory import PostgresqlDirectory
 from .adapters.postgresql.editor import PostgresqlEditor
 from .adapters.postgresql.event_subjects import PostgresqlEventSubjects
 from .adapters.postgresql.files import PostgresqlFiles
+from .adapters.postgresql.knowledge_reader import PostgresqlKnowledgeReader
+from .adapters.postgresql.knowledge_vectors import PostgresqlVectors
 from .adapters.postgresql.outbox import PostgresqlOutbox
 from .adapters.postgresql.pool import Pool
 from .adapters.postgresql.turns import PostgresqlTurns
@@ -46,6 +49,7 @@ from .chat.completions import Completions
 from .chat.conversations import Conversations
 from .chat.event_writers import EventWriters
 from .chat.followers import Followers
+from .chat.grounding import Groundings
 from .chat.management import ConversationManagement
 from .chat.runner import TurnLimits, TurnRunner
 from .chat.sweeper import Sweeper
@@ -59,6 +63,8 @@ from .files.service import Files
 from .files.sweeper import FileSweeper
 from .identity.parts import build_identity
 from .identity.session_watch import SessionWatch
+from .knowledge.lookup import Lookup
+from .knowledge.search import Searcher
 from .metrics import Metrics
 from .models.files import Storage
 from .services import ApiLimits, Lifecycle, Services
@@ -140,6 +146,19 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             challenge_verifier=await stack.enter_async_context(aclosing(HttpChallenges())),
             metrics=metrics,
         )
+        embedder = await stack.enter_async_context(
+            aclosing(OpenAIEmbedder(config.secrets, metrics=metrics, tracer=tracer))
+        )
+        vectors = PostgresqlVectors(pool)
+        searcher = Searcher(
+            config.knowledge,
+            PostgresqlKnowledgeReader(pool),
+            vectors_of=lambda _config, _index: vectors,
+            embedder=embedder,
+            metrics=metrics,
+            tracer=tracer,
+        )
+        groundings = Groundings(Lookup(searcher), metrics=metrics)
         budgets = Budgets(config, metrics=metrics)
         stored_files = PostgresqlFiles(pool)
         files = Files(
@@ -194,6 +213,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 followers=followers,
                 sweeper=sweeper,
                 budgets=budgets,
+                groundings=groundings,
                 attachments=AttachmentReader(stored_files, files),
                 changes=changes,
             ),
@@ -205,7 +225,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 events=events,
                 changes=changes,
             ),
-            completions=Completions(agents=config, turns=turns, models=models, runner=runner, budgets=budgets),
+            completions=Completions(
+                agents=config, turns=turns, models=models, runner=runner, budgets=budgets, groundings=groundings
+            ),
+            searcher=searcher,
             usage=UsageReports(PostgresqlUsage(pool), conversations, agents=config, budgets=budgets),
             files=files,
             file_links=FileLinks(settings.owner, identity.derived_keys.of_file_links),

@@ -158,7 +158,7 @@ class Searcher:
         *,
         vectors_of: VectorsOf,
         embedder: Embedder,
-        reranker: Reranker,
+        reranker: Reranker | None = None,
         metrics: Metrics,
         tracer: Tracer = NO_TRACER,
     ) -> None:
@@ -274,7 +274,7 @@ class _Search:
     reader: KnowledgeReader
     vectors_of: VectorsOf
     questions: Questions
-    reranker: Reranker
+    reranker: Reranker | None
     stages: _Stages
     embedding_tokens: int = 0
     vector: Vector | None = field(default=None, repr=False)
@@ -399,7 +399,7 @@ class _Search:
     async def _judge(self, found: Sequence[Scored]) -> list[Scored]:
         """What was found in the reranker's order, if there is one."""
         model = self.plan.rerank
-        if model is None or not found:
+        if model is None or self.reranker is None or not found:
             return list(found)
         judged = found[: model.candidates]
         with self.stages.measure("rerank") as stage:

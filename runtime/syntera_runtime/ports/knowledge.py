@@ -187,11 +187,14 @@ class KnowledgeWriter(Protocol):
         fingerprint: str,
         dimensions: int,
         storage: IndexStorage,
+        embedding: EmbeddingModel | None = None,
     ) -> Index:
         """The active index if it has that fingerprint, else the one that is being built with it, else a new one.
 
         Indexes that were being built with other fingerprints are retired. One that was active before and is still kept is taken up
         again where the fingerprint is its own: then its documents are brought in step like those of any other.
+
+        `embedding` is the model that its vectors are made with; a new index keeps it, and questions are compared with it.
         """
         ...
 

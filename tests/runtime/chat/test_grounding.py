@@ -465,7 +465,7 @@ async def test_stopped_answer_keeps_what_it_cited(talk: Talk) -> None:
     assert (reply.state, reply.content, len(reply.citations)) == (MessageState.STOPPED, "At nine [1], or", 1)
 
 
-async def _rest(feed: Any) -> AsyncIterator[TurnEvent]:
+async def _rest(feed: Any) -> AsyncIterator[Any]:
     async with asyncio.timeout(10):
         while (event := await feed.next()) is not None:
             yield event
