@@ -28,6 +28,7 @@ from .adapters.postgresql.directory import PostgresqlDirectory
 from .adapters.postgresql.editor import PostgresqlEditor
 from .adapters.postgresql.event_subjects import PostgresqlEventSubjects
 from .adapters.postgresql.files import PostgresqlFiles
+from .adapters.postgresql.knowledge_editor import PostgresqlKnowledgeEditor
 from .adapters.postgresql.knowledge_reader import PostgresqlKnowledgeReader
 from .adapters.postgresql.knowledge_vectors import PostgresqlVectors
 from .adapters.postgresql.outbox import PostgresqlOutbox
@@ -64,6 +65,7 @@ from .files.sweeper import FileSweeper
 from .identity.parts import build_identity
 from .identity.session_watch import SessionWatch
 from .knowledge.lookup import Lookup
+from .knowledge.management import KnowledgeManagement
 from .knowledge.search import Searcher
 from .metrics import Metrics
 from .models.files import Storage
@@ -228,10 +230,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             completions=Completions(
                 agents=config, turns=turns, models=models, runner=runner, budgets=budgets, groundings=groundings
             ),
-            searcher=searcher,
             usage=UsageReports(PostgresqlUsage(pool), conversations, agents=config, budgets=budgets),
             files=files,
             file_links=FileLinks(settings.owner, identity.derived_keys.of_file_links),
+            knowledge=KnowledgeManagement(config.knowledge, PostgresqlKnowledgeEditor(pool), files, searcher),
             runner=runner,
             writers=writers,
             followers=followers,

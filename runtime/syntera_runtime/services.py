@@ -21,7 +21,6 @@ from .identity.origins import Origins
 from .identity.session_watch import SessionWatch
 from .identity.visitors import Visitors
 from .knowledge.management import KnowledgeManagement
-from .knowledge.search import Searcher
 from .metrics import Metrics
 from .ports.audit import AuditLog
 from .ports.configuration import AgentCatalogue, LoadedAgents
@@ -71,7 +70,6 @@ class Services:
     conversations: Conversations
     management: ConversationManagement
     completions: Completions
-    searcher: Searcher
     usage: UsageReports
     files: Files
     file_links: FileLinks

@@ -335,7 +335,6 @@ def make_services(
         completions=Completions(
             agents=agents, turns=turns, models=models, runner=runner, budgets=budgets, groundings=groundings
         ),
-        searcher=searcher,
         usage=UsageReports(usage or store, conversations, agents=agents, budgets=budgets),
         files=files,
         file_links=FileLinks(tenant_id, identity.derived_keys.of_file_links),

@@ -1,6 +1,6 @@
 """Knowledge bases over HTTP: what they are, their syncs, and searches in them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -330,7 +330,10 @@ async def test_search_tells_passages_and_stages(client: httpx.AsyncClient, searc
 async def test_search_finds_what_syncs_have_indexed_for_whoever_it_is_for(store: MemoryStore) -> None:
     site = make_site(TENANT)
     config = make_config()
-    documents = {"bags.md": ["One cabin bag of 8 kg is free."], "seats.md": ["Seats are chosen at the desk."]}
+    documents: dict[str, Sequence[str]] = {
+        "bags.md": ["One cabin bag of 8 kg is free."],
+        "seats.md": ["Seats are chosen at the desk."],
+    }
     await site.fill(config, documents)
     index = (await site.stores.editor.describe_knowledge_base(TENANT, "handbook")).active  # type: ignore[union-attr]
     await site.add(index, "fees.md", "A second cabin bag costs 20 euros.", audience={"owner"})
