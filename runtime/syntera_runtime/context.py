@@ -152,9 +152,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             aclosing(OpenAIEmbedder(config.secrets, metrics=metrics, tracer=tracer))
         )
         vectors = PostgresqlVectors(pool)
+        knowledge_reader = PostgresqlKnowledgeReader(pool)
         searcher = Searcher(
             config.knowledge,
-            PostgresqlKnowledgeReader(pool),
+            knowledge_reader,
             vectors_of=lambda _config, _index: vectors,
             embedder=embedder,
             metrics=metrics,
@@ -233,7 +234,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             usage=UsageReports(PostgresqlUsage(pool), conversations, agents=config, budgets=budgets),
             files=files,
             file_links=FileLinks(settings.owner, identity.derived_keys.of_file_links),
-            knowledge=KnowledgeManagement(config.knowledge, PostgresqlKnowledgeEditor(pool), files, searcher),
+            knowledge=KnowledgeManagement(
+                config.knowledge, knowledge_reader, PostgresqlKnowledgeEditor(pool), files, searcher
+            ),
             runner=runner,
             writers=writers,
             followers=followers,

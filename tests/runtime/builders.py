@@ -57,7 +57,7 @@ from syntera_runtime.ports.configuration import Secrets
 from syntera_runtime.ports.conversations import ConversationDirectory, ConversationEditor, ConversationStore
 from syntera_runtime.ports.files import BlobStore, FileStore
 from syntera_runtime.ports.identity import ChallengeVerifier, KeySets, SigningKey
-from syntera_runtime.ports.knowledge import KnowledgeEditor
+from syntera_runtime.ports.knowledge import KnowledgeEditor, KnowledgeReader
 from syntera_runtime.ports.limits import RateLimits
 from syntera_runtime.ports.live_events import EventLog
 from syntera_runtime.ports.presence import PresenceRegister
@@ -242,6 +242,7 @@ def make_services(
     audit: AuditLog | None = None,
     file_store: FileStore | None = None,
     blobs: Mapping[Storage, BlobStore] | None = None,
+    knowledge_reader: KnowledgeReader | None = None,
     knowledge_editor: KnowledgeEditor | None = None,
     searches: Searches | None = None,
     models: ChatModels | None = None,
@@ -297,7 +298,6 @@ def make_services(
     kept = blobs or {storage: MemoryBlobs() for storage in Storage}
     files = Files(stored_files, kept, agents)
     kept_knowledge = store.knowledge if isinstance(store, MemoryStore) else MemoryStore().knowledge
-    editor_of_knowledge = knowledge_editor or kept_knowledge.editor
     return Services(
         agents=agents,
         loaded_agents=agents,
@@ -338,7 +338,13 @@ def make_services(
         usage=UsageReports(usage or store, conversations, agents=agents, budgets=budgets),
         files=files,
         file_links=FileLinks(tenant_id, identity.derived_keys.of_file_links),
-        knowledge=KnowledgeManagement(agents, editor_of_knowledge, files, searches or searcher),
+        knowledge=KnowledgeManagement(
+            agents,
+            knowledge_reader or kept_knowledge.reader,
+            knowledge_editor or kept_knowledge.editor,
+            files,
+            searches or searcher,
+        ),
         runner=runner,
         writers=writers,
         followers=followers,

@@ -21,7 +21,7 @@ KnowledgeBaseInPath = Annotated[str, Path(alias="knowledgeBase")]
 @router.get("/v1/knowledge-bases", operation_id="listKnowledgeBases", responses=problem_responses(503))
 async def list_knowledge_bases(services: ServicesOfRequest, asker: Asker) -> KnowledgeBaseList:
     """All knowledge bases, by name."""
-    found = await services.knowledge.list(asker.tenant_id)
+    found = await services.knowledge.list(asker)
     return KnowledgeBaseList(items=[KnowledgeBaseView.of(one) for one in found])
 
 
@@ -32,7 +32,7 @@ async def get_knowledge_base(
     knowledge_base: KnowledgeBaseInPath, services: ServicesOfRequest, asker: Asker
 ) -> KnowledgeBaseView:
     """One knowledge base: how it is configured, and what is in it."""
-    return KnowledgeBaseView.of(await services.knowledge.find(asker.tenant_id, knowledge_base))
+    return KnowledgeBaseView.of(await services.knowledge.find(asker, knowledge_base))
 
 
 @router.get(
@@ -47,7 +47,7 @@ async def list_syncs(
     asker: Asker,
 ) -> Page[SyncView]:
     """The syncs, newest first. Of those that ended the last 50 are kept."""
-    found = await services.knowledge.syncs(asker.tenant_id, knowledge_base, before=query.before, limit=query.limit + 1)
+    found = await services.knowledge.syncs(asker, knowledge_base, before=query.before, limit=query.limit + 1)
     items = found[: query.limit]
     return Page(
         items=[SyncView.of(sync) for sync in items],

@@ -88,6 +88,8 @@ class PassageView(View):
     """A piece of one document that may answer the question."""
 
     document_id: UUID
+    index_number: int
+    """The index that it was found in."""
     title: str
     source: str
     path: str
@@ -117,6 +119,7 @@ class PassageView(View):
         """The view of `passage`."""
         return cls(
             document_id=passage.document_id,
+            index_number=passage.index_number,
             title=passage.title,
             source=passage.origin.source,
             path=passage.origin.path,

@@ -235,6 +235,8 @@ class Passage(Answer):
     """A piece of one document that may answer the question."""
 
     document_id: UUID
+    index_number: int = 0
+    """The index that it was found in."""
     title: str
     source: str
     path: str

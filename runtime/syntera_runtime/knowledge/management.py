@@ -7,7 +7,7 @@ program of the tenant's sees the documents that are for them, and no others: see
 
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -43,7 +43,7 @@ from ..models.knowledge import (
     SearchResult,
     Sync,
 )
-from ..ports.knowledge import KnowledgeBases, KnowledgeEditor
+from ..ports.knowledge import KnowledgeBases, KnowledgeEditor, KnowledgeReader
 from .audience import audience_of
 
 log = structlog.get_logger(__name__)
@@ -121,41 +121,51 @@ class Uploaded:
 class KnowledgeManagement:
     """What the tenant's own side does with its knowledge bases."""
 
-    def __init__(self, catalogue: KnowledgeBases, editor: KnowledgeEditor, files: Files, searcher: Searches) -> None:
+    def __init__(
+        self,
+        catalogue: KnowledgeBases,
+        reader: KnowledgeReader,
+        editor: KnowledgeEditor,
+        files: Files,
+        searcher: Searches,
+    ) -> None:
         self._catalogue = catalogue
+        self._reader = reader
         self._editor = editor
         self._files = files
         self._searcher = searcher
 
     # ---- knowledge bases ----
 
-    async def list(self, tenant_id: TenantId) -> Sequence[DescribedKnowledgeBase]:
+    async def list(self, principal: Principal) -> Sequence[DescribedKnowledgeBase]:
         """All of them, by name.
 
         Raises:
             StoreUnavailable: What they hold cannot be read.
         """
-        return [await self._describe(tenant_id, config) for config in self._catalogue.all_knowledge_bases()]
+        return [await self._describe(principal, config) for config in self._catalogue.all_knowledge_bases()]
 
-    async def find(self, tenant_id: TenantId, name: str) -> DescribedKnowledgeBase:
+    async def find(self, principal: Principal, name: str) -> DescribedKnowledgeBase:
         """One of them.
 
         Raises:
             KnowledgeBaseNotFound: There is none of that name.
             StoreUnavailable: What it holds cannot be read.
         """
-        return await self._describe(tenant_id, self._config(name))
+        return await self._describe(principal, self._config(name))
 
-    async def syncs(self, tenant_id: TenantId, name: str, *, before: SyncId | None, limit: int) -> Sequence[Sync]:
+    async def syncs(self, principal: Principal, name: str, *, before: SyncId | None, limit: int) -> Sequence[Sync]:
         """At most `limit` syncs that began before `before`, the newest first.
 
         Raises:
             KnowledgeBaseNotFound: There is none of that name.
             StoreUnavailable: They cannot be read.
         """
-        self._config(name)
-        held = await self._editor.describe_knowledge_base(tenant_id, name)
-        return [] if held is None else await self._editor.list_syncs(tenant_id, held.id, before=before, limit=limit)
+        held = await self._find_held(principal.tenant_id, name)
+        if held is None:
+            return []
+        found = await self._editor.list_syncs(principal.tenant_id, held.id, before=before, limit=limit)
+        return [_show_sync(principal, sync) for sync in found]
 
     async def request_sync(self, tenant_id: TenantId, name: str) -> None:
         """Have the knowledge base synced soon. One that was asked for and has not begun is asked for no second time.
@@ -201,8 +211,7 @@ class KnowledgeManagement:
             KnowledgeBaseNotFound: There is none of that name.
             StoreUnavailable: They cannot be read.
         """
-        self._config(name)
-        held = await self._editor.describe_knowledge_base(principal.tenant_id, name)
+        held = await self._find_held(principal.tenant_id, name)
         if held is None:
             return DocumentPage((), None)
         found = await self._editor.list_documents(
@@ -377,30 +386,37 @@ class KnowledgeManagement:
 
     async def _know(self, tenant_id: TenantId, name: str) -> KnowledgeBase:
         """The knowledge base, made known to the store if it is not yet."""
-        held = await self._editor.describe_knowledge_base(tenant_id, name)
+        held = await self._find_held(tenant_id, name)
         if held is None:
             await self._editor.request_sync(tenant_id, name)
-            held = await self._editor.describe_knowledge_base(tenant_id, name)
+            held = await self._find_held(tenant_id, name)
         if held is None:  # erased in this moment
             raise KnowledgeBaseNotFound
         return held
 
-    async def _describe(self, tenant_id: TenantId, config: KnowledgeBaseConfig) -> DescribedKnowledgeBase:
+    async def _describe(self, principal: Principal, config: KnowledgeBaseConfig) -> DescribedKnowledgeBase:
+        tenant_id = principal.tenant_id
         held = await self._editor.describe_knowledge_base(tenant_id, config.name)
         if held is None:
             return DescribedKnowledgeBase(config, None)
         syncs = await self._editor.list_syncs(tenant_id, held.id, limit=1)
-        return DescribedKnowledgeBase(config, held, syncs[0] if syncs else None)
+        return DescribedKnowledgeBase(config, held, _show_sync(principal, syncs[0]) if syncs else None)
 
     async def _find_document(
         self, principal: Principal, name: str, document_id: DocumentId
     ) -> tuple[KnowledgeBase, Document]:
-        self._config(name)
-        held = await self._editor.describe_knowledge_base(principal.tenant_id, name)
-        document = None if held is None else await self._editor.find_document(principal.tenant_id, held.id, document_id)
-        if held is None or document is None or not _may_see(principal, document):
+        held = await self._find_held(principal.tenant_id, name)
+        if held is None:
+            raise DocumentNotFound
+        document = await self._editor.find_document(principal.tenant_id, held.id, document_id)
+        if document is None or not _may_see(principal, document):
             raise DocumentNotFound
         return held, document
+
+    async def _find_held(self, tenant_id: TenantId, name: str) -> KnowledgeBase | None:
+        """What the store has of a knowledge base that is published, without its counts."""
+        self._config(name)
+        return await self._reader.find_knowledge_base(tenant_id, name)
 
     def _config(self, name: str) -> KnowledgeBaseConfig:
         config = self._catalogue.knowledge_base(name)
@@ -432,6 +448,14 @@ def _own_key(request_key: RequestKey, name: str) -> RequestKey:
 def _may_see(principal: Principal, document: Document) -> bool:
     reach = audiences_of(principal)
     return reach is None or not reach.isdisjoint(document.facts.audience)
+
+
+def _show_sync(principal: Principal, sync: Sync) -> Sync:
+    """The sync as the principal may see it: who may not see all documents is told of none by its path; those that failed and
+    are for them stand in the list of documents."""
+    if audiences_of(principal) is None:
+        return sync
+    return replace(sync, failures=[failure for failure in sync.failures if failure.document is None])
 
 
 def _build_facts(source: Source, wanted: Upload, file: File) -> DocumentFacts:

@@ -163,7 +163,10 @@ async def test_knowledge_base_tells_what_is_in_it(
         ended_at=datetime(2026, 11, 1, tzinfo=UTC),
         index_number=1,
         counts=SyncCounts(documents=2, added=1, failed=1, embedded_tokens=17),
-        failures=(SyncFailure("docs", None, Failing.UNAVAILABLE, "Try later."),),
+        failures=(
+            SyncFailure("docs", None, Failing.UNAVAILABLE, "Try later."),
+            SyncFailure("docs", "layoffs.pdf", Failing.NO_TEXT, "Recognise its text."),
+        ),
         failure="embedding-failed",
         message="The model did not embed.",
     )
@@ -175,7 +178,14 @@ async def test_knowledge_base_tells_what_is_in_it(
     assert (active["number"], active["storage"], active["current"], active["languages"]) == (1, "common", True, ["de"])
     last = told["lastSync"]
     assert (last["id"], last["state"], last["failure"]) == (str(sync.id), "failed", "embedding-failed")
-    assert last["failures"] == [{"source": "docs", "document": None, "reason": "Unavailable", "message": "Try later."}]
+    away, unread = [
+        {"source": "docs", "document": None, "reason": "Unavailable", "message": "Try later."},
+        {"source": "docs", "document": "layoffs.pdf", "reason": "NoText", "message": "Recognise its text."},
+    ]
+    assert last["failures"] == [away, unread]
+    for path, headers, failures in (("/syncs", {}, [away, unread]), ("/syncs", member(), [away])):
+        assert (await client.get(f"{BASE}{path}", headers=headers)).json()["items"][0]["failures"] == failures
+    assert (await client.get(BASE, headers=member())).json()["lastSync"]["failures"] == [away]
     assert last["counts"]["embeddedTokens"] == 17
     catalogue.knowledge_bases["handbook"] = make_knowledge_base(chunking={"target_tokens": 100})
     assert (await client.get(BASE)).json()["activeIndex"]["current"] is False
@@ -301,6 +311,7 @@ async def test_search_tells_passages_and_stages(client: httpx.AsyncClient, searc
         "passages": [
             {
                 "documentId": str(passage.document_id),
+                "indexNumber": 1,
                 "title": "Baggage",
                 "source": "docs",
                 "path": "baggage.md",
