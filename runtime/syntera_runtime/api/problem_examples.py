@@ -175,6 +175,7 @@ SPECIAL: Mapping[str, Mapping[int, tuple[Kind, ...]]] = {
         504: (SearchTimedOut, ModelTimeout),
     },
     "createDocument": {
+        403: (AudienceNotHeld,),
         404: (KnowledgeBaseNotFound, SourceNotFound),
         409: (UploadsNotTaken, FileOvertaken, RequestRepeated),
     },

@@ -28,6 +28,7 @@ from ..errors import (
     UploadsNotTaken,
 )
 from ..files.kinds import DOCUMENTS, Examination
+from ..files.names import clean_name
 from ..files.service import MEGABYTE, Files
 from ..models.files import File
 from ..models.identity import Principal
@@ -47,6 +48,9 @@ from ..ports.knowledge import KnowledgeBases, KnowledgeEditor, KnowledgeReader
 from .audience import audience_of
 
 log = structlog.get_logger(__name__)
+
+_PAGE = 200
+"""Documents that are looked through at once."""
 
 
 class Searches(Protocol):
@@ -351,11 +355,13 @@ class KnowledgeManagement:
 
         Raises:
             KnowledgeBaseNotFound: There is no knowledge base of that name.
+            AudienceNotHeld: It would replace a document that is for others.
             FileTooLarge: It has more bytes than the source takes.
             FileTypeRefused: Nothing is read out of files of its kind.
             RequestRepeated, FileOvertaken: See `Files.add`.
             StoreUnavailable: It may not have been taken in.
         """
+        await self._check_replaceable(principal, name, DocumentOrigin(source.name, clean_name(wanted.name)))
         examination = Examination(most_bytes=most_bytes(source), taken=DOCUMENTS, takes_any_encoding=True)
         key = None if request_key is None else _own_key(request_key, name)
         file = await self._files.add(principal, content, name=wanted.name, request_key=key, examination=examination)
@@ -365,6 +371,24 @@ class KnowledgeManagement:
             await self._files.delete(principal, file.id)
             return Uploaded(known, is_new=False)
         return Uploaded(await self._add(principal.tenant_id, held, source, wanted, file), is_new=True)
+
+    async def _check_replaceable(self, principal: Principal, name: str, origin: DocumentOrigin) -> None:
+        """Return if a file of that name takes the place of nothing that the principal may not see."""
+        held = await self._find_held(principal.tenant_id, name)
+        if held is None or audiences_of(principal) is None:
+            return
+        after: DocumentId | None = None
+        while True:
+            found = await self._editor.list_documents(
+                principal.tenant_id, held.id, source=origin.source, words=origin.path, after=after, limit=_PAGE
+            )
+            if any(document.origin == origin and not _may_see(principal, document) for document in found):
+                raise AudienceNotHeld(
+                    "There is a document of that name which is for others than you. Choose another name."
+                )
+            if len(found) < _PAGE:
+                return
+            after = found[-1].id
 
     async def _add(
         self, tenant_id: TenantId, held: KnowledgeBase, source: Source, wanted: Upload, file: File

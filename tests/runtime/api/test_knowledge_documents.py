@@ -505,6 +505,22 @@ async def test_documents_for_others_are_not_there_for_people(
         assert (await client.get(f"{DOCUMENTS}/{secret}/chunks", headers=headers)).json()["items"][0]["text"] == "Ten"
 
 
+async def test_people_replace_nothing_that_is_for_others(
+    client: httpx.AsyncClient, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syntera_runtime.knowledge.management._PAGE", 1)
+    await send_ok(client, b"Other", "more salaries.md")
+    made = (await send(client, name="salaries.md", audience=["owner"])).json()
+    refused = await send(client, b"Mine", name="/salaries.md", headers=member())
+    assert (refused.status_code, refused.json()["code"]) == (403, "audience-not-held")
+    same_bytes = await send(client, name="mine.md", headers=member())
+    assert same_bytes.status_code == 201
+    assert same_bytes.json()["id"] != made["id"]
+    assert (await client.get(f"{DOCUMENTS}/{made['id']}")).json() == made
+    assert (await send(client, b"Mine", name="salaries.md")).json()["id"] == made["id"]
+    assert kept(store) == ["doomed", "ready", "ready", "ready"]
+
+
 # ---- taking out, and in anew ----
 
 
