@@ -28,6 +28,7 @@ from .endpoints import build_metrics, build_probes, serving
 from .engine import Engine
 from .handlers import build_registry
 from .handlers.framework import run_framework
+from .knowledge_requests import KnowledgeRequests
 from .leadership import Leadership, LeaseTimes
 from .logs import configure_logs
 from .manifest import OWN_KINDS
@@ -35,6 +36,7 @@ from .metrics import Metrics
 from .queue import Key, Outcome, Reconcile, ReconcileQueue
 from .reconcile.agent import reconcile_agent
 from .reconcile.context import Context
+from .reconcile.knowledge_base import reconcile_knowledge_base
 from .reconcile.tenant import reconcile_tenant
 from .resync import Resync
 from .retention import RetentionRounds
@@ -126,7 +128,8 @@ async def _build(
         resync=resync,
         cache=stores,
         retention=retention,
-        reconcile=_build_reconcile(Context(cluster, stores, runtimes, settings), tracer),
+        requests=KnowledgeRequests(cluster, stores.knowledge, enqueue),
+        reconcile=_build_reconcile(Context(cluster, stores, stores.knowledge, runtimes, settings), tracer),
         settings=settings,
         watch_own_kinds=lambda: run_framework(registry, kinds=len(OWN_KINDS), spawned=take_signals),
         migrate=migrate,
@@ -175,6 +178,8 @@ def _build_reconcile(context: Context, tracer: Tracer) -> Reconcile:
         ):
             if key.kind == "Tenant":
                 return await reconcile_tenant(key.name, context)
+            if key.kind == "KnowledgeBase":
+                return await reconcile_knowledge_base(key.namespace or "", key.name, context)
             return await reconcile_agent(key.namespace or "", key.name, context)
 
     return reconcile

@@ -3,7 +3,7 @@
 A reconcile hands over one `Check` per aspect that it looked at: `Good`, or a `Problem` with its outlook. `Ready`,
 `Reconciling` and `Stalled` follow from these by one rule for all kinds:
 
-* `Ready` is True when every aspect was looked at and is good. Else it tells the most telling problem.
+* `Ready` is True when every aspect was looked at, and is good or no hindrance. Else it tells the most telling problem.
 * `Stalled` is True when some problem will not go away before somebody acts.
 * `Reconciling` is True when some problem will go away by itself, and nothing is stalled. Both are never True at once:
   kstatus would believe the one that it meets first.
@@ -29,6 +29,8 @@ TENANT_ASPECTS = (
 """What a Tenant is judged by; the first problem in this order is the one that `Ready` tells."""
 AGENT_ASPECTS = (ConditionType.ACCEPTED, ConditionType.RESOLVED_REFS)
 """What an Agent is judged by, beside whether it serves."""
+KNOWLEDGE_BASE_ASPECTS = (ConditionType.ACCEPTED, ConditionType.RESOLVED_REFS, ConditionType.SYNCED)
+"""The same of a KnowledgeBase."""
 
 _MAX_MESSAGE_LENGTH = 1024
 _DELIBERATE = frozenset({Reason.SUSPENDED, Reason.DELETING})
@@ -61,6 +63,8 @@ class Problem:
     reason: Reason
     message: str
     outlook: Outlook = Outlook.PASSING
+    serves: bool = False
+    """Whether the object serves all the same, so that it is Ready."""
 
 
 Check = Good | Problem
@@ -148,8 +152,9 @@ def _summarize(problems: list[Problem], ready: Check) -> dict[ConditionType, _Fi
         reconciling = (ConditionStatus.FALSE, stalled.reason, "The operator waits for somebody to act.")
     elif passing is not None:
         reconciling = (ConditionStatus.TRUE, passing.reason, passing.message)
+    hindering = next((problem for problem in problems if not problem.serves), None)
     return {
-        ConditionType.READY: _find(deliberate or next(iter(problems), ready)),
+        ConditionType.READY: _find(deliberate or hindering or ready),
         ConditionType.RECONCILING: reconciling,
         ConditionType.STALLED: (
             (ConditionStatus.TRUE, stalled.reason, stalled.message)

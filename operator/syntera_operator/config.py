@@ -69,6 +69,8 @@ class Settings(BaseSettings):
 
     runtime_image: str
     """Image of the tenants' runtimes."""
+    ingestion_image: str
+    """Image of the Jobs that fill the tenants' knowledge bases."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     image_pull_secrets: list[str] = []
     """Names of image pull Secrets in the tenants' namespaces."""

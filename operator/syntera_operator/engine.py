@@ -17,6 +17,7 @@ from .causes import key_of
 from .cluster import Cluster
 from .config import Settings
 from .errors import LeadershipLost, OperatorError
+from .knowledge_requests import KnowledgeRequests
 from .leadership import Leadership
 from .queue import Reconcile, ReconcileQueue
 from .resync import Resync
@@ -45,6 +46,7 @@ class Engine:
         resync: Resync,
         cache: Cache,
         retention: RetentionRounds,
+        requests: KnowledgeRequests,
         reconcile: Reconcile,
         settings: Settings,
         watch_own_kinds: Callable[[], Awaitable[None]],
@@ -59,9 +61,10 @@ class Engine:
             resync: the safety net under the watches.
             cache: asked whether it restarted.
             retention: has old rows deleted while this process leads.
+            requests: looks for syncs that somebody has asked for while this process leads.
             reconcile: brings one object to what it should be.
             settings: how many workers, and whether to migrate.
-            watch_own_kinds: feeds `cluster` with Tenants and Agents; returns only when it cannot go on.
+            watch_own_kinds: feeds `cluster` with objects of our kinds; returns only when it cannot go on.
             migrate: brings the database up to date; returns when that is done, with the number of failures before.
         """
         self._cluster = cluster
@@ -70,6 +73,7 @@ class Engine:
         self._resync = resync
         self._cache = cache
         self._retention = retention
+        self._requests = requests
         self._reconcile = reconcile
         self._settings = settings
         self._watch_own_kinds = watch_own_kinds
@@ -142,6 +146,7 @@ class Engine:
                 tasks.create_task(self._queue.run(self._reconcile, workers=self._settings.workers)),
                 tasks.create_task(watch_cache(self._cache, self._look_at_tenants)),
                 tasks.create_task(self._retention.run()),
+                tasks.create_task(self._requests.run()),
             ]
             if self._settings.migrate_on_start:
                 helpers.append(tasks.create_task(self._keep_schema()))

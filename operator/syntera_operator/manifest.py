@@ -14,10 +14,11 @@ Manifest = dict[str, Any]
 
 TENANTS = Resource(names.GROUP, names.VERSION, "tenants", "Tenant", namespaced=False)
 AGENTS = Resource(names.GROUP, names.VERSION, "agents", "Agent")
-OWN_KINDS = (TENANTS, AGENTS)
+KNOWLEDGE_BASES = Resource(names.GROUP, names.VERSION, "knowledgebases", "KnowledgeBase")
+OWN_KINDS = (TENANTS, AGENTS, KNOWLEDGE_BASES)
 
 
-_BY_KIND = {(resource.api_version, resource.kind): resource for resource in (*BUILT_IN, TENANTS, AGENTS)}
+_BY_KIND = {(resource.api_version, resource.kind): resource for resource in (*BUILT_IN, *OWN_KINDS)}
 
 
 def resource_of(manifest: Manifest) -> Resource:

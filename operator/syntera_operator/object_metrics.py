@@ -1,4 +1,4 @@
-"""Tenants and Agents by what their conditions say, counted from the caches at each scrape.
+"""Our objects by what their conditions say, counted from the caches at each scrape.
 
 Every replica shows them, since a standby watches too: whoever adds up over replicas counts twice.
 """
@@ -13,12 +13,12 @@ from prometheus_client.registry import Collector
 
 from syntera_crds.v1alpha1.common import ConditionStatus, ConditionType, Reason
 
-from .manifest import AGENTS, TENANTS, Manifest, is_being_deleted
+from .manifest import OWN_KINDS, Manifest, is_being_deleted
 
 _TYPES = frozenset(map(str, ConditionType))
 _STATUSES = frozenset(map(str, ConditionStatus))
 _REASONS = frozenset(map(str, Reason))
-_KINDS = (TENANTS.kind, AGENTS.kind)
+_KINDS = tuple(resource.kind for resource in OWN_KINDS)
 _RawCondition = tuple[str, Any, Any, Any]
 """Kind, type, status and reason as they stand in the object."""
 
@@ -77,7 +77,7 @@ def _families() -> tuple[GaugeMetricFamily, GaugeMetricFamily, GaugeMetricFamily
     return (
         GaugeMetricFamily(
             "syntera_objects",
-            "Tenants and Agents by kind, condition, its status and its reason.",
+            "Tenants, Agents and KnowledgeBases by kind, condition, its status and its reason.",
             labels=["kind", "condition", "status", "reason"],
         ),
         GaugeMetricFamily(

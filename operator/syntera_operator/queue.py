@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 class Key(NamedTuple):
     """One object to reconcile."""
 
-    kind: Literal["Tenant", "Agent"]
+    kind: Literal["Tenant", "Agent", "KnowledgeBase"]
     namespace: str | None
     name: str
 

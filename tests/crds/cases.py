@@ -336,6 +336,131 @@ EXAMPLES: dict[str, Examples] = {
         takes=({"instructions": "a"}, {"instructionsFrom": {"configMapKeyRef": _REF}}),
         refuses=({}, {"instructions": "a", "instructionsFrom": {"configMapKeyRef": _REF}}),
     ),
+    "needs knowledge: without any nothing can be cited": Examples(
+        takes=(
+            {"instructions": "a"},
+            {"instructions": "a", "guardrails": {}},
+            {"instructions": "a", "guardrails": {"requireCitations": False}},
+            {"instructions": "a", "guardrails": {"requireCitations": True}, "knowledge": [{"name": "a"}]},
+        ),
+        refuses=(
+            {"instructions": "a", "guardrails": {"requireCitations": True}},
+            {"instructions": "a", "guardrails": {"requireCitations": True}, "knowledge": []},
+        ),
+    ),
+    "must be the index's host as Pinecone tells it, such as https://docs-abc123.svc.aped-4627-b74a.pinecone.io: https, a"
+    " host, and at most a port": Examples(
+        takes=("https://a", "https://docs-1.svc.pinecone.io", "https://a.example:8443"),
+        refuses=(
+            "docs.svc.pinecone.io",
+            "http://a",
+            "https://a/",
+            "https://a?b",
+            "https://u@a",
+            "https://a:0",
+            "https://a\n",
+        ),
+    ),
+    "must be a URL such as https://www.acme.example/help: http or https, a host, and at most a port, a path and a query": (
+        Examples(
+            takes=(
+                "http://a",
+                "https://www.acme.example/help",
+                "https://www.acme.example:8443/page?x=1&y=a/b",
+                "http://docs.tools.svc/",
+            ),
+            refuses=(
+                "www.acme.example",
+                "ftp://a",
+                "https://",
+                "https://u@a",
+                "https://a?x=1",
+                "https://a/#top",
+                "https://a/b c",
+                "https://a:65536",
+                "https://[::1]/",
+                "https://a/\n",
+            ),
+        )
+    ),
+    "must be a URL such as https://git.example/acme/docs.git: https, a host, at most a port, and a path; what logs in"
+    " belongs into credentialsSecretRef": Examples(
+        takes=("https://git.example/acme/docs.git", "https://git.example:8443/a", "https://a/"),
+        refuses=(
+            "http://git.example/a",
+            "git@git.example:a",
+            "ssh://git.example/a",
+            "https://git.example",
+            "https://token@git.example/a",
+            "https://git.example/a?b=c",
+            "https://git.example/a b",
+            "file:///etc",
+            "https://git.example/a\n",
+        ),
+    ),
+    "must be a URL such as https://s3.eu-central-1.amazonaws.com: http or https, a host, and at most a port and a path": (
+        Examples(
+            takes=("https://s3.example", "http://minio.storage.svc:9000", "https://a/b"),
+            refuses=("s3.example", "s3://a", "https://u@a", "https://a?b", "https://a:0", "https://a\n"),
+        )
+    ),
+    "must be a branch, a tag or a commit: letters, digits, '-', '+', '@', '_', '.' and '/', and must not begin with '-'": (
+        Examples(
+            takes=("main", "release/1.2", "v1.0+b", "0a1b", "refs/tags/v1"),
+            refuses=("-upload-pack", "a b", "a~1", "a:b", "a^", "ä", "a\n"),
+        )
+    ),
+    "set urls, sitemap or both": Examples(
+        takes=({"urls": ["https://a"]}, {"sitemap": "https://a"}, {"urls": ["https://a"], "sitemap": "https://a"}),
+        refuses=({}, {"urls": []}, {"maxPages": 3}),
+    ),
+    "set exactly one of inline, configMap, web, git, s3 and upload": Examples(
+        takes=(
+            {"name": "a", "inline": {"title": "b", "text": "c"}},
+            {"name": "a", "configMap": {"name": "b"}},
+            {"name": "a", "web": {"urls": ["https://a"]}},
+            {"name": "a", "git": {"url": "https://a/b"}},
+            {"name": "a", "s3": {"endpointURL": "https://a", "bucket": "abc", "credentialsSecretRef": {"name": "b"}}},
+            {"name": "a", "upload": {}},
+        ),
+        refuses=(
+            {"name": "a"},
+            {"name": "a", "upload": {}, "configMap": {"name": "b"}},
+            {"name": "a", "upload": {}, "inline": {"title": "b", "text": "c"}, "web": {"urls": ["https://a"]}},
+        ),
+    ),
+    "must be two lower-case letters such as en or de (ISO 639-1)": Examples(
+        takes=("en", "de"), refuses=("EN", "e1", "é1", "e\n")
+    ),
+    "must be less than half of targetTokens": Examples(
+        takes=(
+            {},
+            {"overlapTokens": 174},
+            {"targetTokens": 64},
+            {"targetTokens": 64, "overlapTokens": 31},
+            {"targetTokens": 65, "overlapTokens": 32},
+            {"targetTokens": 64, "overlapTokens": 0},
+        ),
+        refuses=({"overlapTokens": 175}, {"targetTokens": 64, "overlapTokens": 32}),
+    ),
+    "must be five fields with single spaces between them, such as '0 3 * * *', or a word such as @daily": Examples(
+        takes=("0 3 * * *", "*/15 8-18 1,15 JAN-JUN mon-fri", "0 0 ? * 0", "@daily", "@hourly"),
+        refuses=(
+            "0 3 * *",
+            "0 3 * * * *",
+            "0  3 * * *",
+            " 0 3 * * *",
+            "@every 1h",
+            "@reboot",
+            "TZ=UTC 0 3 * * *",
+            "0 3 * * 5#2",
+            "0 3 * * *\n",
+        ),
+    ),
+    "must be the name of a time zone such as Europe/Vienna": Examples(
+        takes=("UTC", "Europe/Vienna", "Etc/GMT+1", "America/Argentina/Buenos_Aires"),
+        refuses=("+01:00", "/etc/passwd", "../UTC", "Europe Vienna", "Ä", "UTC\n"),
+    ),
     "must not hold functions, max_completion_tokens, max_tokens, messages, model, n, stream, stream_options, temperature,"
     " tools, top_p: Syntera sets these itself; name, temperature, topP and maxOutputTokens have fields of their own"
     " beside parameters": Examples(
@@ -361,6 +486,11 @@ _TEXTS = {
     "endpointURL": "https://{}",
     "jwksURL": "https://{}",
     "proxyURL": "http://{}",
+    "cron": "{} 3 * * *",
+    "indexHost": "https://{}",
+    "sitemap": "https://{}",
+    "url": "https://a/{}",
+    "urls": "https://{}",
     "verifyURL": "https://{}",
     "networks": "2001:1db8:1111:1111:1111:1111:1111:{}/128",
     "trustedProxies": "2001:1db8:1111:1111:1111:1111:1111:{}/128",

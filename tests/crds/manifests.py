@@ -21,6 +21,13 @@ _ENDPOINT = {
     "baseURL": "https://models.example/v1",
     "apiKeySecretRef": _KEY,
     "chat": "small",
+    "embedding": {
+        "model": "embed",
+        "dimensions": 1024,
+        "queryPrefix": "query: ",
+        "documentPrefix": "passage: ",
+        "sendsDimensions": True,
+    },
     "imageModels": ["small"],
     "timeoutSeconds": 30,
     "maxTokensParameter": "max_tokens",
@@ -63,6 +70,9 @@ _TENANTS: tuple[Json, ...] = (
             "tokensPerMonth": 5_000_000,
             "tokensPerUserPerDay": 20_000,
             "softLimitPercent": 75,
+        },
+        "stores": {
+            "vectors": {"pinecone": {"indexHost": "https://docs.svc.pinecone.example", "apiKeySecretRef": _KEY}}
         },
         "egress": {"hosts": ["crm.tools.svc"], "networks": ["10.1.0.0/16"]},
         "retention": {"messagesDays": 365, "auditDays": 400},
@@ -119,6 +129,14 @@ _AGENTS: tuple[Json, ...] = (
         "greeting": "Hello",
         "suggestions": ["Where is my booking?"],
         "memory": {"historyMessages": 10, "historyTokens": 4000},
+        "knowledge": [{"name": "handbook", "topK": 5, "minScore": 0.25}],
+        "retrieval": {
+            "maxTokens": 2000,
+            "onNothingFound": "Refuse",
+            "onUnavailable": "Answer",
+            "refusal": "I do not know.",
+        },
+        "guardrails": {"requireCitations": True},
         "limits": {
             "tokensPerConversation": 50_000,
             "turnsPerConversation": 40,
@@ -129,6 +147,63 @@ _AGENTS: tuple[Json, ...] = (
     },
     {"instructionsFrom": {"configMapKeyRef": _KEY}},
 )
+_SOURCE = {"name": "main", "audience": ["public"], "tags": ["help"], "language": "en"}
+_WEB = {
+    "urls": ["https://www.acme.example/help"],
+    "sitemap": "https://www.acme.example/sitemap.xml",
+    "maxPages": 100,
+    "maxDepth": 2,
+    "include": ["/help/**"],
+    "exclude": ["/help/old/**"],
+    "requestsPerSecond": 1,
+}
+_GIT = {
+    "url": "https://git.example/acme/docs.git",
+    "ref": "main",
+    "paths": ["docs/**/*.md"],
+    "credentialsSecretRef": {"name": "git"},
+}
+_S3 = {
+    "endpointURL": "https://s3.example",
+    "region": "eu-central-1",
+    "bucket": "documents",
+    "prefix": "public",
+    "include": ["**/*.pdf"],
+    "credentialsSecretRef": {"name": "bucket"},
+}
+_KNOWLEDGE_BASES: tuple[Json, ...] = (
+    {
+        "displayName": "Handbook",
+        "sources": [{**_SOURCE, "inline": {"title": "Opening hours", "text": "We open at nine."}}],
+        "chunking": {"targetTokens": 300},
+        "embedding": {
+            "endpoint": "main",
+            "model": "embed",
+            "dimensions": 1024,
+            "queryPrefix": "query: ",
+            "documentPrefix": "passage: ",
+        },
+        "retrieval": {
+            "mode": "Vector",
+            "topK": 8,
+            "minScore": 0.25,
+            "neighbours": 2,
+            "passageTokens": 800,
+            "rerank": {"endpoint": "main", "model": "rerank", "candidates": 20},
+        },
+        "schedule": {"cron": "0 3 * * *", "timeZone": "Europe/Vienna", "suspend": False},
+        "budget": {"maxTokensPerSync": 100_000},
+        "rollbackHours": 48,
+    },
+    {
+        "sources": [{**_SOURCE, "configMap": {"name": "policies"}}],
+        "chunking": {"targetTokens": 2000, "overlapTokens": 40},
+    },
+    {"sources": [{**_SOURCE, "web": _WEB}]},
+    {"sources": [{**_SOURCE, "git": _GIT}]},
+    {"sources": [{**_SOURCE, "s3": _S3}]},
+    {"sources": [{**_SOURCE, "upload": {"maxFileMegabytes": 50}}]},
+)
 _STATUSES: dict[str, Json] = {
     "Tenant": {
         **_STATUS,
@@ -136,11 +211,39 @@ _STATUSES: dict[str, Json] = {
         "tenantID": "01890000-0000-7000-8000-000000000000",
         "endpoint": "https://acme.example",
         "agents": 3,
+        "knowledgeBases": 2,
     },
     "Agent": {**_STATUS, "revision": 7, "digest": "d" * 32, "url": "https://acme.example/v1/agents/travel"},
+    "KnowledgeBase": {
+        **_STATUS,
+        "revision": 7,
+        "digest": "d" * 32,
+        "syncedDigest": "d" * 32,
+        "syncToken": "2026-01-01",
+        "documents": {"total": 212, "indexed": 210, "failed": 2},
+        "chunks": 5210,
+        "activeIndex": 3,
+        "rebuild": {"index": 4, "estimatedTokens": 1_000_000, "documentsDone": 17},
+        "lastSyncTime": "2026-01-01T03:00:00Z",
+        "lastSyncDurationSeconds": 12,
+        "nextSyncTime": "2026-01-02T03:00:00Z",
+        "lastSync": {
+            "trigger": "schedule",
+            "added": 1,
+            "changed": 2,
+            "unchanged": 207,
+            "removed": 3,
+            "failed": 2,
+            "fetchedBytes": 123_456,
+            "embeddedChunks": 20,
+            "embeddedTokens": 7_000,
+        },
+        "failures": [{"source": "main", "document": "/a.pdf", "reason": "NoText", "message": "Scan it."}],
+        "moreFailures": 1,
+    },
 }
 
-SPECS: dict[str, tuple[Json, ...]] = {"Tenant": _TENANTS, "Agent": _AGENTS}
+SPECS: dict[str, tuple[Json, ...]] = {"Tenant": _TENANTS, "Agent": _AGENTS, "KnowledgeBase": _KNOWLEDGE_BASES}
 
 
 def make_manifest(kind: str, spec: Json, *, name: str = "acme") -> Json:

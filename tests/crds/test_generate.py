@@ -14,8 +14,10 @@ from syntera_crds.v1alpha1 import KINDS
 
 FILES = [
     "charts/syntera/files/crds/agents.yaml",
+    "charts/syntera/files/crds/knowledgebases.yaml",
     "charts/syntera/files/crds/tenants.yaml",
     "crds/agents.yaml",
+    "crds/knowledgebases.yaml",
     "crds/tenants.yaml",
     "docs/reference/resources.md",
 ]

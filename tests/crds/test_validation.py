@@ -64,8 +64,8 @@ def test_status_of_another_release_does_not_stand_in_the_way() -> None:
     [
         ({"apiVersion": "syntera.io/v1"}, "apiVersion: must be 'syntera.io/v1alpha1', not 'syntera.io/v1'"),
         ({"apiVersion": None}, "apiVersion: must be 'syntera.io/v1alpha1', not None"),
-        ({"kind": "Tennant"}, "kind: must be 'Tenant' or 'Agent', not 'Tennant'"),
-        ({"kind": ["Tenant"]}, "kind: must be 'Tenant' or 'Agent', not ['Tenant']"),
+        ({"kind": "Tennant"}, "kind: must be 'Tenant' or 'Agent' or 'KnowledgeBase', not 'Tennant'"),
+        ({"kind": ["Tenant"]}, "kind: must be 'Tenant' or 'Agent' or 'KnowledgeBase', not ['Tenant']"),
         ({"specs": {}}, "specs: is no field of this kind; did you mean 'spec'?"),
         ({"spec": None}, "spec: must be an object, not null"),
         ({"spec": []}, "spec: must be an object, not a list"),
@@ -94,7 +94,6 @@ def test_all_faults_are_told_at_once_each_with_its_path() -> None:
         "spec.models[0].baseURL: must be a URL such as https://models.example/v1: http or https, a host, and at most a port"
         " and a path",
         "spec.models[1].baseURL: is required",
-        "spec.models[1].chat: is required",
         "spec.models[1].timeoutSeconds: must be at least 1",
     ]
 

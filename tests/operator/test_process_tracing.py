@@ -49,6 +49,7 @@ def settings(own_server: RunningApiServer, database: Database, redis_server: Red
         "KUBECONFIG": str(own_server.kubeconfig),
         "SYNTERA_OPERATOR_NAMESPACE": system,
         "SYNTERA_RUNTIME_IMAGE": "runtime:1",
+        "SYNTERA_INGESTION_IMAGE": "ingestion:1",
         "SYNTERA_TENANT_CLUSTER_ROLE": "syntera-tenant-namespace",
         "SYNTERA_POSTGRESQL_URL": database.operator_dsn,
         "SYNTERA_REDIS_URL": redis_server.url,

@@ -69,6 +69,7 @@ class Run:
             "SYNTERA_LOG_LEVEL": "DEBUG",
             "SYNTERA_OPERATOR_NAMESPACE": SYSTEM,
             "SYNTERA_RUNTIME_IMAGE": "runtime:1",
+            "SYNTERA_INGESTION_IMAGE": "ingestion:1",
             "SYNTERA_TENANT_CLUSTER_ROLE": "syntera-tenant-namespace",
             "SYNTERA_POSTGRESQL_URL": _with_user(self.database.operator_dsn),
             "SYNTERA_POSTGRESQL_PASSWORD_FILE": str(self.folder / "postgresql"),

@@ -32,6 +32,7 @@ from tests.support.servers import free_port
 REQUIRED = {
     "SYNTERA_OPERATOR_NAMESPACE": "syntera-system",
     "SYNTERA_RUNTIME_IMAGE": "runtime:1",
+    "SYNTERA_INGESTION_IMAGE": "ingestion:1",
     "SYNTERA_TENANT_CLUSTER_ROLE": "syntera-tenant-namespace",
     "SYNTERA_POSTGRESQL_URL": "postgresql://operator@postgresql/syntera",
     "SYNTERA_REDIS_URL": "redis://operator@redis",

@@ -22,6 +22,7 @@ from syntera_operator.cluster.compare import complete, is_subset
 from syntera_operator.errors import NameTaken
 from syntera_operator.manifest import (
     AGENTS,
+    KNOWLEDGE_BASES,
     TENANTS,
     Manifest,
     is_being_deleted,
@@ -35,6 +36,7 @@ from syntera_operator.manifest import (
 )
 from syntera_operator.queue import Key
 
+CREATED = "2026-01-01T00:00:00Z"
 Verb = Literal["apply", "delete", "status", "finalizers"]
 
 
@@ -122,6 +124,12 @@ class FakeCluster(Cluster):
         live["status"] = {"observedGeneration": live["metadata"]["generation"], "replicas": count}
         live["status"] |= {"updatedReplicas": count, "availableReplicas": count}
 
+    def finish_job(self, namespace: str, name: str, *, failure: str | None = None, at: str = CREATED) -> None:
+        """Do what the Job's controller would when its pods have ended."""
+        type_ = "Complete" if failure is None else "Failed"
+        condition = {"type": type_, "status": "True", "reason": failure or "CompletionsReached", "message": "It ended."}
+        self.get(kube.JOBS, namespace, name)["status"] = {"conditions": [condition | {"lastTransitionTime": at}]}
+
     def get(self, resource: Resource, namespace: str | None, name: str) -> Manifest:
         """An object that must be there; it may be changed in place, as by somebody else."""
         return self._objects[ObjectRef(resource, namespace, name)]
@@ -153,15 +161,26 @@ class FakeCluster(Cluster):
     def agents(self, namespace: str) -> list[Manifest]:
         return list(self._list(AGENTS, namespace))
 
+    def knowledge_base(self, namespace: str, name: str) -> Manifest | None:
+        return self._objects.get(ObjectRef(KNOWLEDGE_BASES, namespace, name))
+
+    def knowledge_bases(self, namespace: str) -> list[Manifest]:
+        return list(self._list(KNOWLEDGE_BASES, namespace))
+
+    def jobs(self, namespace: str) -> list[Manifest]:
+        found = self._list(kube.JOBS, namespace)
+        return [job for job in found if labels_of(job).get(names.MANAGED_BY_LABEL) == names.MANAGED_BY]
+
+    def config_map_version(self, namespace: str, name: str) -> str | None:
+        found = self._objects.get(ObjectRef(kube.CONFIG_MAPS, namespace, name))
+        return None if found is None else f"{uid_of(found)}.{found['metadata']['resourceVersion']}"
+
     def namespace(self, name: str) -> Manifest | None:
         found = self._objects.get(ObjectRef(kube.NAMESPACES, None, name))
         return found if found is not None and names.TENANT_LABEL in labels_of(found) else None
 
     def runtime_pods(self, namespace: str) -> list[Manifest]:
         return list(self._list(kube.PODS, namespace))
-
-    def published(self, namespace: str, agent: str) -> Manifest | None:
-        return self.child(kube.CONFIG_MAPS, namespace, names.published_agent_name(agent))
 
     def child(self, resource: Resource, namespace: str | None, name: str) -> Manifest | None:
         found = self._objects.get(ObjectRef(resource, namespace, name))
@@ -268,15 +287,23 @@ class FakeCluster(Cluster):
             del self._objects[_ref_of(live)]
         return True
 
-    async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str) -> bool:
+    async def delete(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        *,
+        uid: str,
+        propagation: Literal["Background", "Foreground"] = "Background",
+    ) -> bool:
         self._fail("delete", resource.kind)
         ref = ObjectRef(resource, namespace, name)
         live = self._objects.get(ref)
         if live is None or uid_of(live) != uid:
             return False
         self._wrote("delete", live)
-        if resource == kube.NAMESPACES:
-            # Its contents go first, which takes a while.
+        if resource == kube.NAMESPACES or propagation == "Foreground":
+            # Its contents, or what it owns, go first, which takes a while.
             live["metadata"]["deletionTimestamp"] = "2026-01-02T00:00:00Z"
         else:
             del self._objects[ref]
@@ -314,7 +341,8 @@ class FakeCluster(Cluster):
 
     def _merge(self, live: Manifest | None, wanted: Manifest, manager: str) -> Manifest:
         """The object after a server-side apply by one manager that owned all that `live` has."""
-        before = live or {"metadata": {"uid": f"uid-{wanted['kind']}-{next(self._versions)}", "generation": 0}}
+        uid = f"uid-{wanted['kind']}-{next(self._versions)}"
+        before = live or {"metadata": {"uid": uid, "generation": 0, "creationTimestamp": CREATED}}
         metadata = {**before["metadata"], **wanted["metadata"]}
         for part in ("labels", "annotations"):
             merged = {**(before["metadata"].get(part) or {}), **(wanted["metadata"].get(part) or {})}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from syntera_crds.contract import names
-from syntera_crds.v1alpha1 import Agent, Tenant
+from syntera_crds.v1alpha1 import Agent, KnowledgeBase, Tenant
 
 Json = dict[str, Any]
 
@@ -48,6 +48,37 @@ def make_agent_manifest(
     return _object("Agent", metadata | {"namespace": namespace}, spec, status)
 
 
+def make_knowledge_base_manifest(
+    name: str = "handbook",
+    *,
+    namespace: str = "acme",
+    uid: str | None = None,
+    generation: int = 1,
+    deleted: str | None = None,
+    finalizers: tuple[str, ...] = (),
+    annotations: Mapping[str, str] | None = None,
+    status: Json | None = None,
+    **spec: Any,
+) -> Json:
+    """A KnowledgeBase as the API server gives it; `spec` are fields of its spec, spelled as in YAML."""
+    metadata = _metadata(name, uid=uid or f"uid-{name}", generation=generation, created=CREATED)
+    metadata |= {"namespace": namespace, "finalizers": list(finalizers), "annotations": dict(annotations or {})}
+    if deleted is not None:
+        metadata["deletionTimestamp"] = deleted
+    spec = {"sources": [make_source()], **spec}
+    return _object("KnowledgeBase", metadata, {key: value for key, value in spec.items() if value is not None}, status)
+
+
+def make_source(name: str = "faq", **kind: Any) -> Json:
+    """A source of a KnowledgeBase; of `kind` one field, or a text where there is none."""
+    return {"name": name, **(kind or {"inline": {"title": "FAQ", "text": "We open at nine."}})}
+
+
+def make_embedding(**fields: Any) -> Json:
+    """The embedding model of an endpoint."""
+    return {"model": "embed-small", "dimensions": 384, **fields}
+
+
 def make_endpoint(name: str = "main", **fields: Any) -> Json:
     """A model endpoint of a Tenant."""
     return {"name": name, "baseURL": "https://models.example/v1", "chat": "chat-small", **fields}
@@ -72,6 +103,11 @@ def make_tenant(name: str = "acme", **fields: Any) -> Tenant:
 def make_agent(name: str = "travel", **fields: Any) -> Agent:
     """The same as a model."""
     return Agent.model_validate(make_agent_manifest(name, **fields))
+
+
+def make_knowledge_base(name: str = "handbook", **fields: Any) -> KnowledgeBase:
+    """The same as a model."""
+    return KnowledgeBase.model_validate(make_knowledge_base_manifest(name, **fields))
 
 
 def _metadata(name: str, *, uid: str, generation: int, created: str) -> Json:

@@ -194,6 +194,7 @@ def empty_site(database: Database, redis_server: RedisServer) -> Iterator[Site]:
             settings = {
                 "SYNTERA_OPERATOR_NAMESPACE": SYSTEM,
                 "SYNTERA_RUNTIME_IMAGE": "runtime:1",
+                "SYNTERA_INGESTION_IMAGE": "ingestion:1",
                 "SYNTERA_TENANT_CLUSTER_ROLE": "syntera-tenant-namespace",
                 "SYNTERA_POSTGRESQL_URL": database.operator_dsn,
                 "SYNTERA_REDIS_URL": redis_server.url,

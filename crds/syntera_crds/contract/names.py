@@ -27,6 +27,8 @@ APPLIED_HASH_ANNOTATION = f"{GROUP}/applied-hash"
 """On everything the operator applies: the hash of the desired object, so that an unchanged one is not written again."""
 ABANDON_STORES_ANNOTATION = f"{GROUP}/abandon-stores"
 """On a Tenant that is being deleted: `"true"` releases the finalizer although a store could not be cleaned."""
+ABANDON_KNOWLEDGE_ANNOTATION = f"{GROUP}/abandon-knowledge"
+"""On a KnowledgeBase that is being deleted: `"true"` releases the finalizer although not everything could be erased."""
 TENANT_FINALIZER = f"{GROUP}/tenant"
 
 TENANT_FIELD_MANAGER = "syntera-tenant"

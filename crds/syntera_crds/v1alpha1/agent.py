@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from ..contract.agent_config import Access
+from ..contract.agent_config import Access, FailureRule
 from .common import (
     AGE_COLUMN,
     MESSAGE_COLUMN,
@@ -19,7 +19,7 @@ from .common import (
     Status,
 )
 from .limits import AgentLimits
-from .rules import Rule, broken
+from .rules import Rule, UniqueBy, broken
 
 MAX_INSTRUCTIONS_LENGTH = 32768
 MAX_PARAMETER_DEPTH = 32
@@ -102,7 +102,7 @@ class ModelChoice(Model):
     """Which model answers, and how."""
 
     endpoint: Name | None = None
-    """Name of one of the Tenant's model endpoints. Default: the first."""
+    """Name of one of the Tenant's model endpoints. Default: the first that has a chat model."""
     name: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     """Name of the model. Default: the endpoint's chat model."""
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -132,6 +132,39 @@ class Memory(Model):
     and `historyMessages` what lets the model see less counts. Left out: `historyMessages` alone counts."""
 
 
+class Knowledge(Model):
+    """A knowledge base that the agent looks its answers up in."""
+
+    name: Name
+    """Name of a KnowledgeBase in the tenant's namespace."""
+    top_k: Annotated[int, Field(ge=1, le=50)] | None = None
+    """Passages that are found at most. Default: as the KnowledgeBase says."""
+    min_score: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Passages with a lower score are left out. Default: as the KnowledgeBase says."""
+
+
+class AgentRetrieval(Model):
+    """How what was found in the knowledge bases is used."""
+
+    max_tokens: Annotated[int, Field(ge=100, le=100_000)] = 3000
+    """Of passages that the model is shown for one answer, as estimated. Default 3000."""
+    on_nothing_found: Annotated[FailureRule, Field(strict=False)] = FailureRule.ANSWER
+    """What happens where nothing is found. `Answer` (default): the model is asked, and told that the knowledge bases say
+    nothing of the matter. `Refuse`: the agent says its refusal, and no model is asked."""
+    on_unavailable: Annotated[FailureRule, Field(strict=False)] = FailureRule.REFUSE
+    """The same where a knowledge base cannot be searched. Default `Refuse`."""
+    refusal: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
+    """What the agent says in place of an answer; may use the same expressions as `instructions`. Left out: a sentence in
+    English."""
+
+
+class Guardrails(Model):
+    """What the agent's answers must keep to."""
+
+    require_citations: bool = False
+    """True: an answer that cites nothing of what the model was shown is replaced by the refusal. Default false."""
+
+
 class AgentSpec(Model):
     """What an agent is to be."""
 
@@ -140,6 +173,13 @@ class AgentSpec(Model):
             "has(self.instructions) != has(self.instructionsFrom)",
             "set exactly one of instructions and instructionsFrom",
             holds=lambda spec: (spec.instructions is None) != (spec.instructions_from is None),
+        ),
+        Rule(
+            "!has(self.guardrails) || !has(self.guardrails.requireCitations) || !self.guardrails.requireCitations"
+            " || (has(self.knowledge) && self.knowledge.size() > 0)",
+            "needs knowledge: without any nothing can be cited",
+            holds=lambda spec: not spec.guardrails.require_citations or bool(spec.knowledge),
+            field=".guardrails.requireCitations",
         ),
     )
 
@@ -161,6 +201,13 @@ class AgentSpec(Model):
     """Questions that a chat window may offer. Left out: none."""
     memory: Memory = Memory()
     """What of a conversation the model sees. Left out: the newest 30 messages."""
+    knowledge: Annotated[list[Knowledge], Field(max_length=10), UniqueBy("name")] = []
+    """Knowledge bases that the agent looks its answers up in, at every turn. Left out: none."""
+    retrieval: AgentRetrieval = AgentRetrieval()
+    """How what was found is used. Left out: the model is shown 3000 tokens at most, and the agent refuses where its knowledge
+    cannot be searched."""
+    guardrails: Guardrails = Guardrails()
+    """What answers must keep to. Left out: nothing."""
     limits: AgentLimits = AgentLimits()
     """How much may be used of the agent, and what happens then. Left out: the Tenant's limits alone count."""
     access: Annotated[Access, Field(strict=False)] = Access.AUTHENTICATED

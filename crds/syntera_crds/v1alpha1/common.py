@@ -18,7 +18,7 @@ from pydantic_core import CoreSchema
 from .rules import VALIDATIONS, Rule, UniqueBy, matching
 
 MAX_NAME_LENGTH = 63
-"""Of a Tenant's and an Agent's name: they stand in label values and host names."""
+"""Of the name of a Tenant, an Agent or a KnowledgeBase: they stand in label values and host names."""
 
 LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _INITIALISMS = {"Url": "URL", "Id": "ID"}
@@ -149,6 +149,8 @@ class ConditionType(StrEnum):
     """The tenant's Redis user works."""
     RUNTIME_READY = "RuntimeReady"
     """As many runtime pods as wanted are ready."""
+    SYNCED = "Synced"
+    """The knowledge base holds what its sources say."""
     READY = "Ready"
     """It serves what the spec says."""
     RECONCILING = "Reconciling"
@@ -176,6 +178,14 @@ class Reason(StrEnum):
     """Everything that the spec names was found."""
     ENDPOINT_NOT_FOUND = "EndpointNotFound"
     """The Tenant has no model endpoint of that name."""
+    MODEL_NOT_FOUND = "ModelNotFound"
+    """Neither the spec nor the Tenant's model endpoint names a model for what is wanted."""
+    KNOWLEDGE_BASE_NOT_FOUND = "KnowledgeBaseNotFound"
+    """The namespace has no KnowledgeBase of that name."""
+    KNOWLEDGE_BASE_NOT_PUBLISHED = "KnowledgeBaseNotPublished"
+    """The KnowledgeBase is not accepted, or something that it names is missing, and it never was complete before."""
+    HOST_NOT_ALLOWED = "HostNotAllowed"
+    """A host is not public, and the Tenant's `spec.egress` does not name it."""
     SECRET_NOT_FOUND = "SecretNotFound"
     """The namespace has no Secret of that name."""
     SECRET_NOT_USABLE = "SecretNotUsable"
@@ -206,6 +216,14 @@ class Reason(StrEnum):
     """A ready pod does not serve the published revision yet."""
     SUSPENDED = "Suspended"
     """`spec.suspended` of the Tenant is true."""
+    SYNCING = "Syncing"
+    """A sync is under way."""
+    SYNC_FAILED = "SyncFailed"
+    """The last sync failed as a whole."""
+    SYNCED = "Synced"
+    """The last sync went through all sources."""
+    EMPTY = "Empty"
+    """There is no index yet that could be searched."""
     SERVING = "Serving"
     """It serves what the spec says."""
     DELETING = "Deleting"

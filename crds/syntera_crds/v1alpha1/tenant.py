@@ -28,6 +28,7 @@ from .common import (
     Status,
 )
 from .egress import Egress
+from .embedding import EmbeddingModel, TenantStoresSpec
 from .files import Files
 from .limits import Limits
 from .prices import Currency, ModelPrice
@@ -92,8 +93,10 @@ class ModelEndpoint(Model):
     """Where the protocol begins, usually ending in `/v1`."""
     api_key_secret_ref: SecretKeyRef | None = None
     """The API key. Left out: the endpoint asks for none."""
-    chat: Annotated[str, Field(min_length=1, max_length=256)]
-    """Name of the chat model for Agents that name none."""
+    chat: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    """Name of the chat model for Agents that name none. Left out: such Agents ask another endpoint."""
+    embedding: EmbeddingModel | None = None
+    """The model that makes vectors for KnowledgeBases that name none. Left out: such KnowledgeBases ask another endpoint."""
     image_models: Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=64)] = []
     """Names of the endpoint's models that take images. Left out: none; a model that is not named here is told that an
     image was sent, and cannot see it."""
@@ -278,7 +281,8 @@ class TenantSpec(Model):
     suspended: bool = False
     """True: no pod runs, nothing is lost. Default false."""
     models: Annotated[list[ModelEndpoint], Field(max_length=32), UniqueBy("name")] = []
-    """Model endpoints; the first is the default for Agents that name none. Left out: no Agent of the tenant can answer."""
+    """Model endpoints. Agents that name none ask the first that has a chat model, KnowledgeBases the first that has an
+    embedding model. Left out: no Agent of the tenant can answer."""
     currency: Currency | None = None
     """Currency of all prices in `models` (ISO 4217), for example `EUR`. Left out: there can be no prices."""
     auth: Auth = Auth()
@@ -288,8 +292,10 @@ class TenantSpec(Model):
     """How much the tenant's API takes, and how many tokens may be used. Left out: as much as its pods can do."""
     files: Files = Files()
     """Files that people send with their messages. Left out: at most 10 MiB each, kept in PostgreSQL."""
+    stores: TenantStoresSpec = TenantStoresSpec()
+    """Where the tenant's data is, beside PostgreSQL and Redis. Left out: nowhere else."""
     egress: Egress = Egress()
-    """What webhooks may reach beside public hosts. Left out: nothing."""
+    """What webhooks and the sources of KnowledgeBases may reach beside public hosts. Left out: nothing."""
     retention: Retention = Retention()
     """How long the tenant's data is kept, suspended or not. What is older is deleted within some hours, for good: a longer
     period brings nothing back. Left out: for ever."""
@@ -312,6 +318,8 @@ class TenantStatus(Status):
     """Base URL of the tenant's API."""
     agents: Annotated[int, Field(ge=0)] | None = None
     """Number of Agents in the namespace."""
+    knowledge_bases: Annotated[int, Field(ge=0)] | None = None
+    """Number of KnowledgeBases in the namespace."""
 
 
 _LONGEST_NAME = MAX_NAME_LENGTH - len(NAMESPACE_PREFIX)
@@ -330,6 +338,9 @@ class Tenant(Resource):
             STATUS_COLUMN,
             PrinterColumn("Namespace", ".status.namespace", "Where its agents live"),
             PrinterColumn("Agents", ".status.agents", "How many agents it has", type="integer"),
+            PrinterColumn(
+                "Knowledge", ".status.knowledgeBases", "How many knowledge bases it has", type="integer", wide=True
+            ),
             PrinterColumn("Endpoint", ".status.endpoint", "Base URL of its API", wide=True),
             MESSAGE_COLUMN,
             AGE_COLUMN,

@@ -18,13 +18,17 @@ from syntera_kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, Resource
 from ..causes import Wakeup
 from ..errors import NameTaken
 from ..events import Announcer
-from ..manifest import AGENTS, TENANTS, Manifest, labels_of, managers, resource_of
+from ..manifest import AGENTS, KNOWLEDGE_BASES, TENANTS, Manifest, labels_of, managers, resource_of
 from ..queue import Key
 from .mirrors import Mirrors
 from .model import ObjectRef, Owner, Reference, SecretView
-from .writer import Writer
+from .writer import Propagation, Writer
 
-_FIELD_MANAGERS = {TENANTS: names.TENANT_FIELD_MANAGER, AGENTS: names.AGENT_FIELD_MANAGER}
+_FIELD_MANAGERS = {
+    TENANTS: names.TENANT_FIELD_MANAGER,
+    AGENTS: names.AGENT_FIELD_MANAGER,
+    KNOWLEDGE_BASES: names.KNOWLEDGE_BASE_FIELD_MANAGER,
+}
 
 
 class Cluster:
@@ -68,17 +72,17 @@ class Cluster:
         """Wait until everything that is watched is in memory.
 
         Raises:
-            CustomResourcesMissing: the API server does not serve Tenants or Agents.
+            CustomResourcesMissing: the API server does not serve one of our kinds.
             KubeError: it refused to list them, or did not answer.
         """
         await self._mirrors.load()
 
     def observe(self, resource: Resource, obj: Manifest, *, deleted: bool, listed: bool = False) -> None:
-        """Take over what a handler was told of a Tenant or an Agent; `listed`: in a list of all, which tells no deletion."""
+        """Take over what a handler was told of an object of ours; `listed`: in a list of all, which tells no deletion."""
         self._mirrors.observe(resource, obj, deleted=deleted, listed=listed)
 
     def is_known(self, obj: Manifest) -> bool:
-        """Whether a Tenant or an Agent of which a handler would be told is known in that or a newer version."""
+        """Whether an object of ours of which a handler would be told is known in that or a newer version."""
         return self._mirrors.is_known(obj)
 
     async def check(self) -> int:
@@ -90,11 +94,11 @@ class Cluster:
         return await self._mirrors.check()
 
     def all_keys(self) -> Iterator[Key]:
-        """The keys of every Tenant and Agent."""
+        """The keys of every object of our kinds."""
         return self._mirrors.all_keys()
 
     def all_objects(self) -> Iterator[Manifest]:
-        """Every Tenant and Agent, as last seen."""
+        """Every object of our kinds, as last seen."""
         return self._mirrors.all_objects()
 
     def silent_seconds(self) -> float:
@@ -127,6 +131,22 @@ class Cluster:
         """All Agents of a namespace."""
         return self._mirrors.agents(namespace)
 
+    def knowledge_base(self, namespace: str, name: str) -> Manifest | None:
+        """The KnowledgeBase of that name."""
+        return self._view(KNOWLEDGE_BASES, namespace, name)
+
+    def knowledge_bases(self, namespace: str) -> list[Manifest]:
+        """All KnowledgeBases of a namespace."""
+        return self._mirrors.knowledge_bases(namespace)
+
+    def jobs(self, namespace: str) -> list[Manifest]:
+        """All Jobs of a namespace that carry the operator's label, whoever owns them; of their pods they say nothing."""
+        return self._mirrors.jobs(namespace)
+
+    def config_map_version(self, namespace: str, name: str) -> str | None:
+        """What changes with a ConfigMap, whoever made it; None if there is none."""
+        return self._mirrors.config_map_version(namespace, name)
+
     def namespace(self, name: str) -> Manifest | None:
         """The Namespace, if it carries the label of a tenant; `read_namespace` finds any."""
         return self._mirrors.namespace(name)
@@ -134,10 +154,6 @@ class Cluster:
     def runtime_pods(self, namespace: str) -> list[Manifest]:
         """The pods of a tenant's runtime: metadata and status only."""
         return self._mirrors.runtime_pods(namespace)
-
-    def published(self, namespace: str, agent: str) -> Manifest | None:
-        """The ConfigMap that is published for an Agent, whoever made it."""
-        return self._view(CONFIG_MAPS, namespace, names.published_agent_name(agent))
 
     def child(self, resource: Resource, namespace: str | None, name: str) -> Manifest | None:
         """An object of that name that carries the operator's label, whoever owns it."""
@@ -175,7 +191,7 @@ class Cluster:
         Raises:
             KubeError: the API server did not answer, or refused.
         """
-        if not self._mirrors.has_config_map(namespace, name):
+        if self._mirrors.config_map_version(namespace, name) is None:
             return None
         try:
             found = await self._client.get(CONFIG_MAPS, name, namespace=namespace)
@@ -279,7 +295,7 @@ class Cluster:
         return await self._writer.prune(owner, manager, keep, namespace=namespace)
 
     async def patch_status(self, obj: Manifest, status: Mapping[str, Any]) -> bool:
-        """Make the status of a Tenant or Agent be `status`; True if something was written.
+        """Make the status of an object of ours be `status`; True if something was written.
 
         Raises:
             NotFound: the object is gone.
@@ -290,7 +306,7 @@ class Cluster:
         return await self._writer.patch_status(obj, status, manager=_FIELD_MANAGERS[resource_of(obj)])
 
     async def set_finalizers(self, obj: Manifest, finalizers: Sequence[str]) -> bool:
-        """Make the finalizers of a Tenant be `finalizers`; True if something was written.
+        """Make the finalizers of an object of ours be `finalizers`; True if something was written.
 
         Raises:
             NotFound: the object is gone.
@@ -300,14 +316,23 @@ class Cluster:
         """
         return await self._writer.set_finalizers(obj, finalizers, manager=_FIELD_MANAGERS[resource_of(obj)])
 
-    async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str) -> bool:
-        """Delete exactly the object with that uid; False if it is gone already.
+    async def delete(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        *,
+        uid: str,
+        propagation: Propagation = "Background",
+    ) -> bool:
+        """Delete exactly the object with that uid; False if it is gone already. `Foreground`: it stays until what it owns, such
+        as a Job's pods, is gone.
 
         Raises:
             KubeError: the API server did not answer, or refused.
             LeadershipLost: this process may write no more.
         """
-        return await self._writer.delete(ObjectRef(resource, namespace, name), uid=uid)
+        return await self._writer.delete(ObjectRef(resource, namespace, name), uid=uid, propagation=propagation)
 
     async def event(self, obj: Manifest, *, type: Literal["Normal", "Warning"], reason: str, message: str) -> None:
         """Tell people of a change of `obj` that they must see. Deduplicated; a failure to tell is only logged.

@@ -1,6 +1,6 @@
 """What the operator keeps of the cluster in memory, and who hears of its changes.
 
-Every watch but those of Tenants and Agents, which the handlers feed (`observe`), is a `Reflector` of ours with a selector
+Every watch but those of our own kinds, which the handlers feed (`observe`), is a `Reflector` of ours with a selector
 that the server evaluates. All of them go into stores that never go backwards, so that the answer to a write of our own
 (`wrote`) counts at once and its echo is no news.
 
@@ -23,11 +23,13 @@ from syntera_kube.errors import Forbidden, KubeError, NotFound
 from syntera_kube.model import EVERYTHING
 from syntera_kube.resources import (
     CONFIG_MAPS,
+    CRON_JOBS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     HORIZONTAL_POD_AUTOSCALERS,
     HTTP_ROUTES,
     INGRESSES,
+    JOBS,
     LIMIT_RANGES,
     NAMESPACES,
     NETWORK_POLICIES,
@@ -44,20 +46,33 @@ from syntera_kube.resources import (
 from .. import causes
 from ..causes import Wakeup
 from ..errors import CustomResourcesMissing
-from ..manifest import AGENTS, TENANTS, Manifest, is_being_deleted, name_of, namespace_of, resource_of
+from ..manifest import (
+    AGENTS,
+    KNOWLEDGE_BASES,
+    OWN_KINDS,
+    TENANTS,
+    Manifest,
+    is_being_deleted,
+    name_of,
+    namespace_of,
+    resource_of,
+    uid_of,
+)
 from ..queue import Key
 from .model import ObjectRef, Owner
 from .references import References
-from .slim import slim, slim_pod, slim_reference, slim_secret
+from .slim import slim, slim_job, slim_pod, slim_reference, slim_secret
 
 log = structlog.get_logger(__name__)
 
 CHILD_KINDS = (
     CONFIG_MAPS,
+    CRON_JOBS,
     DEPLOYMENTS,
     HORIZONTAL_POD_AUTOSCALERS,
     HTTP_ROUTES,
     INGRESSES,
+    JOBS,
     LIMIT_RANGES,
     NETWORK_POLICIES,
     POD_DISRUPTION_BUDGETS,
@@ -69,6 +84,7 @@ CHILD_KINDS = (
 )
 """What the operator makes in tenants' namespaces, Secrets apart: one watch each for all tenants."""
 _OPTIONAL_KINDS = (HTTP_ROUTES,)
+_TRANSFORMS = {JOBS: slim_job}
 _MANAGED = Selection(label_selector=f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY}")
 _TENANT_NAMESPACES = Selection(label_selector=names.TENANT_LABEL)
 _RUNTIME_PODS = Selection(
@@ -76,6 +92,15 @@ _RUNTIME_PODS = Selection(
 )
 _API_SERVER = Selection(namespace="default", label_selector="kubernetes.io/service-name=kubernetes")
 _METADATA = Selection(metadata_only=True)
+_RULES: dict[Resource, Callable[[Change, causes.Views], Iterable[Wakeup]]] = {
+    TENANTS: causes.of_tenant,
+    AGENTS: causes.of_agent,
+    KNOWLEDGE_BASES: causes.of_knowledge_base,
+    NAMESPACES: causes.of_namespace,
+    PODS: causes.of_runtime_pod,
+    JOBS: causes.of_job,
+}
+"""Who hears of a change; of all other kinds, whoever owns the object."""
 _SECRETS_SYNC_SECONDS = 5.0
 _SIGNS_SECONDS = 1.0
 """Signs of unseen deletions come in crowds: kopf tells the objects of a list one by one."""
@@ -101,11 +126,16 @@ class Mirrors:
         self.references = References()
         self._client = client
         self._enqueue = enqueue
-        self._own = {TENANTS: ObjectStore(transform=slim), AGENTS: ObjectStore(transform=slim)}
+        self._own = {kind: ObjectStore(transform=slim) for kind in OWN_KINDS}
         self._mirrors = {
             NAMESPACES: self._mirror(NAMESPACES, _TENANT_NAMESPACES),
             PODS: self._mirror(PODS, _RUNTIME_PODS, transform=slim_pod),
-            **{kind: self._mirror(kind, _MANAGED, optional=kind in _OPTIONAL_KINDS) for kind in CHILD_KINDS},
+            **{
+                kind: self._mirror(
+                    kind, _MANAGED, transform=_TRANSFORMS.get(kind, slim), optional=kind in _OPTIONAL_KINDS
+                )
+                for kind in CHILD_KINDS
+            },
         }
         self._all_config_maps = Reflector(
             client, CONFIG_MAPS, _METADATA, transform=slim_reference, on_change=self._reference_changed
@@ -137,10 +167,10 @@ class Mirrors:
                     self._stop_secrets(namespace)
 
     async def load(self) -> None:
-        """Wait until everything is mirrored; Tenants and Agents are listed once, since their watch tells no end.
+        """Wait until everything is mirrored; our own kinds are listed once, since their watch tells no end.
 
         Raises:
-            CustomResourcesMissing: the API server does not serve Tenants or Agents.
+            CustomResourcesMissing: the API server does not serve one of our kinds.
             KubeError: it refused to list them, or did not answer.
         """
         for resource in self._own:
@@ -176,7 +206,7 @@ class Mirrors:
         return missed
 
     def observe(self, resource: Resource, item: Manifest, *, deleted: bool, listed: bool = False) -> None:
-        """Take over what a handler was told of a Tenant or Agent; `listed`: in a list of all."""
+        """Take over what a handler was told of an object of ours; `listed`: in a list of all."""
         store = self._own[resource]
         self._hear(resource)
         if listed:  # kopf lists when it starts, and when it lost its place; what was deleted before, it does not tell
@@ -185,7 +215,7 @@ class Mirrors:
             self._changed(resource, change)
 
     def is_known(self, item: Manifest) -> bool:
-        """Whether a Tenant or Agent is known in that or a newer version, so that handlers need not be told."""
+        """Whether an object of ours is known in that or a newer version, so that handlers need not be told."""
         resource = resource_of(item)
         if not self._own[resource].has(item):
             return False
@@ -193,7 +223,7 @@ class Mirrors:
         return True
 
     def forget_gone(self, resource: Resource) -> None:
-        """Look soon which Tenants or Agents are gone although nobody told: there is a sign that some are."""
+        """Look soon which objects of ours are gone although nobody told: there is a sign that some are."""
         if self._tasks is not None and resource in self._own and resource not in self._forgetting:
             task = self._forgetting[resource] = self._tasks.create_task(self._forget_gone(resource))
             task.add_done_callback(lambda _: self._forgetting.pop(resource, None))
@@ -233,9 +263,10 @@ class Mirrors:
             if store := self.store(kind, namespace):
                 yield from ((kind, item) for item in store.owned_by(owner.uid) if namespace_of(item) == namespace)
 
-    def has_config_map(self, namespace: str, name: str) -> bool:
-        """Whether there is a ConfigMap of that name, whoever made it."""
-        return self._all_config_maps.store.get(namespace, name) is not None
+    def config_map_version(self, namespace: str, name: str) -> str | None:
+        """What changes with a ConfigMap, whoever made it; None if there is none."""
+        found = self._all_config_maps.store.get(namespace, name)
+        return None if found is None else f"{uid_of(found)}.{found['metadata']['resourceVersion']}"
 
     def api_server_endpoints(self) -> Iterator[Manifest]:
         """The EndpointSlices of the API server."""
@@ -253,17 +284,25 @@ class Mirrors:
         """All Agents of a namespace."""
         return self._own[AGENTS].in_namespace(namespace)
 
+    def knowledge_bases(self, namespace: str) -> list[Manifest]:
+        """All KnowledgeBases of a namespace."""
+        return self._own[KNOWLEDGE_BASES].in_namespace(namespace)
+
+    def jobs(self, namespace: str) -> list[Manifest]:
+        """The operator's Jobs of a namespace."""
+        return self._mirrors[JOBS].store.in_namespace(namespace)
+
     def namespace(self, name: str) -> Manifest | None:
         """The Namespace, if it carries the label of a tenant."""
         return self._mirrors[NAMESPACES].store.get(None, name)
 
     def all_objects(self) -> Iterator[Manifest]:
-        """Every Tenant and Agent."""
+        """Every object of our kinds."""
         for store in self._own.values():
             yield from store
 
     def all_keys(self) -> Iterator[Key]:
-        """The keys of every Tenant and Agent."""
+        """The keys of every object of our kinds."""
         return map(causes.key_of, self.all_objects())
 
     def silent_seconds(self) -> float:
@@ -365,17 +404,17 @@ class Mirrors:
         return parts(change.old) != parts(change.new)
 
     def _wakeups(self, resource: Resource, change: Change) -> Iterable[Wakeup]:
-        if resource == TENANTS:
-            return causes.of_tenant(change, self)
-        if resource == AGENTS:
-            return causes.of_agent(change, self)
-        if resource == NAMESPACES:
-            return causes.of_namespace(change, self)
-        if resource == PODS:
-            return causes.of_runtime_pod(change, self)
+        found = _RULES.get(resource, causes.of_child)(change, self)
+        if resource == KNOWLEDGE_BASES:
+            return [*found, *self._referring(change)]
         if resource == SECRETS:
-            return [*causes.of_child(change, self), *self.references.wakeups("Secret", change)]
-        return causes.of_child(change, self)
+            return [*found, *self.references.wakeups("Secret", change)]
+        return found
+
+    def _referring(self, change: Change) -> Iterator[Wakeup]:
+        """The Agents that name a KnowledgeBase, where there is one more or less, or what is published of it."""
+        if change.old is None or change.new is None or _publication(change.old) != _publication(change.new):
+            yield from self.references.wakeups("KnowledgeBase", change)
 
     def _reference_changed(self, change: Change) -> None:
         for wakeup in self.references.wakeups("ConfigMap", change):
@@ -407,8 +446,12 @@ class Mirrors:
         task.cancel()
 
 
+def _publication(knowledge_base: Manifest) -> Any:
+    return (knowledge_base.get("status") or {}).get("revision")
+
+
 def _not_ours_of_own_kinds(item: Manifest) -> tuple[Any, ...]:
-    """Of Tenants and Agents we write status and finalizers."""
+    """Of our own kinds we write status and finalizers."""
     return tuple(item["metadata"].get(part) for part in ("generation", "deletionTimestamp", "labels", "annotations"))
 
 

@@ -7,10 +7,12 @@ from syntera_kube.resources import Resource
 
 from ..manifest import Manifest, name_of, uid_of
 
+ReferenceKind = Literal["Secret", "ConfigMap", "KnowledgeBase"]
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The Tenant or Agent that a child belongs to: it goes when its owner goes."""
+    """The object of ours that a child belongs to: it goes when its owner goes."""
 
     api_version: str
     kind: str
@@ -32,9 +34,9 @@ class ObjectRef(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """A user's object that a Tenant or Agent names in its spec."""
+    """An object that one of ours names in its spec."""
 
-    kind: Literal["Secret", "ConfigMap"]
+    kind: ReferenceKind
     namespace: str
     name: str
 

@@ -1,18 +1,17 @@
-"""Who refers to which Secrets and ConfigMaps of users. Pure bookkeeping."""
+"""Which of our objects refer to which Secrets, ConfigMaps and KnowledgeBases. Pure bookkeeping."""
 
 from collections.abc import Iterable, Iterator
-from typing import Literal
 
 from syntera_kube import Change
 
 from ..causes import Wakeup
 from ..manifest import name_of, namespace_of
 from ..queue import Key
-from .model import Reference
+from .model import Reference, ReferenceKind
 
 
 class References:
-    """References of Tenants and Agents, in both directions."""
+    """References of our objects, in both directions."""
 
     def __init__(self) -> None:
         self._by_key: dict[Key, frozenset[Reference]] = {}
@@ -32,7 +31,7 @@ class References:
         if wanted:
             self._by_key[key] = wanted
 
-    def wakeups(self, kind: Literal["Secret", "ConfigMap"], change: Change) -> Iterator[Wakeup]:
+    def wakeups(self, kind: ReferenceKind, change: Change) -> Iterator[Wakeup]:
         """Whoever refers to the object that changed."""
         namespace = namespace_of(change.object) or ""
         for key in self._keys.get(Reference(kind, namespace, name_of(change.object)), ()):

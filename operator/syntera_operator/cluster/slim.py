@@ -42,6 +42,12 @@ def slim_pod(item: Manifest) -> Manifest:
     }
 
 
+def slim_job(item: Manifest) -> Manifest:
+    """A Job: of its pods nothing, which no Job changes once it is made."""
+    slimmed = slim(item)
+    return {**slimmed, "spec": {key: value for key, value in item.get("spec", {}).items() if key != "template"}}
+
+
 def slim_secret(item: Manifest) -> Manifest:
     """A Secret: of the operator's own the digest of each value, of others the keys alone."""
     slimmed = slim(item)

@@ -6,7 +6,7 @@ write is remembered, and is as good as what was desired until one of the two cha
 """
 
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import structlog
 
@@ -15,10 +15,9 @@ from syntera_kube import KubeClient
 from syntera_kube.errors import Conflict, NotFound
 from syntera_kube.resources import CONFIG_MAPS, SECRETS
 
-from ..causes import agent_key, key_of, namespace_of_tenant, tenant_key
+from ..causes import key_by_kind, key_of, namespace_of_tenant, tenant_key
 from ..errors import NameTaken
 from ..manifest import (
-    TENANTS,
     Manifest,
     is_being_deleted,
     labels_of,
@@ -36,6 +35,9 @@ from .model import ObjectRef, Owner
 from .slim import digest_values
 
 log = structlog.get_logger(__name__)
+
+Propagation = Literal["Background", "Foreground"]
+"""Whether what an object owns goes after it, or before it."""
 
 
 class _Settled(NamedTuple):
@@ -105,11 +107,11 @@ class Writer:
                 unwanted.append((ref, uid_of(live)))
         return [ref for ref, uid in unwanted if await self.delete(ref, uid=uid)]
 
-    async def delete(self, ref: ObjectRef, *, uid: str) -> bool:
+    async def delete(self, ref: ObjectRef, *, uid: str, propagation: Propagation = "Background") -> bool:
         """See `Cluster.delete`."""
         self._settled.pop(ref, None)
         try:
-            await self._client.delete(ref.resource, ref.name, namespace=ref.namespace, uid=uid)
+            await self._client.delete(ref.resource, ref.name, namespace=ref.namespace, uid=uid, propagation=propagation)
         except NotFound:
             self._mirrors.forget_gone(ref.resource)
             return False
@@ -153,7 +155,7 @@ class Writer:
         return True
 
     async def _write_own(self, ref: ObjectRef, item: Manifest, request: Awaitable[Manifest]) -> None:
-        """Write to a Tenant or Agent. One that is not found was deleted unseen, and others may have been, too."""
+        """Write to an object of ours. One that is not found was deleted unseen, and others may have been, too."""
         with self._mirrors.writing(ref, key_of(item)) as answered:
             try:
                 answered(await request)
@@ -175,7 +177,7 @@ class Writer:
 
     async def _look(self, ref: ObjectRef) -> Manifest | None:
         """Whether there is an object of that name that the mirrors, which select by label, do not show."""
-        if ref.resource == CONFIG_MAPS and not self._mirrors.has_config_map(ref.namespace or "", ref.name):
+        if ref.resource == CONFIG_MAPS and self._mirrors.config_map_version(ref.namespace or "", ref.name) is None:
             return None  # of ConfigMaps all are known
         try:
             return await self._client.get(ref.resource, ref.name, namespace=ref.namespace, metadata_only=True)
@@ -224,6 +226,4 @@ def _writer_of(wanted: Manifest, owner: Owner | None) -> Key | None:
     if owner is None:
         tenant = labels_of(wanted).get(names.TENANT_LABEL)
         return tenant_key(tenant) if tenant else None
-    if owner.kind == TENANTS.kind:
-        return tenant_key(owner.name)
-    return agent_key(namespace_of(wanted) or "", owner.name)
+    return key_by_kind(owner.kind, namespace_of(wanted), owner.name)

@@ -32,6 +32,11 @@ def build_service_account(scope: Scope) -> Manifest:
     return build_object("v1", "ServiceAccount", names.RUNTIME, scope, automountServiceAccountToken=False)
 
 
+def build_ingestion_account(scope: Scope) -> Manifest:
+    """The identity of sync Jobs, which has no right anywhere and gets no token."""
+    return build_object("v1", "ServiceAccount", names.INGESTION, scope, automountServiceAccountToken=False)
+
+
 def build_runtime_role(scope: Scope, *, secrets: Iterable[str]) -> Manifest:
     """Lets the runtime watch the namespace's ConfigMaps and exactly the Secrets named in `secrets`."""
     rules: list[dict[str, Any]] = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": _READ}]

@@ -77,6 +77,8 @@ def list_urls(tenant: Tenant) -> Iterator[tuple[str, str]]:
         yield "spec.auth.challenge.verifyURL", tenant.spec.auth.challenge.verify_url
     if tenant.spec.files.s3 is not None:
         yield "spec.files.s3.endpointURL", tenant.spec.files.s3.endpoint_url
+    if tenant.spec.stores.vectors.pinecone is not None:
+        yield "spec.stores.vectors.pinecone.indexHost", tenant.spec.stores.vectors.pinecone.index_host
 
 
 def list_egress(tenant: Tenant) -> Iterator[tuple[str, Destination]]:
@@ -97,6 +99,32 @@ def list_egress(tenant: Tenant) -> Iterator[tuple[str, Destination]]:
         if any(_is_within(network, never) for never in NEVER):
             raise ValueError(f"spec.egress.networks[{index}]: {network} holds no server's address that may be reached")
         yield f"spec.egress.networks[{index}]", InRange(str(network))
+
+
+def list_public_web() -> Iterator[Destination]:
+    """Where pages are that anybody can read."""
+    yield from map(InPublic, (_DEFAULT_PORTS["http"], _DEFAULT_PORTS["https"]))
+
+
+def is_allowed(url: str, tenant: Tenant) -> bool:
+    """Whether a URL that stands in an object of the tenant's namespace leads somewhere public, or where the Tenant, which belongs
+    to the platform, lets it lead.
+
+    Raises:
+        ValueError: nothing of the cluster's network can lead there.
+    """
+    destination = destination_of(url, own_namespace=tenant.namespace)
+    if isinstance(destination, InPublic):
+        return True
+    host = (urlsplit(url).hostname or "").removesuffix(".")
+    own = (urlsplit(one).hostname for _, one in list_urls(tenant))
+    if host in tenant.spec.egress.hosts or host in own:
+        return True
+    if not isinstance(destination, AtAddress):
+        return False
+    address = ip_address(destination.address)
+    ranges = [ip_network(cidr, strict=False) for cidr in tenant.spec.egress.networks]
+    return address.is_global or any(address in one for one in ranges)
 
 
 def exceptions_of(cidr: str) -> list[str]:

@@ -14,6 +14,7 @@ from ..config import NetworkSettings, Peer
 from ..manifest import Manifest
 from .destinations import AtAddress, Destination, InNamespace, InPublic, InRange, exceptions_of
 from .metadata import Scope, build_object, build_runtime_selector
+from .sync_job import build_ingestion_selector
 
 DEFAULT_DENY = "syntera-default-deny"
 
@@ -59,14 +60,14 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Flows:
-    """What the runtime's pods need beside what every installation allows."""
+    """What a tenant's pods need beside what every installation allows."""
 
     api_server: Sequence[tuple[str, int]]
     """Addresses and ports of the API server itself, not of its Service."""
     store_ports: Sequence[int]
     """Ports on which the stores' pods listen."""
     destinations: Iterable[Destination] = ()
-    """Where the tenant's model endpoints and its issuers' keys are, and what webhooks may reach."""
+    """Where the tenant's model endpoints and its issuers' keys are, and what webhooks and syncs may reach."""
     collector_port: int | None = None
     """Port at which traces are taken; None: nobody sends any."""
     is_exposed: bool = False
@@ -87,13 +88,9 @@ def build_runtime_policy(scope: Scope, network: NetworkSettings, flows: Flows, *
         *_rule("from", map(_build_peer, [*operator, *network.prometheus]), [_tcp(names.INTERNAL_PORT)]),
     ]
     egress = [
-        *_rule("to", map(_build_peer, network.dns), [{"protocol": "UDP", "port": 53}, _tcp(53)]),
+        *_build_dns_rules(network),
         *_build_api_server_rules(flows.api_server),
-        *_rule(
-            "to",
-            [*map(_build_peer, network.stores), *({"ipBlock": {"cidr": cidr}} for cidr in sorted(network.store_cidrs))],
-            [_tcp(port) for port in sorted(set(flows.store_ports))],
-        ),
+        *_build_store_rules(network, flows),
         *_rule(
             "to",
             map(_build_peer, network.collectors),
@@ -113,6 +110,31 @@ def build_runtime_policy(scope: Scope, network: NetworkSettings, flows: Flows, *
 
 def _build_policy(name: str, scope: Scope, **spec: Any) -> Manifest:
     return build_object("networking.k8s.io/v1", "NetworkPolicy", name, scope, spec=spec)
+
+
+def build_ingestion_policy(scope: Scope, network: NetworkSettings, flows: Flows) -> Manifest:
+    """What the pods of sync Jobs may do: nobody reaches them, and they do not reach the API server."""
+    egress = [
+        *_build_dns_rules(network),
+        *_build_store_rules(network, flows),
+        *_build_destination_rules(flows.destinations, network.model_cidrs),
+    ]
+    return _build_policy(
+        names.INGESTION,
+        scope,
+        podSelector={"matchLabels": build_ingestion_selector(scope)},
+        policyTypes=_POLICY_TYPES,
+        egress=egress,
+    )
+
+
+def _build_dns_rules(network: NetworkSettings) -> list[Json]:
+    return _rule("to", map(_build_peer, network.dns), [{"protocol": "UDP", "port": 53}, _tcp(53)])
+
+
+def _build_store_rules(network: NetworkSettings, flows: Flows) -> list[Json]:
+    peers = [*map(_build_peer, network.stores), *({"ipBlock": {"cidr": one}} for one in sorted(network.store_cidrs))]
+    return _rule("to", peers, [_tcp(port) for port in sorted(set(flows.store_ports))])
 
 
 def _rule(direction: str, peers: Iterable[Json], ports: list[Json]) -> list[Json]:

@@ -1,10 +1,11 @@
-"""The ConfigMaps in which configurations are published, and which revision of an Agent's comes next."""
+"""The ConfigMaps in which configurations are published, and which revision comes next."""
 
 import json
 from dataclasses import dataclass
 
 from syntera_crds.contract import names
 from syntera_crds.contract.agent_config import AgentConfig
+from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig
 from syntera_crds.contract.tenant_config import TenantConfig
 
 from ..manifest import Manifest
@@ -18,25 +19,59 @@ _MAX_REVISION = 2**53
 """A larger number was never ours: somebody edited the ConfigMap."""
 
 
+UNPUBLISHED = 0
+"""Revision of a configuration that has none yet."""
+
+Config = AgentConfig | KnowledgeBaseConfig
+"""A configuration that has revisions."""
+
+
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """One published state of an Agent."""
+    """One published state of an object."""
 
     revision: int
     digest: str
 
 
-def build_published(scope: Scope, config: AgentConfig, *, digest: str) -> Manifest:
-    """The ConfigMap of a compiled Agent."""
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How configurations of a kind are published."""
+
+    kind: str
+    """Value of the label `published`."""
+    key: str
+    """Entry that holds the configuration."""
+
+
+AGENT = Form("agent", names.AGENT_CONFIG_KEY)
+KNOWLEDGE_BASE = Form("knowledgebase", names.KNOWLEDGE_BASE_CONFIG_KEY)
+
+
+def build_published(scope: Scope, config: Config, *, digest: str) -> Manifest:
+    """The ConfigMap of a compiled Agent or KnowledgeBase."""
+    form = form_of(config)
     published = build_object(
         "v1",
         "ConfigMap",
-        names.published_agent_name(config.name),
+        name_of_published(config),
         scope,
-        data={names.AGENT_CONFIG_KEY: config.to_json(), names.DIGEST_KEY: digest},
+        data={form.key: config.to_json(), names.DIGEST_KEY: digest},
     )
-    published["metadata"]["labels"][names.PUBLISHED_LABEL] = "agent"
+    published["metadata"]["labels"][names.PUBLISHED_LABEL] = form.kind
     return published
+
+
+def form_of(config: Config) -> Form:
+    """How a configuration is published."""
+    return AGENT if isinstance(config, AgentConfig) else KNOWLEDGE_BASE
+
+
+def name_of_published(config: Config) -> str:
+    """The name of the ConfigMap that holds a configuration."""
+    if isinstance(config, AgentConfig):
+        return names.published_agent_name(config.name)
+    return names.published_knowledge_base_name(config.name)
 
 
 def build_published_tenant(scope: Scope, config: TenantConfig) -> Manifest:
@@ -53,11 +88,11 @@ def size_of_published(published: Manifest) -> int:
     return sum(len(key) + len(value.encode()) for key, value in published["data"].items())
 
 
-def read_publication(config_map: Manifest | None) -> Publication | None:
+def read_publication(config_map: Manifest | None, form: Form) -> Publication | None:
     """What a ConfigMap says is published; None where nothing can be made of it, because it was edited by hand."""
     data = (config_map or {}).get("data") or {}
     try:
-        revision = json.loads(data[names.AGENT_CONFIG_KEY])["revision"]
+        revision = json.loads(data[form.key])["revision"]
         digest = data[names.DIGEST_KEY]
     except (KeyError, TypeError, ValueError):
         return None
@@ -68,7 +103,7 @@ def read_publication(config_map: Manifest | None) -> Publication | None:
 def next_revision(digest: str, *, recorded: Publication | None, published: Publication | None) -> int:
     """The revision that a configuration gets: its old one where nothing changed, else the next.
 
-    `recorded` is what the Agent's status says, `published` what its ConfigMap does. They differ where one of the writes
+    `recorded` is what the object's status says, `published` what its ConfigMap does. They differ where one of the writes
     was lost, or where the ConfigMap was deleted or edited; then the newer one counts, so that no number is used twice.
     """
     newest = recorded or published

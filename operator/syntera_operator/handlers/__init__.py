@@ -6,7 +6,7 @@ import kopf
 
 from syntera_kube import ClusterConfig
 
-from . import agent, process, tenant
+from . import agent, knowledge_base, process, tenant
 from .observe import Observe
 from .session import IsKnown
 
@@ -19,4 +19,5 @@ def build_registry(config: ClusterConfig, observe: Observe, *, is_known: IsKnown
     process.register(registry, config, is_known=is_known)
     tenant.register(registry, observe)
     agent.register(registry, observe)
+    knowledge_base.register(registry, observe)
     return registry

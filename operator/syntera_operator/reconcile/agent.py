@@ -3,34 +3,25 @@
 An Agent that cannot be compiled changes nothing but its own conditions: what was published last goes on being served.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
 from syntera_crds.contract import names
 from syntera_crds.v1alpha1.agent import AgentStatus
-from syntera_crds.v1alpha1.common import ConditionType, Reason
-from syntera_kube.errors import BadRequest, Invalid
+from syntera_crds.v1alpha1.common import Reason
 
 from ..causes import agent_key
-from ..cluster import Owner
 from ..conditions import AGENT_ASPECTS, Check, Good, Outlook, Problem, build_conditions
 from ..desired.exposure import build_endpoint
-from ..desired.published import (
-    MAX_BYTES,
-    Publication,
-    build_published,
-    next_revision,
-    read_publication,
-    size_of_published,
-)
-from ..errors import NameTaken, RuntimeUnreachable
+from ..desired.published import AGENT, Publication
+from ..errors import RuntimeUnreachable
 from ..manifest import Manifest, is_being_deleted
 from ..queue import Outcome
-from .children import describe_name_taken
-from .compiling import Checks, Compiled, Refused, compile_agent
+from .compiling import Compiled, compile_agent
 from .context import Context
 from .loading import ask_pods
+from .publishing import Checks, Published, Refused, annotate_refusal, publish, read_published
 from .readiness import list_ready_pods
 from .report import generation_of, list_news, read_status, write_status
 
@@ -39,17 +30,6 @@ log = structlog.get_logger(__name__)
 _LOAD_SECONDS = 4.0
 """How long the pods are given to load what was just published; they usually need a fraction of a second."""
 _ASK_AGAIN_SECONDS = 2.0
-_LOOK_AGAIN_SECONDS = 15.0
-"""Where something that nobody watches stands in the way."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Published:
-    """What is published now."""
-
-    publication: Publication
-    was_written: bool
-    """Whether this very reconcile wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +56,16 @@ async def reconcile_agent(namespace: str, name: str, context: Context) -> Outcom
         return Outcome()
     try:
         compiled = await compile_agent(manifest, context)
-        published = await _publish(manifest, compiled, context)
+        before = read_status(AgentStatus, manifest)
+        published = await publish(
+            compiled.config,
+            scope=compiled.host.scope,
+            recorded=Publication(before.revision, before.digest) if before.revision and before.digest else None,
+            checks=compiled.checks,
+            manifest=manifest,
+            manager=names.AGENT_FIELD_MANAGER,
+            cluster=context.cluster,
+        )
     except Refused as refused:
         await _report_refused(manifest, refused, context)
         return Outcome(refused.again_seconds)
@@ -87,39 +76,7 @@ async def reconcile_agent(namespace: str, name: str, context: Context) -> Outcom
     return Outcome(answer.again_seconds)
 
 
-async def _publish(manifest: Manifest, compiled: Compiled, context: Context) -> _Published:
-    """Write the configuration under its revision.
-
-    Raises:
-        Refused: it does not fit, or cannot be written.
-    """
-    config = compiled.config
-    before = read_status(AgentStatus, manifest)
-    digest = config.digest()
-    revision = next_revision(
-        digest,
-        recorded=Publication(before.revision, before.digest) if before.revision and before.digest else None,
-        published=read_publication(context.cluster.published(compiled.host.scope.namespace, config.name)),
-    )
-    desired = build_published(compiled.host.scope, config.model_copy(update={"revision": revision}), digest=digest)
-    if (size := size_of_published(desired)) > MAX_BYTES:
-        message = (
-            f"The compiled configuration has {size} bytes, but a ConfigMap takes {MAX_BYTES}; shorten the instructions."
-        )
-        raise Refused(compiled.checks | {ConditionType.ACCEPTED: Problem(Reason.TOO_LARGE, message, Outlook.STALLED)})
-    try:
-        was_written = await context.cluster.apply(desired, owner=Owner.of(manifest), manager=names.AGENT_FIELD_MANAGER)
-    except NameTaken as error:
-        raise Refused(compiled.checks, ready=describe_name_taken(error), again_seconds=_LOOK_AGAIN_SECONDS) from None
-    except (Invalid, BadRequest) as error:
-        message = f"The API server refuses the compiled configuration: {error.message}"
-        raise Refused(compiled.checks, ready=Problem(Reason.REJECTED, message, Outlook.STALLED)) from None
-    if was_written:
-        log.info("agent published", revision=revision, digest=digest)
-    return _Published(Publication(revision, digest), was_written)
-
-
-async def _ask(compiled: Compiled, published: _Published, context: Context) -> _Answer:
+async def _ask(compiled: Compiled, published: Published, context: Context) -> _Answer:
     """Ask every ready pod of the runtime, if there is any."""
     host, revision = compiled.host, published.publication.revision
     name = host.tenant.metadata.name
@@ -166,9 +123,10 @@ async def _report_refused(manifest: Manifest, refused: Refused, context: Context
     """Write why nothing new is published, and what is meanwhile."""
     before = read_status(AgentStatus, manifest)
     metadata = manifest["metadata"]
-    kept = read_publication(context.cluster.published(metadata["namespace"], metadata["name"]))
-    note = f" Revision {kept.revision} stays published." if kept else ""
-    checks = {type_: _annotate(check, note) for type_, check in refused.checks.items()}
+    kept = read_published(
+        metadata["namespace"], names.published_agent_name(metadata["name"]), AGENT, cluster=context.cluster
+    )
+    checks = annotate_refusal(refused, kept)
     status = _build_status(manifest, before, checks, refused.ready, context)
     await write_status(manifest, status, cluster=context.cluster, news=list_news(before, status))
 
@@ -181,9 +139,3 @@ def _build_status(
         AGENT_ASPECTS, checks, ready=ready, current=before.conditions, generation=generation, now=context.now()
     )
     return before.model_copy(update={"observed_generation": generation, "conditions": conditions})
-
-
-def _annotate(check: Check, note: str) -> Check:
-    if isinstance(check, Good) or check.reason is Reason.TENANT_NOT_FOUND:
-        return check
-    return replace(check, message=check.message + note)

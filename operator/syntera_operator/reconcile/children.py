@@ -4,7 +4,7 @@ A child that cannot be written is a problem of its own: the others are written a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from syntera_crds.contract import names
@@ -16,13 +16,26 @@ from syntera_kube.errors import BadRequest, Forbidden, Invalid, KubeError, NotFo
 from ..cluster import Cluster, ObjectRef, Owner
 from ..conditions import Outlook, Problem
 from ..config import Peer, Settings
-from ..desired.access import build_operator_binding, build_runtime_binding, build_runtime_role, build_service_account
+from ..desired.access import (
+    build_ingestion_account,
+    build_operator_binding,
+    build_runtime_binding,
+    build_runtime_role,
+    build_service_account,
+)
 from ..desired.autoscaler import build_autoscaler
 from ..desired.deployment import Image, RuntimePods, build_deployment, build_replicas
-from ..desired.destinations import destination_of, list_egress, list_urls, ports_of_store
+from ..desired.destinations import (
+    Destination,
+    destination_of,
+    list_egress,
+    list_public_web,
+    list_urls,
+    ports_of_store,
+)
 from ..desired.exposure import build_exposure
 from ..desired.metadata import Scope
-from ..desired.network_policies import Flows, build_default_deny, build_runtime_policy
+from ..desired.network_policies import Flows, build_default_deny, build_ingestion_policy, build_runtime_policy
 from ..desired.quota import build_limit_range, build_quota
 from ..desired.service import build_disruption_budget, build_service
 from ..errors import NameTaken
@@ -48,6 +61,8 @@ class Surroundings:
     """Names of the Secrets that the runtime may read."""
     api_server: Sequence[tuple[str, int]]
     """Addresses and ports of the API server."""
+    sources: Sequence[Destination] | None
+    """Where syncs go beside what the Tenant names. None: the namespace has no KnowledgeBase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,13 +225,21 @@ def _build_walls(scope: Scope, tenant: Tenant, surroundings: Surroundings, setti
         is_exposed=tenant.spec.exposure is not None,
     )
     operator = settings.network.operator or [_default_operator_peer(settings)]
+    ingestion = [] if surroundings.sources is None else _build_ingestion(scope, flows, surroundings.sources, settings)
     return [
         build_service_account(scope),
         build_runtime_role(scope, secrets=surroundings.usable_secrets),
         build_runtime_binding(scope),
         build_default_deny(scope),
         build_runtime_policy(scope, settings.network, flows, operator=operator),
+        *ingestion,
     ]
+
+
+def _build_ingestion(scope: Scope, flows: Flows, sources: Sequence[Destination], settings: Settings) -> list[Manifest]:
+    """Who sync Jobs are, and whom their pods may talk to."""
+    reached = replace(flows, destinations=[*flows.destinations, *list_public_web(), *sources])
+    return [build_ingestion_account(scope), build_ingestion_policy(scope, settings.network, reached)]
 
 
 def _build_front(scope: Scope, tenant: Tenant) -> list[Manifest]:

@@ -1,5 +1,6 @@
 """Gathers what an Agent refers to and compiles it: either everything is there and sound, or nothing is published."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from syntera_crds.contract.agent_config import AgentConfig
@@ -9,29 +10,16 @@ from syntera_crds.v1alpha1.common import ConditionType, ConfigMapKeyRef, Reason
 from syntera_crds.validation import load_as
 
 from ..causes import agent_key
-from ..conditions import Check, Good, Outlook, Problem
-from ..desired.agent_config import EndpointMissing, build_agent_config, choose_models, choose_soft_models
+from ..cluster import Cluster, Reference
+from ..conditions import Problem
+from ..desired.agent_config import build_agent_config, choose_models, choose_soft_models
+from ..desired.model_access import EndpointMissing, ModelMissing
 from ..desired.templates import TemplateError
-from ..manifest import Manifest
+from ..manifest import Manifest, is_being_deleted
 from .context import Context
-from .host import Host, find_host
+from .host import Host
+from .publishing import ACCEPTED, Checks, Refused, invalid, require_host
 from .references import check_of, list_references, resolve
-
-_ABOUT_REFERENCES = frozenset({Reason.TENANT_NOT_FOUND, Reason.TENANT_NOT_ACCEPTED})
-_ACCEPTED = Good(Reason.ACCEPTED, "The spec is sound.")
-_NOT_PUBLISHED = Problem(Reason.PENDING, "Nothing was published; see the other conditions.")
-
-Checks = dict[ConditionType, Check]
-
-
-class Refused(Exception):
-    """Nothing new can be published: why, and when to look again although nothing changed."""
-
-    def __init__(self, checks: Checks, *, ready: Check = _NOT_PUBLISHED, again_seconds: float | None = None) -> None:
-        self.checks = checks
-        self.ready = ready
-        self.again_seconds = again_seconds
-        super().__init__()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +42,18 @@ async def compile_agent(manifest: Manifest, context: Context) -> Compiled:
     try:
         agent = load_as(Agent, {**manifest, "status": {}})
     except InvalidResource as error:
-        raise Refused({ConditionType.ACCEPTED: _invalid("; ".join(map(str, error.faults)) + ".")}) from None
-    checks: Checks = {ConditionType.ACCEPTED: _ACCEPTED}
+        raise Refused({ConditionType.ACCEPTED: invalid("; ".join(map(str, error.faults)) + ".")}) from None
+    checks: Checks = {ConditionType.ACCEPTED: ACCEPTED}
     namespace = agent.metadata.namespace or ""
-    host = find_host(namespace, cluster=cluster)
-    if isinstance(host, Problem):
-        if host.reason in _ABOUT_REFERENCES:
-            raise Refused(checks | {ConditionType.RESOLVED_REFS: host})
-        raise Refused(checks, ready=host)
+    host = require_host(namespace, kind=agent.kind(), checks=checks, cluster=cluster)
     try:
         choices = choose_models(agent, host.tenant)
         soft_choices = choose_soft_models(agent, host.tenant)
     except EndpointMissing as error:
         problem = Problem(Reason.ENDPOINT_NOT_FOUND, f"{error}.")
+        raise Refused(checks | {ConditionType.RESOLVED_REFS: problem}) from None
+    except ModelMissing as error:
+        problem = Problem(Reason.MODEL_NOT_FOUND, f"{error}.")
         raise Refused(checks | {ConditionType.RESOLVED_REFS: problem}) from None
     written_elsewhere = agent.spec.instructions_from
     source = None if written_elsewhere is None else written_elsewhere.config_map_key_ref
@@ -74,14 +61,16 @@ async def compile_agent(manifest: Manifest, context: Context) -> Compiled:
         ((f"model endpoint {choice.endpoint.name!r}: ", choice.endpoint) for choice in (*choices, *soft_choices)),
         config_maps={source: "spec.instructionsFrom.configMapKeyRef"} if source else None,
     )
-    cluster.set_references(agent_key(namespace, agent.metadata.name), references.causes(namespace))
+    knowledge = {Reference("KnowledgeBase", namespace, one.name) for one in agent.spec.knowledge}
+    cluster.set_references(agent_key(namespace, agent.metadata.name), references.causes(namespace) | knowledge)
     resolution = await resolve(references, namespace=namespace, cluster=cluster)
-    checks[ConditionType.RESOLVED_REFS] = check_of(resolution.problems)
-    if resolution.problems:
+    problems = [*resolution.problems, *_check_knowledge(agent, namespace, cluster=cluster)]
+    checks[ConditionType.RESOLVED_REFS] = check_of(problems)
+    if problems:
         raise Refused(checks)
     instructions = resolution.texts[source] if source else agent.spec.instructions or ""
     if not instructions:
-        raise Refused(checks | {ConditionType.ACCEPTED: _invalid(f"{_field(source)}: the instructions are empty.")})
+        raise Refused(checks | {ConditionType.ACCEPTED: invalid(f"{_field(source)}: the instructions are empty.")})
     try:
         config = build_agent_config(
             agent,
@@ -93,12 +82,25 @@ async def compile_agent(manifest: Manifest, context: Context) -> Compiled:
             bundles=resolution.texts,
         )
     except TemplateError as error:
-        raise Refused(checks | {ConditionType.ACCEPTED: _invalid(f"{error}.")}) from None
+        raise Refused(checks | {ConditionType.ACCEPTED: invalid(f"{error}.")}) from None
     return Compiled(config, host, checks)
 
 
-def _invalid(message: str) -> Problem:
-    return Problem(Reason.INVALID, message, Outlook.STALLED)
+def _check_knowledge(agent: Agent, namespace: str, *, cluster: Cluster) -> Iterator[Problem]:
+    """Whether the knowledge bases that the Agent names are there, and something is published of each."""
+    for index, wanted in enumerate(agent.spec.knowledge):
+        found = cluster.knowledge_base(namespace, wanted.name)
+        field = f"spec.knowledge[{index}].name"
+        if found is None or is_being_deleted(found):
+            yield Problem(
+                Reason.KNOWLEDGE_BASE_NOT_FOUND,
+                f"{field}: namespace {namespace!r} has no KnowledgeBase {wanted.name!r}; create it, or name another one.",
+            )
+        elif not (found.get("status") or {}).get("revision"):
+            yield Problem(
+                Reason.KNOWLEDGE_BASE_NOT_PUBLISHED,
+                f"{field}: of KnowledgeBase {wanted.name!r} nothing is published yet; its own conditions tell why.",
+            )
 
 
 def _field(source: ConfigMapKeyRef | None) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from ..cluster import Cluster
 from ..config import Settings
 from ..runtimes import Runtimes
-from .stores import RecentIdentities, Stores
+from .stores import KnowledgeStores, RecentIdentities, Stores
 
 
 def utc_now() -> datetime:
@@ -21,6 +21,7 @@ class Context:
 
     cluster: Cluster
     stores: Stores
+    knowledge: KnowledgeStores
     runtimes: Runtimes
     settings: Settings
     now: Callable[[], datetime] = utc_now

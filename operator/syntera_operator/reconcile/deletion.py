@@ -1,4 +1,4 @@
-"""The end of a Tenant: its Agents where its data goes too, then its stores, then what runs, then the namespace.
+"""The end of a Tenant: its Agents and KnowledgeBases where its data goes too, then its stores, then what runs, then the namespace.
 
 The finalizer is taken away last, when all of that is provably done. A store that is away holds it; an annotation lets an
 administrator give the store up.
@@ -15,13 +15,14 @@ from ..conditions import Check, Problem
 from ..desired.metadata import Scope
 from ..desired.namespace import is_made_by_operator
 from ..errors import StoreRefused, StoreUnavailable
-from ..manifest import AGENTS, Manifest, annotations_of, is_being_deleted, name_of, uid_of
+from ..manifest import Manifest, annotations_of, is_being_deleted, name_of, resource_of, uid_of
 from ..queue import Outcome
 from ..stores.erasure import Receipt
 from .children import ensure_binding
 from .claim import find_namespace, is_namespace_of
 from .context import Context
 from .identity import StoreError, describe_store_error
+from .knowledge_jobs import end_syncs
 from .tenant_status import report_tenant
 
 _LOOK_AGAIN_SECONDS = 2.0
@@ -48,8 +49,10 @@ async def delete_tenant(manifest: Manifest, context: Context) -> Outcome:
         scope = Scope(tenant=owner.name, namespace=namespace_of_tenant(manifest))
         await ensure_binding(scope, owner=owner, settings=context.settings, cluster=cluster)
     erases = _erases(manifest)
-    if erases and namespace is not None and (left := await _delete_agents(name_of(namespace), context)):
-        return await _wait(manifest, context, f"{left} Agents are being deleted.")
+    if erases and namespace is not None and (left := await _delete_members(name_of(namespace), context)):
+        return await _wait(manifest, context, f"{left} are being deleted.")
+    if is_whole and namespace is not None and (left := await _end_syncs(name_of(namespace), context)):
+        return await _wait(manifest, context, f"{left} Jobs of KnowledgeBases are being ended.")
     await _leave_stores(manifest, context, erases=erases)
     if namespace is not None and is_whole:
         await _delete_children(name_of(namespace), owner, context)
@@ -76,13 +79,19 @@ async def _find_own_namespace(manifest: Manifest, context: Context) -> Manifest 
     return found if found is not None and is_namespace_of(found, name) else None
 
 
-async def _delete_agents(namespace: str, context: Context) -> int:
-    """Ask for the Agents' deletion; how many are left."""
-    agents = context.cluster.agents(namespace)
-    for agent in agents:
-        if not is_being_deleted(agent):
-            await context.cluster.delete(AGENTS, namespace, name_of(agent), uid=uid_of(agent))
-    return len(agents)
+async def _delete_members(namespace: str, context: Context) -> str:
+    """Ask for the deletion of what lives in the namespace; what is left, empty where nothing is."""
+    agents, knowledge_bases = context.cluster.agents(namespace), context.cluster.knowledge_bases(namespace)
+    for member in (*agents, *knowledge_bases):
+        if not is_being_deleted(member):
+            await context.cluster.delete(resource_of(member), namespace, name_of(member), uid=uid_of(member))
+    counted = ((len(agents), "Agents"), (len(knowledge_bases), "KnowledgeBases"))
+    return " and ".join(f"{count} {kind}" for count, kind in counted if count)
+
+
+async def _end_syncs(namespace: str, context: Context) -> int:
+    """End the syncs of KnowledgeBases that stay: nobody could log in for them. How many Jobs are left."""
+    return sum([await end_syncs(one, context) for one in context.cluster.knowledge_bases(namespace)])
 
 
 async def _delete_children(namespace: str, owner: Owner, context: Context) -> None:

@@ -1,4 +1,4 @@
-"""The Tenant that an Agent belongs to: the one that has the Agent's namespace."""
+"""The Tenant that an Agent or a KnowledgeBase belongs to: the one that has its namespace."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -19,7 +19,7 @@ from .tenant_status import known_id
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A Tenant that Agents can be made for."""
+    """A Tenant that something can be made for in its namespace."""
 
     tenant: Tenant
     tenant_id: UUID | None
@@ -27,19 +27,19 @@ class Host:
 
     @property
     def scope(self) -> Scope:
-        """Where the Agent's objects go."""
+        """Where what is made goes."""
         return Scope(tenant=self.tenant.metadata.name, namespace=self.tenant.namespace)
 
 
-def find_host(namespace: str, *, cluster: Cluster) -> Host | Problem:
-    """The Tenant of a namespace, from memory, or why there is none that Agents can be made for now."""
+def find_host(namespace: str, *, kind: str, cluster: Cluster) -> Host | Problem:
+    """The Tenant of a namespace, from memory, or why there is none that anything can be made for now."""
     labelled = cluster.namespace(namespace)
     name = labels_of(labelled).get(names.TENANT_LABEL, "") if labelled is not None else ""
     manifest = cluster.tenant(name) if name else None
     if manifest is None or namespace_of_tenant(manifest) != namespace:
         return Problem(
             Reason.TENANT_NOT_FOUND,
-            f"Namespace {namespace!r} belongs to no Tenant; create a Tenant for it, or move the Agent to the namespace of"
+            f"Namespace {namespace!r} belongs to no Tenant; create a Tenant for it, or move the {kind} to the namespace of"
             " one.",
         )
     if is_being_deleted(manifest):

@@ -1,13 +1,15 @@
-"""What model endpoints, issuers, the challenge and the store of files refer to: whether it exists and may be used. Values of Secrets are never read."""
+"""What model endpoints, issuers, sources and other services refer to: whether it exists and may be used. Values of Secrets are never read."""
 
 import ssl
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from syntera_crds.contract import names
+from syntera_crds.v1alpha1 import KnowledgeBase
 from syntera_crds.v1alpha1.auth import Issuer
 from syntera_crds.v1alpha1.common import ConfigMapKeyRef, Reason, SecretKeyRef
 from syntera_crds.v1alpha1.files import ACCESS_KEY_ID, SECRET_ACCESS_KEY
+from syntera_crds.v1alpha1.knowledge_sources import PASSWORD, USERNAME
 from syntera_crds.v1alpha1.tenant import ModelEndpoint, TenantSpec
 
 from ..cluster import Cluster, Reference, SecretView
@@ -35,11 +37,14 @@ class References:
     """CA certificates."""
     config_maps: Mapping[ConfigMapKeyRef, str]
     """Texts of any kind."""
+    whole_config_maps: Mapping[str, str] = field(default_factory=dict)
+    """Names of ConfigMaps of which every entry counts."""
 
     def causes(self, namespace: str) -> set[Reference]:
         """What to look at again when it changes."""
         secrets = {Reference("Secret", namespace, ref.name) for ref in self.secrets}
-        return secrets | {Reference("ConfigMap", namespace, ref.name) for ref in (*self.bundles, *self.config_maps)}
+        config_maps = {*(ref.name for ref in (*self.bundles, *self.config_maps)), *self.whole_config_maps}
+        return secrets | {Reference("ConfigMap", namespace, name) for name in config_maps}
 
 
 def list_references(
@@ -48,14 +53,14 @@ def list_references(
     """All references of model endpoints and those of `config_maps`; each comes with what to put before its field's name."""
     secrets: dict[SecretKeyRef, str] = {}
     bundles: dict[ConfigMapKeyRef, str] = {}
-    for field, endpoint in endpoints:
+    for place, endpoint in endpoints:
         if endpoint.api_key_secret_ref is not None:
-            secrets.setdefault(endpoint.api_key_secret_ref, f"{field}apiKeySecretRef")
+            secrets.setdefault(endpoint.api_key_secret_ref, f"{place}apiKeySecretRef")
         for index, header in enumerate(endpoint.headers):
             if header.secret_key_ref is not None:
-                secrets.setdefault(header.secret_key_ref, f"{field}headers[{index}].secretKeyRef")
+                secrets.setdefault(header.secret_key_ref, f"{place}headers[{index}].secretKeyRef")
         if endpoint.ca_bundle_config_map_ref is not None:
-            bundles.setdefault(endpoint.ca_bundle_config_map_ref, f"{field}caBundleConfigMapRef")
+            bundles.setdefault(endpoint.ca_bundle_config_map_ref, f"{place}caBundleConfigMapRef")
     return References(secrets, bundles, config_maps or {})
 
 
@@ -69,7 +74,7 @@ def list_issuer_references(issuers: Iterable[Issuer]) -> References:
 
 
 def list_service_references(spec: TenantSpec) -> References:
-    """All references of what a Tenant uses beside models: its challenge and its store of files."""
+    """All references of what a Tenant uses beside models: its challenge, its store of files and that of vectors."""
     secrets: dict[SecretKeyRef, str] = {}
     if spec.auth.challenge is not None:
         secrets[spec.auth.challenge.secret_key_ref] = "spec.auth.challenge.secretKeyRef"
@@ -77,7 +82,25 @@ def list_service_references(spec: TenantSpec) -> References:
         name = spec.files.s3.credentials_secret_ref.name
         for key in (ACCESS_KEY_ID, SECRET_ACCESS_KEY):
             secrets.setdefault(SecretKeyRef(name=name, key=key), "spec.files.s3.credentialsSecretRef")
+    pinecone = spec.stores.vectors.pinecone
+    if pinecone is not None:
+        secrets.setdefault(pinecone.api_key_secret_ref, "spec.stores.vectors.pinecone.apiKeySecretRef")
     return References(secrets=secrets, bundles={}, config_maps={})
+
+
+def list_source_references(knowledge_base: KnowledgeBase) -> dict[SecretKeyRef, str]:
+    """The entries of Secrets that a KnowledgeBase's sources name."""
+    secrets: dict[SecretKeyRef, str] = {}
+    for index, source in enumerate(knowledge_base.spec.sources):
+        if source.git is not None and source.git.credentials_secret_ref is not None:
+            for key in (USERNAME, PASSWORD):
+                ref = SecretKeyRef(name=source.git.credentials_secret_ref.name, key=key)
+                secrets.setdefault(ref, f"spec.sources[{index}].git.credentialsSecretRef")
+        if source.s3 is not None:
+            for key in (ACCESS_KEY_ID, SECRET_ACCESS_KEY):
+                ref = SecretKeyRef(name=source.s3.credentials_secret_ref.name, key=key)
+                secrets.setdefault(ref, f"spec.sources[{index}].s3.credentialsSecretRef")
+    return secrets
 
 
 async def resolve(references: References, *, namespace: str, cluster: Cluster) -> Resolution:
@@ -106,6 +129,10 @@ async def resolve(references: References, *, namespace: str, cluster: Cluster) -
         for config_map in (*references.bundles, *references.config_maps)
         if (text := (data[config_map.name] or {}).get(config_map.key)) is not None
     }
+    problems += [
+        _check_config_map(name, place, cluster.config_map_version(namespace, name), namespace)
+        for name, place in references.whole_config_maps.items()
+    ]
     problems += [_check_bundle(ref, field, texts[ref]) for ref, field in references.bundles.items() if ref in texts]
     return Resolution(
         problems=tuple(problem for problem in problems if problem is not None),
@@ -150,16 +177,24 @@ def _check_secret(ref: SecretKeyRef, field: str, view: SecretView | None, namesp
 
 def _check_entry(ref: ConfigMapKeyRef, field: str, data: Mapping[str, str] | None, namespace: str) -> Problem | None:
     if data is None:
-        return Problem(
-            Reason.CONFIG_MAP_NOT_FOUND,
-            f"{field}: namespace {namespace!r} has no ConfigMap {ref.name!r}; create it, or name another one.",
-        )
+        return _describe_no_config_map(ref.name, field, namespace)
     if ref.key not in data:
         return Problem(
             Reason.CONFIG_MAP_KEY_NOT_FOUND,
             f"{field}: ConfigMap {ref.name!r} has no text entry {ref.key!r}; add it, or name another one.",
         )
     return None
+
+
+def _check_config_map(name: str, field: str, version: str | None, namespace: str) -> Problem | None:
+    return _describe_no_config_map(name, field, namespace) if version is None else None
+
+
+def _describe_no_config_map(name: str, field: str, namespace: str) -> Problem:
+    return Problem(
+        Reason.CONFIG_MAP_NOT_FOUND,
+        f"{field}: namespace {namespace!r} has no ConfigMap {name!r}; create it, or name another one.",
+    )
 
 
 def _check_bundle(ref: ConfigMapKeyRef, field: str, text: str) -> Problem | None:

@@ -20,10 +20,13 @@ _TROUBLES = (
     ConditionType.RESOLVED_REFS,
     ConditionType.DATABASE_READY,
     ConditionType.CACHE_READY,
+    ConditionType.SYNCED,
 )
 """Conditions whose turn to False somebody should hear of; that of the others is part of every start."""
-_TOLD_BY_OTHERS = frozenset({Reason.PENDING, Reason.TENANT_NOT_FOUND, Reason.TENANT_NOT_ACCEPTED})
-"""Reasons that lie with another object or condition, which tells them itself."""
+_NO_TROUBLE = frozenset(
+    {Reason.PENDING, Reason.TENANT_NOT_FOUND, Reason.TENANT_NOT_ACCEPTED, Reason.SYNCING, Reason.SUSPENDED}
+)
+"""Reasons that lie with another object or condition, which tells them itself, and those that are part of every start."""
 _DELIBERATE = frozenset({Reason.SUSPENDED, Reason.DELETING})
 
 News = tuple[Literal["Normal", "Warning"], str, str]
@@ -68,7 +71,7 @@ def list_news(before: Status, after: Status, *, serves_news: bool = False) -> It
     """What somebody should hear of: that something is wrong, that the object is ready or serves something new."""
     for type_ in _TROUBLES:
         condition = find_condition(after, type_)
-        if condition is None or condition.status is not ConditionStatus.FALSE or condition.reason in _TOLD_BY_OTHERS:
+        if condition is None or condition.status is not ConditionStatus.FALSE or condition.reason in _NO_TROUBLE:
             continue
         if _has_changed(find_condition(before, type_), condition):
             yield "Warning", condition.reason, condition.message

@@ -9,6 +9,7 @@ from uuid import UUID
 from syntera_crds.contract.api_key import ApiKey
 
 from ..stores.erasure import Receipt
+from ..stores.knowledge_summary import KnowledgeSummary
 
 _RECENT_SECONDS = 30.0
 """A rollout wakes a Tenant several times within seconds; PostgreSQL need not prove each time that it still lets it in."""
@@ -40,6 +41,19 @@ class Stores(Protocol):
 
     async def erase(self, tenant_id: UUID) -> Receipt:
         """Erase everything."""
+
+
+class KnowledgeStores(Protocol):
+    """The part of the stores that the reconcile of a KnowledgeBase needs; all raise what `Stores` raises."""
+
+    async def summary(self, tenant_id: UUID, name: str) -> KnowledgeSummary | None:
+        """How a knowledge base is; None: the stores know of none."""
+
+    async def begun(self, tenant_id: UUID, name: str, request_id: UUID) -> None:
+        """A Job was started for what somebody has asked for."""
+
+    async def forget(self, tenant_id: UUID, name: str) -> None:
+        """Delete its rows, for where no Job can do it any more."""
 
 
 class RecentIdentities:

@@ -37,6 +37,7 @@ from .claim import Claim, ensure_namespace, examine_namespace
 from .context import Context
 from .deletion import delete_tenant
 from .identity import ensure_identity
+from .knowledge_compiling import list_source_destinations
 from .readiness import check_runtime, check_suspended
 from .references import Resolution, check_of, list_issuer_references, list_references, list_service_references, resolve
 from .report import read_status
@@ -145,6 +146,7 @@ async def _provide(
         published=compiled.published,
         usable_secrets=models.usable_secrets | services.usable_secrets,
         api_server=cluster.api_server_addresses(),
+        sources=list_source_destinations(cluster.knowledge_bases(tenant.namespace), tenant),
     )
     children = build_children(scope, tenant, surroundings, context.settings)
     applied = await apply_children(scope, children, owner=owner, cluster=cluster)
@@ -167,6 +169,7 @@ async def _provide(
         tenant_id=None if identity.tenant_id is None else str(identity.tenant_id),
         endpoint=endpoint,
         agents=len(cluster.agents(scope.namespace)),
+        knowledge_bases=len(cluster.knowledge_bases(scope.namespace)),
     )
     errors = [*applied.errors, *([identity.error] if identity.error else ())]
     if errors:

@@ -312,6 +312,7 @@ def _known(row: DocumentRow, index: IndexRow | None) -> KnownDocument:
         indexed_hash=None if held is None or is_pending else held.content_hash,
         file_id=document.file_id,
         reader=row.reader if held is None else held.reader,
+        failure=document.failure,
     )
 
 

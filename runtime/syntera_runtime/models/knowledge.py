@@ -190,7 +190,9 @@ class KnownDocument:
     """The content hash that the index in question holds it with; None: it does not hold it."""
     file_id: FileId | None = None
     reader: str = ""
-    """Version of what extracted and cut it; another one takes it in anew."""
+    """Version of what extracted and cut it; another one takes it in anew. Empty: it never was."""
+    failure: DocumentFailure | None = None
+    """Of a failed one, so that the same failure is not written again."""
 
 
 class IndexState(StrEnum):

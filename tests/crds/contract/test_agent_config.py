@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 from syntera_crds.contract.agent_config import (
     Access,
     AgentConfig,
+    AgentGuardrails,
+    AgentKnowledge,
     AgentLimits,
+    AgentRetrieval,
+    FailureRule,
     HeaderFromSecret,
     ModelCandidate,
     ModelPrice,
@@ -78,6 +82,9 @@ OTHER_VALUES: dict[str, Any] = {
     "history_tokens": 7,
     "access": Access.PUBLIC,
     "limits": AgentLimits(turns_per_conversation=7),
+    "knowledge": [AgentKnowledge(name="handbook")],
+    "retrieval": AgentRetrieval(max_tokens=7),
+    "guardrails": AgentGuardrails(require_citations=True),
 }
 OTHER_CANDIDATE_VALUES: dict[str, Any] = {
     "endpoint": "other",
@@ -103,6 +110,13 @@ OTHER_LIMITS: dict[str, Any] = {
     "soft_models": [make_candidate(model="cheap")],
     "soft_history_messages": 7,
     "message": "Other.",
+}
+OTHER_KNOWLEDGE: dict[str, Any] = {"name": "other", "top_k": 7, "min_score": 0.5}
+OTHER_RETRIEVAL: dict[str, Any] = {
+    "max_tokens": 7,
+    "on_nothing_found": FailureRule.REFUSE,
+    "on_unavailable": FailureRule.ANSWER,
+    "refusal": "Other.",
 }
 
 
@@ -178,6 +192,19 @@ def test_digest_changes_with_every_field_of_a_model(field: str) -> None:
 @pytest.mark.parametrize("field", sorted(AgentLimits.model_fields))
 def test_digest_changes_with_every_field_of_the_limits(field: str) -> None:
     assert make_config(limits=AgentLimits(**{field: OTHER_LIMITS[field]})).digest() != make_config().digest()
+
+
+@pytest.mark.parametrize("field", sorted(AgentKnowledge.model_fields))
+def test_digest_changes_with_every_field_of_the_knowledge(field: str) -> None:
+    changed = AgentKnowledge(**{"name": "handbook", field: OTHER_KNOWLEDGE[field]})
+    assert (
+        make_config(knowledge=[changed]).digest() != make_config(knowledge=[AgentKnowledge(name="handbook")]).digest()
+    )
+
+
+@pytest.mark.parametrize("field", sorted(AgentRetrieval.model_fields))
+def test_digest_changes_with_every_field_of_the_retrieval(field: str) -> None:
+    assert make_config(retrieval=AgentRetrieval(**{field: OTHER_RETRIEVAL[field]})).digest() != make_config().digest()
 
 
 def test_limits_that_say_nothing_are_not_published() -> None:

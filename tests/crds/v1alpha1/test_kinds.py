@@ -3,7 +3,7 @@
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from syntera_crds.v1alpha1 import KINDS, Agent, Condition, ConditionStatus, Tenant
+from syntera_crds.v1alpha1 import KINDS, Agent, Condition, ConditionStatus, KnowledgeBase, Tenant
 from syntera_crds.v1alpha1.common import Model, StatusModel, to_field_name
 from syntera_crds.v1alpha1.tenant import Runtime
 
@@ -36,7 +36,7 @@ def test_fields_are_spelled_as_kubernetes_does(name: str, field: str) -> None:
 
 
 def test_kinds_are_found_by_the_name_in_their_manifests() -> None:
-    assert {"Tenant": Tenant, "Agent": Agent} == KINDS
+    assert {"Tenant": Tenant, "Agent": Agent, "KnowledgeBase": KnowledgeBase} == KINDS
 
 
 def test_namespace_of_a_tenant_has_a_default_of_its_name() -> None:

@@ -373,7 +373,6 @@ async def test_views_are_empty_when_there_is_nothing(observed: Observed) -> None
     assert cluster.tenant("none") is None
     assert cluster.agent("none", "none") is None
     assert cluster.namespace("none") is None
-    assert cluster.published("none", "none") is None
     assert cluster.child(DEPLOYMENTS, "none", "none") is None
     assert cluster.child(SECRETS, "none", "none") is None
     assert cluster.runtime_pods("none") == []

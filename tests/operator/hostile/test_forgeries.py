@@ -76,7 +76,7 @@ async def test_configuration_that_was_forged_in_an_agents_name_is_replaced(api: 
         api, kube.CONFIG_MAPS, name, "agent-travel", manager=names.AGENT_FIELD_MANAGER,
         data={names.AGENT_CONFIG_KEY: "{}", names.DIGEST_KEY: "forged", "more": "forged"},
     )  # fmt: skip
-    await until(lambda: api.cluster.published(name, "travel") is not None)
+    await until(lambda: api.cluster.child(kube.CONFIG_MAPS, name, "agent-travel") is not None)
     api.put(make_agent_manifest(namespace=name))
 
     await reconcile_agent(name, "travel", api.context)

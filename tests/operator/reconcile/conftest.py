@@ -10,13 +10,15 @@ import pytest
 from syntera_crds.contract import names
 from syntera_kube import resources as kube
 from syntera_operator.config import Settings
-from syntera_operator.manifest import AGENTS, TENANTS, Manifest
+from syntera_operator.manifest import AGENTS, KNOWLEDGE_BASES, TENANTS, Manifest
 from syntera_operator.queue import Outcome
 from syntera_operator.reconcile.agent import reconcile_agent
 from syntera_operator.reconcile.context import Context
+from syntera_operator.reconcile.knowledge_base import reconcile_knowledge_base
 from syntera_operator.reconcile.stores import RecentIdentities
 from syntera_operator.reconcile.tenant import reconcile_tenant
 from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_knowledge import FakeKnowledge
 from tests.support.fake_runtimes import FakeRuntimes
 from tests.support.fake_stores import FakeStores
 from tests.support.kstatus import Kstatus, compute
@@ -28,6 +30,7 @@ def make_settings(**changes: Any) -> Settings:
     fields = {
         "operator_namespace": "syntera-system",
         "runtime_image": "registry.example/syntera-runtime:1",
+        "ingestion_image": "registry.example/syntera-ingestion:1",
         "tenant_cluster_role": "syntera-tenant-namespace",
         "postgresql_url": "postgresql://syntera_operator@postgresql.syntera-stores.svc/syntera",
         "redis_url": "redis://redis.syntera-stores.svc:6379/0",
@@ -41,6 +44,7 @@ class World:
 
     cluster: FakeCluster = field(default_factory=FakeCluster)
     stores: FakeStores = field(default_factory=FakeStores)
+    knowledge: FakeKnowledge = field(default_factory=FakeKnowledge)
     runtimes: FakeRuntimes = field(default_factory=FakeRuntimes)
     time: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     settings: Settings = field(default_factory=make_settings)
@@ -52,7 +56,7 @@ class World:
     @property
     def context(self) -> Context:
         """What a reconcile gets."""
-        return Context(self.cluster, self.stores, self.runtimes, self.settings, self._now, self.recent)
+        return Context(self.cluster, self.stores, self.knowledge, self.runtimes, self.settings, self._now, self.recent)
 
     async def tenant(self, name: str = "acme") -> Outcome:
         """Reconcile a Tenant."""
@@ -61,6 +65,10 @@ class World:
     async def agent(self, name: str = "travel", namespace: str = "acme") -> Outcome:
         """Reconcile an Agent."""
         return await reconcile_agent(namespace, name, self.context)
+
+    async def knows(self, name: str = "handbook", namespace: str = "acme") -> Outcome:
+        """Reconcile a KnowledgeBase."""
+        return await reconcile_knowledge_base(namespace, name, self.context)
 
     async def settle(self, name: str = "acme") -> None:
         """Bring a Tenant up, pods included."""
@@ -88,6 +96,10 @@ class World:
     def the_agent(self, name: str = "travel", namespace: str = "acme") -> Manifest:
         """An Agent as it is now."""
         return self.cluster.get(AGENTS, namespace, name)
+
+    def the_knowledge_base(self, name: str = "handbook", namespace: str = "acme") -> Manifest:
+        """A KnowledgeBase as it is now."""
+        return self.cluster.get(KNOWLEDGE_BASES, namespace, name)
 
     def the_published(self, agent: str = "travel", namespace: str = "acme") -> Manifest:
         """A published ConfigMap as it is now."""

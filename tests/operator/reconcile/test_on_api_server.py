@@ -264,7 +264,7 @@ async def test_agent_is_published_edited_repaired_and_goes_with_its_configuratio
     assert agent["status"]["digest"] == first["data"][names.DIGEST_KEY]
 
     api.server.send("PATCH", path, {"data": {"digest": "x"}}, content_type="application/merge-patch+json")
-    await until(lambda: (api.cluster.published(name, "travel") or {})["data"]["digest"] == "x")
+    await until(lambda: (api.cluster.child(kube.CONFIG_MAPS, name, "agent-travel") or {})["data"]["digest"] == "x")
     await reconcile_agent(name, "travel", api.context)
     assert api.server.send("GET", path)["data"] == first["data"]
 

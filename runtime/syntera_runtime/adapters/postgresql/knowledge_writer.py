@@ -326,9 +326,10 @@ WHERE tenant_id = $1 AND index_id = $2 AND hash = ANY ($3::bytea[])
             if document is None:
                 row = await _ensure_document(connection, tenant_id, index.knowledge_base_id, origin, facts)
             else:
-                row = await connection.fetchrow(_LOCK_DOCUMENT, tenant_id, document.id)
-                if row is None or row["file_id"] != document.file_id:
+                found = await connection.fetchrow(_LOCK_DOCUMENT, tenant_id, document.id)
+                if found is None or found["file_id"] != document.file_id:
                     return document.id
+                row = found
             made = DocumentId(row["id"])
             if row["state"] == DocumentState.EXCLUDED:
                 return made

@@ -1,15 +1,14 @@
 """Files that people have uploaded. Their bytes never change; what is known of them is in the store already."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 
 from ...errors import FileNotFound
 from ...models.files import File, Storage
 from ...models.ids import FileId, TenantId
 from ...models.knowledge import Failing, KnownDocument
 from ...ports.files import BlobStore, FileStore
-from ..items import Fetched, Item, Known, Missed, Same
+from ..items import Fetched, Item, Known, KnownPages, Missed, Same
 
-KnownPages = Callable[[], AsyncGenerator[Sequence[KnownDocument], None]]
 MEGABYTE = 1024 * 1024
 
 

@@ -1,0 +1,109 @@
+"""Looks, while this process leads, for what tenants ask of their knowledge bases through the API, and has large indexes built.
+
+A runtime cannot make Jobs: it writes what somebody asks for into PostgreSQL. One cheap query for all tenants finds it; the
+KnowledgeBase's reconcile does the rest.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import NoReturn, Protocol
+from uuid import UUID
+
+import structlog
+
+from .causes import Wakeup, knowledge_base_key, namespace_of_tenant
+from .errors import LeadershipLost, OperatorError
+from .manifest import Manifest
+from .stores.knowledge_summary import PendingSync
+
+log = structlog.get_logger(__name__)
+
+_POLL_SECONDS = 5.0
+_AGAIN_SECONDS = 60.0
+"""How long a request that nobody could begin, because another sync runs or the Tenant is suspended, is not told again."""
+_INDEX_SECONDS = 60.0
+
+
+class Objects(Protocol):
+    """The part of the cluster that is needed here."""
+
+    def tenant(self, name: str) -> Manifest | None:
+        """The Tenant of that name."""
+
+    def knowledge_base(self, namespace: str, name: str) -> Manifest | None:
+        """The KnowledgeBase of that name."""
+
+
+class Requests(Protocol):
+    """The part of the stores that is needed here; all raise `StoreUnavailable` and `StoreRefused`."""
+
+    async def pending(self) -> Sequence[PendingSync]:
+        """Syncs that somebody has asked for, and that were not begun yet."""
+
+    async def promote_large_indexes(self) -> None:
+        """Give indexes that have grown large a table of their own, and drop what is no longer wanted."""
+
+
+class KnowledgeRequests:
+    """Polls for requests, and now and then for indexes that have grown large."""
+
+    def __init__(
+        self,
+        cluster: Objects,
+        stores: Requests,
+        enqueue: Callable[[Wakeup], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare; nothing is looked at before `run`."""
+        self._cluster = cluster
+        self._stores = stores
+        self._enqueue = enqueue
+        self._clock = clock
+        self._told: dict[UUID, float] = {}
+
+    async def run(self) -> NoReturn:
+        """Look until cancelled.
+
+        Raises:
+            LeadershipLost: this process may do nothing more.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_indexes())
+            while True:
+                await self.look()
+                await asyncio.sleep(_POLL_SECONDS)
+
+    async def look(self) -> None:
+        """Look once, and have the KnowledgeBases looked at for which something is asked."""
+        try:
+            pending = await self._stores.pending()
+        except LeadershipLost:
+            raise
+        except OperatorError as error:
+            log.warning("requests for syncs could not be read", error=str(error))
+            return
+        now = self._clock()
+        self._told = {one.request_id: self._told.get(one.request_id, float("-inf")) for one in pending}
+        for request in pending:
+            if now - self._told[request.request_id] >= _AGAIN_SECONDS and self._tell(request):
+                self._told[request.request_id] = now
+
+    def _tell(self, request: PendingSync) -> bool:
+        tenant = self._cluster.tenant(request.tenant_name)
+        namespace = None if tenant is None else namespace_of_tenant(tenant)
+        if namespace is None or self._cluster.knowledge_base(namespace, request.knowledge_base) is None:
+            return False
+        self._enqueue(Wakeup(knowledge_base_key(namespace, request.knowledge_base)))
+        return True
+
+    async def _keep_indexes(self) -> NoReturn:
+        while True:
+            await asyncio.sleep(_INDEX_SECONDS)
+            try:
+                await self._stores.promote_large_indexes()
+            except LeadershipLost:
+                raise
+            except OperatorError as error:
+                log.warning("large indexes could not be looked after", error=str(error))

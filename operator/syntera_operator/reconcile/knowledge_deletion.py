@@ -1,0 +1,195 @@
+"""The end of a KnowledgeBase: its syncs first, then what the stores hold of it, then the object.
+
+A Job erases, for it reaches all stores, Pinecone too. Where no Job can run any more, because the Tenant or the namespace goes as
+well, the rows go by the operator's own hand, or with the Tenant's. The finalizer is taken away last; an annotation lets an
+administrator give up what cannot be erased.
+"""
+
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+from pydantic import ValidationError
+
+from syntera_crds.contract import names
+from syntera_crds.contract.agent_config import SecretKey
+from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig
+from syntera_crds.v1alpha1.common import Reason
+from syntera_crds.v1alpha1.tenant import DeletionPolicy
+from syntera_kube import resources as kube
+from syntera_kube.errors import Forbidden
+
+from ..causes import knowledge_base_key, namespace_of_tenant
+from ..conditions import Outlook, Problem
+from ..desired.deployment import Image
+from ..desired.metadata import Scope
+from ..desired.sync_job import SyncPods, build_erase_job, erase_job_name
+from ..errors import StoreRefused, StoreUnavailable
+from ..manifest import Manifest, annotations_of, is_being_deleted, labels_of, name_of, namespace_of, uid_of
+from ..queue import Outcome
+from .context import Context
+from .identity import describe_store_error
+from .knowledge_jobs import end_syncs, failed_at, find_failure, is_complete
+from .knowledge_status import report_knowledge_base
+
+log = structlog.get_logger(__name__)
+
+_LOOK_AGAIN_SECONDS = 2.0
+"""While Kubernetes is at work; its watches usually tell sooner."""
+_REST = timedelta(minutes=1)
+"""Between an erasure that failed and the next one."""
+
+
+async def delete_knowledge_base(manifest: Manifest, context: Context) -> Outcome:
+    """Take the next steps of a KnowledgeBase's end.
+
+    Raises:
+        KubeError: the API server did not answer, or refused.
+        StoreUnavailable: PostgreSQL does not answer; the conditions say so.
+        StoreRefused: PostgreSQL refused; the conditions say so.
+        LeadershipLost: this process may write no more.
+    """
+    namespace, name = namespace_of(manifest) or "", name_of(manifest)
+    finalizers = manifest["metadata"].get("finalizers") or []
+    if names.KNOWLEDGE_BASE_FINALIZER not in finalizers:
+        return Outcome()
+    if left := await end_syncs(manifest, context):
+        return await _wait(manifest, context, f"{left} of its Jobs are being ended.")
+    held = await _erase(manifest, context)
+    if held is not None and annotations_of(manifest).get(names.ABANDON_KNOWLEDGE_ANNOTATION) != "true":
+        return await _wait(manifest, context, held)
+    if held is not None:
+        message = "What the stores hold of the knowledge base may still be there, and nobody looks after it any more."
+        await context.cluster.event(manifest, type="Warning", reason="KnowledgeAbandoned", message=message)
+    context.cluster.set_references(knowledge_base_key(namespace, name), set())
+    await context.cluster.set_finalizers(manifest, [one for one in finalizers if one != names.KNOWLEDGE_BASE_FINALIZER])
+    return Outcome()
+
+
+async def _erase(manifest: Manifest, context: Context) -> str | None:
+    """Take the next step of the erasure; gives what it waits for, None when nothing is left."""
+    tenant = _find_tenant(manifest, context)
+    config = _read_published(manifest, context)
+    has_vectors_elsewhere = config is not None and config.pinecone is not None
+    if tenant is None:
+        return await _forget(manifest, context)
+    if is_being_deleted(tenant) and not has_vectors_elsewhere:
+        # With the Tenant's data go its rows; where that is kept, the KnowledgeBase's goes alone.
+        return None if _erases(tenant) else await _forget(manifest, context)
+    if config is None:
+        return await _forget(manifest, context)
+    if tenant["spec"].get("suspended"):
+        if not has_vectors_elsewhere:
+            return await _forget(manifest, context)
+        return "Its vectors are erased by a Job, and none runs while the Tenant is suspended."
+    return await _erase_by_job(manifest, tenant, config, context)
+
+
+def _find_tenant(manifest: Manifest, context: Context) -> Manifest | None:
+    """The Tenant in whose namespace a Job could run; None: there is none, or the namespace goes."""
+    namespace = namespace_of(manifest) or ""
+    labelled = context.cluster.namespace(namespace)
+    if labelled is None or is_being_deleted(labelled):
+        return None
+    tenant = context.cluster.tenant(labels_of(labelled).get(names.TENANT_LABEL, ""))
+    return tenant if tenant is not None and namespace_of_tenant(tenant) == namespace else None
+
+
+def _read_published(manifest: Manifest, context: Context) -> KnowledgeBaseConfig | None:
+    """What is published; None: nothing is, so that no Job ever ran."""
+    name = names.published_knowledge_base_name(name_of(manifest))
+    found = context.cluster.child(kube.CONFIG_MAPS, namespace_of(manifest), name)
+    try:
+        return KnowledgeBaseConfig.model_validate_json((found or {})["data"][names.KNOWLEDGE_BASE_CONFIG_KEY])
+    except (KeyError, TypeError, ValidationError):
+        return None
+
+
+def _erases(tenant: Manifest) -> bool:
+    return (tenant.get("spec") or {}).get("deletionPolicy") == DeletionPolicy.DELETE
+
+
+async def _forget(manifest: Manifest, context: Context) -> str | None:
+    """Delete the rows, where there are any; gives what stands in the way if that is to be waited for.
+
+    Raises:
+        StoreUnavailable, StoreRefused: unless the knowledge base is given up.
+    """
+    labelled = context.cluster.namespace(namespace_of(manifest) or "")
+    tenant_name = "" if labelled is None else labels_of(labelled).get(names.TENANT_LABEL, "")
+    try:
+        tenant_id = await context.stores.find(tenant_name) if tenant_name else None
+        if tenant_id is not None:
+            await context.knowledge.forget(tenant_id, name_of(manifest))
+    except (StoreUnavailable, StoreRefused) as error:
+        if annotations_of(manifest).get(names.ABANDON_KNOWLEDGE_ANNOTATION) == "true":
+            return describe_store_error(error)
+        await _wait(manifest, context, describe_store_error(error))
+        raise
+    return None
+
+
+async def _erase_by_job(
+    manifest: Manifest, tenant: Manifest, config: KnowledgeBaseConfig, context: Context
+) -> str | None:
+    """Have a Job erase everything; gives how far it is, None when it has."""
+    cluster = context.cluster
+    scope = Scope(tenant=name_of(tenant), namespace=namespace_of(manifest) or "")
+    job_name = erase_job_name(name_of(manifest), uid_of(manifest))
+    job = cluster.child(kube.JOBS, scope.namespace, job_name)
+    if job is None:
+        tenant_id = await _identify(name_of(tenant), manifest, context)
+        if tenant_id is None:
+            return None
+        pods = SyncPods(
+            tenant_id=tenant_id,
+            knowledge_base=config.name,
+            image=Image(
+                context.settings.ingestion_image,
+                context.settings.image_pull_policy,
+                tuple(context.settings.image_pull_secrets),
+            ),
+            secrets=_list_secrets(config),
+        )
+        desired = build_erase_job(scope, pods, name=job_name)
+        try:
+            # Without an owner: the garbage collector takes what is owned before an owner that is deleted in the foreground.
+            await cluster.apply(desired, owner=None, manager=names.KNOWLEDGE_BASE_FIELD_MANAGER)
+        except Forbidden:
+            # The namespace is on its way out, and nobody has told yet.
+            return await _forget(manifest, context)
+        log.info("erasure begun", job=job_name)
+        return "A Job erases what the stores hold of it."
+    if is_complete(job):
+        return None
+    failure = find_failure(job)
+    if failure is None:
+        return "A Job erases what the stores hold of it."
+    ended = failed_at(job)
+    if ended is None or context.now() - ended > _REST:
+        await cluster.delete(kube.JOBS, scope.namespace, job_name, uid=uid_of(job))
+    return f"Job {job_name!r}, which erases what the stores hold of it, failed ({failure}), and is tried again."
+
+
+async def _identify(tenant_name: str, manifest: Manifest, context: Context) -> UUID | None:
+    """The tenant in the stores, None if these know of none, so that there is nothing to erase."""
+    try:
+        return await context.stores.find(tenant_name)
+    except (StoreUnavailable, StoreRefused) as error:
+        await _wait(manifest, context, describe_store_error(error))
+        raise
+
+
+def _list_secrets(config: KnowledgeBaseConfig) -> frozenset[SecretKey]:
+    return frozenset() if config.pinecone is None else frozenset({config.pinecone.api_key})
+
+
+async def _wait(manifest: Manifest, context: Context, progress: str) -> Outcome:
+    namespace, name = namespace_of(manifest), name_of(manifest)
+    hint = (
+        f"{progress} To leave there what is left and go on: kubectl annotate kb {name} -n {namespace}"
+        f" {names.ABANDON_KNOWLEDGE_ANNOTATION}=true"
+    )
+    ready = Problem(Reason.DELETING, hint, Outlook.PASSING)
+    await report_knowledge_base(manifest, context, {}, ready=ready, fields={})
+    return Outcome(_LOOK_AGAIN_SECONDS)

@@ -1,0 +1,235 @@
+"""The status of a KnowledgeBase, from what its Jobs and the stores tell. Pure, but for writing it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+from syntera_crds.v1alpha1.common import Reason
+from syntera_crds.v1alpha1.knowledge_base import (
+    MAX_FAILURES,
+    DocumentCounts,
+    Failure,
+    KnowledgeBaseStatus,
+    Rebuild,
+    Schedule,
+    SyncReport,
+)
+
+from ..conditions import KNOWLEDGE_BASE_ASPECTS, Check, Good, Outlook, Problem, build_conditions
+from ..manifest import Manifest
+from ..stores.knowledge_summary import FailureSummary, KnowledgeSummary, SyncSummary
+from .context import Context
+from .identity import StoreError, describe_store_error
+from .knowledge_jobs import find_failure, find_last, list_running, made_at
+from .publishing import Checks
+from .report import generation_of, list_news, list_wanted_news, read_status, write_status
+
+_MAX_TEXT = 512
+_EMPTY = Problem(Reason.EMPTY, "There is no index yet that could be searched; the first sync builds it.")
+_WORDS = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+_SOON = timedelta(days=366 * 5)
+"""A schedule that does not come due within this time, such as one for 30 February, never does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """How a KnowledgeBase's syncs went, as far as somebody tells."""
+
+    jobs: Sequence[Manifest]
+    summary: KnowledgeSummary | None
+    """None: the stores know of no such knowledge base, or were not asked."""
+    error: StoreError | None = None
+    """Why they told nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A sync that should be, and was not begun."""
+
+    because: str
+    """As the end of a sentence: `because the configuration changed`."""
+    blocked: Problem | None
+    """What stands in its way; None: it begins as soon as no other runs."""
+
+
+def check_synced(observed: Observed, wish: Wish | None, *, serves: bool) -> Check:
+    """Whether the knowledge base holds what its sources say; `serves`: there is an index that is searched meanwhile."""
+    check = _check_stores(observed) or _check_wish(wish) or _check_last(observed) or _check_running(observed)
+    if isinstance(check, Problem):
+        return replace(check, serves=serves)
+    return check
+
+
+def _check_stores(observed: Observed) -> Problem | None:
+    if observed.error is None:
+        return None
+    outlook = Outlook.PASSING if observed.error.retryable else Outlook.STALLED
+    return Problem(Reason.UNAVAILABLE, describe_store_error(observed.error), outlook)
+
+
+def _check_wish(wish: Wish | None) -> Problem | None:
+    if wish is None or wish.blocked is not None:
+        return None if wish is None else wish.blocked
+    return Problem(Reason.SYNCING, f"A sync is about to begin, because {wish.because}.")
+
+
+def _check_last(observed: Observed) -> Problem | None:
+    """Whether the newest sync failed."""
+    ended = None if observed.summary is None else observed.summary.last_ended
+    failure = _find_failure(find_last(observed.jobs), ended)
+    if failure is None:
+        return None
+    if list_running(observed.jobs):
+        return Problem(Reason.SYNCING, f"{failure} It is being tried again.")
+    return Problem(Reason.SYNC_FAILED, failure, Outlook.STALLED)
+
+
+def _check_running(observed: Observed) -> Check:
+    """Where none failed: whether one has gone through all sources."""
+    running = list_running(observed.jobs)
+    ended = None if observed.summary is None else observed.summary.last_ended
+    if ended is None:
+        message = "The first sync is under way." if running else "No sync has ended yet."
+        return Problem(Reason.SYNCING, message)
+    if any(_is_one_off(job) for job in running):
+        return Problem(Reason.SYNCING, "A sync is under way.")
+    note = f" {ended.failed} could not be taken in; see status.failures." if ended.failed else ""
+    return Good(Reason.SYNCED, f"The last sync went through all sources.{note}")
+
+
+def check_serving(status: KnowledgeBaseStatus) -> Check:
+    """Whether there is something to search."""
+    if status.active_index is None:
+        return _EMPTY
+    return Good(Reason.SERVING, f"Index {status.active_index} is searched.")
+
+
+def describe_contents(observed: Observed, schedule: Schedule | None, *, now: datetime) -> dict[str, Any]:
+    """The fields of the status that tell what is in the knowledge base and how its syncs went.
+
+    Where the stores told nothing, what they told last stays.
+    """
+    next_sync = find_next_sync(schedule, now=now)
+    if observed.error is not None:
+        return {"next_sync_time": next_sync}
+    summary = observed.summary or KnowledgeSummary()
+    ended = summary.last_ended
+    failures = [] if ended is None else [_build_failure(one) for one in ended.failures[:MAX_FAILURES]]
+    more = 0 if ended is None else ended.failed - len(failures)
+    return {
+        "documents": DocumentCounts(total=summary.documents, indexed=summary.indexed, failed=summary.failed),
+        "chunks": summary.chunks,
+        "active_index": summary.active_index,
+        "rebuild": _build_rebuild(summary),
+        "last_sync_time": None if ended is None or ended.ended_at is None else ended.ended_at.replace(microsecond=0),
+        "last_sync_duration_seconds": None if ended is None else _duration(ended),
+        "next_sync_time": next_sync,
+        "last_sync": None if ended is None else _build_report(ended),
+        "failures": failures,
+        "more_failures": more if more > 0 else None,
+    }
+
+
+def find_next_sync(schedule: Schedule | None, *, now: datetime) -> datetime | None:
+    """When the schedule comes due next; None: it rests, or only the cluster knows."""
+    if schedule is None or schedule.suspend:
+        return None
+    expression = _WORDS.get(schedule.cron, schedule.cron).replace("?", "*")
+    try:
+        zone = ZoneInfo(schedule.time_zone or "UTC")
+        found: datetime = next(CronSim(expression, now.astimezone(zone)))
+    # The cluster judges a schedule: one that it takes and this library does not is no error.
+    except (CronSimError, StopIteration, ValueError, LookupError, OSError):
+        return None
+    return found.astimezone(UTC) if found - now.astimezone(zone) < _SOON else None
+
+
+async def report_knowledge_base(
+    manifest: Manifest, context: Context, checks: Checks, *, ready: Check, fields: dict[str, Any]
+) -> None:
+    """Write the status; `fields` are those of `KnowledgeBaseStatus` that are known now.
+
+    Raises:
+        KubeError: the API server did not answer, or refused.
+        LeadershipLost: this process may write no more.
+    """
+    before = read_status(KnowledgeBaseStatus, manifest)
+    generation = generation_of(manifest)
+    conditions = build_conditions(
+        KNOWLEDGE_BASE_ASPECTS,
+        checks,
+        ready=ready,
+        current=before.conditions,
+        generation=generation,
+        now=context.now(),
+    )
+    status = before.model_copy(update={**fields, "observed_generation": generation, "conditions": conditions})
+    news = [*list_news(before, status), *list_wanted_news(before, status)]
+    await write_status(manifest, status, cluster=context.cluster, news=news)
+
+
+def _find_failure(job: Manifest | None, ended: SyncSummary | None) -> str | None:
+    """Why the newest sync failed: in the sync's own words, else in those of its Job, which may never have begun one."""
+    if job is not None and (failure := find_failure(job)) is not None:
+        made = made_at(job)
+        if ended is None or made is None or ended.started_at < made:
+            return f"The Job of the last sync failed ({failure}); look at it with kubectl describe and kubectl logs."
+    if ended is None or ended.state != "failed":
+        return None
+    return f"The last sync failed: {ended.message or ended.failure or 'it told no reason'}"
+
+
+def _is_one_off(job: Manifest) -> bool:
+    """Whether a Job was made because something changed or somebody asked, and not by the schedule."""
+    return all(owner.get("kind") != "CronJob" for owner in job["metadata"].get("ownerReferences") or ())
+
+
+def _build_rebuild(summary: KnowledgeSummary) -> Rebuild | None:
+    if summary.building_index is None:
+        return None
+    sync = summary.last_sync
+    is_running = sync is not None and sync.state == "running"
+    return Rebuild(
+        index=summary.building_index,
+        estimated_tokens=None if sync is None else sync.estimated_tokens,
+        documents_done=sync.added + sync.changed + sync.unchanged if sync is not None and is_running else None,
+    )
+
+
+def _build_report(sync: SyncSummary) -> SyncReport:
+    return SyncReport(
+        trigger=sync.trigger,
+        added=sync.added,
+        changed=sync.changed,
+        unchanged=sync.unchanged,
+        removed=sync.removed,
+        failed=sync.failed,
+        fetched_bytes=sync.fetched_bytes,
+        embedded_chunks=sync.embedded_chunks,
+        embedded_tokens=sync.embedded_tokens,
+    )
+
+
+def _build_failure(failure: FailureSummary) -> Failure:
+    return Failure(
+        source=failure.source,
+        document=None if failure.document is None else failure.document[:_MAX_TEXT],
+        reason=failure.reason,
+        message=failure.message[:_MAX_TEXT],
+    )
+
+
+def _duration(sync: SyncSummary) -> int | None:
+    return None if sync.ended_at is None else max(0, round((sync.ended_at - sync.started_at).total_seconds()))
