@@ -64,9 +64,11 @@ from .files.service import Files
 from .files.sweeper import FileSweeper
 from .identity.parts import build_identity
 from .identity.session_watch import SessionWatch
+from .knowledge.holdings import Holdings
 from .knowledge.lookup import Lookup
 from .knowledge.management import KnowledgeManagement
 from .knowledge.search import Searcher
+from .knowledge.uploads import DocumentUploads
 from .metrics import Metrics
 from .models.files import Storage
 from .services import ApiLimits, Lifecycle, Services
@@ -152,7 +154,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             aclosing(OpenAIEmbedder(config.secrets, metrics=metrics, tracer=tracer))
         )
         vectors = PostgresqlVectors(pool)
-        knowledge_reader = PostgresqlKnowledgeReader(pool)
+        knowledge_reader, knowledge_editor = PostgresqlKnowledgeReader(pool), PostgresqlKnowledgeEditor(pool)
+        holdings = Holdings(config.knowledge, knowledge_reader)
         searcher = Searcher(
             config.knowledge,
             knowledge_reader,
@@ -234,9 +237,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             usage=UsageReports(PostgresqlUsage(pool), conversations, agents=config, budgets=budgets),
             files=files,
             file_links=FileLinks(settings.owner, identity.derived_keys.of_file_links),
-            knowledge=KnowledgeManagement(
-                config.knowledge, knowledge_reader, PostgresqlKnowledgeEditor(pool), files, searcher
-            ),
+            knowledge=KnowledgeManagement(holdings, knowledge_editor, searcher),
+            knowledge_uploads=DocumentUploads(holdings, knowledge_editor, files),
             runner=runner,
             writers=writers,
             followers=followers,

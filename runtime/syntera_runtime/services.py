@@ -21,6 +21,7 @@ from .identity.origins import Origins
 from .identity.session_watch import SessionWatch
 from .identity.visitors import Visitors
 from .knowledge.management import KnowledgeManagement
+from .knowledge.uploads import DocumentUploads
 from .metrics import Metrics
 from .ports.audit import AuditLog
 from .ports.configuration import AgentCatalogue, LoadedAgents
@@ -74,6 +75,7 @@ class Services:
     files: Files
     file_links: FileLinks
     knowledge: KnowledgeManagement
+    knowledge_uploads: DocumentUploads
     runner: TurnRunner
     writers: EventWriters
     followers: Followers

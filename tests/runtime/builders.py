@@ -42,9 +42,11 @@ from syntera_runtime.files.service import Files
 from syntera_runtime.identity.parts import Identity, build_identity
 from syntera_runtime.identity.session_watch import SessionWatch
 from syntera_runtime.ids import new_id
+from syntera_runtime.knowledge.holdings import Holdings
 from syntera_runtime.knowledge.lookup import Lookup
 from syntera_runtime.knowledge.management import KnowledgeManagement, Searches
 from syntera_runtime.knowledge.search import Searcher
+from syntera_runtime.knowledge.uploads import DocumentUploads
 from syntera_runtime.metrics import Metrics
 from syntera_runtime.models.conversations import Message, MessageState, Role
 from syntera_runtime.models.files import Storage
@@ -298,6 +300,8 @@ def make_services(
     kept = blobs or {storage: MemoryBlobs() for storage in Storage}
     files = Files(stored_files, kept, agents)
     kept_knowledge = store.knowledge if isinstance(store, MemoryStore) else MemoryStore().knowledge
+    editor_of_knowledge = knowledge_editor or kept_knowledge.editor
+    holdings = Holdings(agents, knowledge_reader or kept_knowledge.reader)
     return Services(
         agents=agents,
         loaded_agents=agents,
@@ -338,13 +342,8 @@ def make_services(
         usage=UsageReports(usage or store, conversations, agents=agents, budgets=budgets),
         files=files,
         file_links=FileLinks(tenant_id, identity.derived_keys.of_file_links),
-        knowledge=KnowledgeManagement(
-            agents,
-            knowledge_reader or kept_knowledge.reader,
-            knowledge_editor or kept_knowledge.editor,
-            files,
-            searches or searcher,
-        ),
+        knowledge=KnowledgeManagement(holdings, editor_of_knowledge, searches or searcher),
+        knowledge_uploads=DocumentUploads(holdings, editor_of_knowledge, files),
         runner=runner,
         writers=writers,
         followers=followers,

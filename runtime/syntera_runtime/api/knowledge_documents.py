@@ -9,14 +9,14 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Request, Response, status
 
 from ..errors import FileOvertaken, RequestRepeated
-from ..knowledge.management import Uploaded, most_bytes
+from ..knowledge.uploads import Uploaded, most_bytes
 from ..models.ids import DocumentId
 from .audit import Recorded
 from .auth import Asker
 from .context import ServicesOfRequest
+from .document_schemas import ChunkView, DocumentQuery, DocumentView, UploadQuery
 from .idempotency import REPLAYED, WantedOnce
 from .knowledge import KnowledgeBaseInPath
-from .knowledge_schemas import ChunkView, DocumentQuery, DocumentView, UploadQuery
 from .pages import PartQuery, make_chunk_cursor, make_cursor, read_chunk_cursor
 from .problems import problem_responses
 from .routing import ApiRoute, UploadRoute, read_upload
@@ -81,19 +81,19 @@ async def create_document(
     `Content-Type` that you send counts for nothing. Bytes that the knowledge base has already make no second document: the answer is 200
     with the one that has them, as it is.
     """
-    knowledge, wanted = services.knowledge, query.to_model()
-    source = knowledge.upload_source(knowledge_base, query.source)
+    taking, wanted = services.knowledge_uploads, query.to_model()
+    source = taking.source(knowledge_base, query.source)
 
     async def find_repeated() -> Uploaded | None:
         if request_key is None:
             return None
-        return await knowledge.find_uploaded(asker, knowledge_base, source, wanted, request_key=request_key)
+        return await taking.find_repeated(asker, knowledge_base, source, wanted, request_key=request_key)
 
     try:
         made = await find_repeated()
         if made is None:
             content = read_upload(request, services.limits, most_bytes=most_bytes(source))
-            made = await knowledge.upload(asker, knowledge_base, source, content, wanted, request_key=request_key)
+            made = await taking.add(asker, knowledge_base, source, content, wanted, request_key=request_key)
     except (RequestRepeated, FileOvertaken) as error:  # sent twice in this very moment
         made = await find_repeated()
         if made is None:

@@ -39,9 +39,8 @@ from ..models.knowledge import (
     SyncFailure,
     SyncState,
 )
+from .document_schemas import ChunkView, DocumentView
 from .knowledge_schemas import (
-    ChunkView,
-    DocumentView,
     KnowledgeBaseList,
     KnowledgeBaseView,
     SyncRequested,

@@ -508,7 +508,7 @@ async def test_documents_for_others_are_not_there_for_people(
 async def test_people_replace_nothing_that_is_for_others(
     client: httpx.AsyncClient, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("syntera_runtime.knowledge.management._PAGE", 1)
+    monkeypatch.setattr("syntera_runtime.knowledge.uploads._PAGE", 1)
     await send_ok(client, b"Other", "more salaries.md")
     made = (await send(client, name="salaries.md", audience=["owner"])).json()
     refused = await send(client, b"Mine", name="/salaries.md", headers=member())
