@@ -1,5 +1,6 @@
 """`syntera knowledge`: a tenant's knowledge bases, their documents and syncs, and how they are searched."""
 
+import os
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -63,9 +64,24 @@ class _Syncs(BaseModel):
     items: list[Sync]
 
 
-Name = Annotated[str, typer.Argument(metavar="KNOWLEDGE-BASE", help="Its name.", show_default=False)]
+def _check_texts(*texts: str | None) -> None:
+    """Of arguments, Python takes bytes that are no text as halves of surrogate pairs, which cannot be sent."""
+    try:
+        for text in texts:
+            (text or "").encode()
+    except UnicodeError:
+        raise typer.BadParameter("it is not UTF-8; convert it first") from None
+
+
+def _checked(text: str) -> str:
+    _check_texts(text)
+    return text
+
+
+Name = Annotated[str, typer.Argument(metavar="KNOWLEDGE-BASE", help="Its name.", callback=_checked, show_default=False)]
 DocumentName = Annotated[
-    str, typer.Argument(metavar="DOCUMENT", help="Its id, or its path as listed.", show_default=False)
+    str,
+    typer.Argument(metavar="DOCUMENT", help="Its id, or its path as listed.", callback=_checked, show_default=False),
 ]
 Wanted = Annotated[Output, typer.Option("--output", "-o", help="For people or for scripts.")]
 
@@ -120,6 +136,7 @@ def documents(
     api_key_file: KeyFile = None,
 ) -> None:
     """List the documents, oldest first, and why some could not be taken in."""
+    _check_texts(find, source)
     with told_failures(), open_tenant(namespace, tenant, context, url, api_key_file) as client:
         listing = client.knowledge_bases.documents(
             name, source=source, state=None if state is None else state.value, words=find, page_size=PAGE
@@ -181,12 +198,13 @@ def upload(
     """Upload files as documents, each in place of one of the same name. A sync takes them in soon."""
     if len(files) > 1 and (title is not None or link is not None):
         raise typer.BadParameter("belongs to one file", param_hint="--title" if title is not None else "--link")
+    _check_texts(source, title, link, language, *(tag or ()))
     with told_failures(), open_tenant(namespace, tenant, context, url, api_key_file) as client:
         for file in files:
             made = client.do(
                 client.knowledge_bases.upload(
                     name,
-                    file.name,
+                    os.fsencode(file.name).decode(errors="replace"),
                     _read_file(file),
                     source=source,
                     title=title,
@@ -197,7 +215,7 @@ def upload(
                 )
             )
             print(made.id)
-            complain(f"{file.name}: {made.title} ({made.state})", style="dim")
+            complain(f"{made.path}: {made.title} ({made.state})", style="dim")
 
 
 @app.command()
@@ -280,7 +298,9 @@ def syncs(
 @app.command()
 def search(
     name: Name,
-    question: Annotated[str, typer.Argument(metavar="QUESTION", help="What to find.", show_default=False)],
+    question: Annotated[
+        str, typer.Argument(metavar="QUESTION", help="What to find.", callback=_checked, show_default=False)
+    ],
     *,
     mode: Annotated[
         SearchMode | None, typer.Option(help="By what. Default: as the knowledge base says.", show_default=False)
@@ -309,6 +329,7 @@ def search(
     api_key_file: KeyFile = None,
 ) -> None:
     """Search as an agent would: passages with their scores, and how long each stage took."""
+    _check_texts(path, *(source or ()), *(tag or ()))
     with told_failures(), open_tenant(namespace, tenant, context, url, api_key_file) as client:
         searching = client.knowledge_bases.search(
             name,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -95,6 +96,14 @@ def test_several_files_are_uploaded_at_once(tenant: RunningTenant, stores: Knowl
         file.write_text(f"Text {file.name}")
     assert len(run_ok(tenant, "upload", BASE, *map(str, files)).split()) == 3
     assert run(tenant, "upload", BASE, *map(str, files), "--title", "x").exit_code == 2
+
+
+def test_name_that_is_no_text_is_made_one(tenant: RunningTenant, stores: KnowledgeStores, tmp_path: Path) -> None:
+    file = tmp_path / os.fsdecode(b"gr\xfc\xdfe.txt")
+    file.write_text("Hello")
+    result = run(tenant, "upload", BASE, str(file))
+    assert result.exit_code == 0, result.stderr
+    assert document_of(tenant)["path"] == "gr��e.txt"
 
 
 def test_what_cannot_be_uploaded_is_told(tenant: RunningTenant, stores: KnowledgeStores, tmp_path: Path) -> None:
@@ -282,6 +291,11 @@ def test_key_that_may_not_is_told(tenant: RunningTenant) -> None:
         ("documents", BASE, "--state", "odd"),
         ("upload", BASE),
         ("upload", BASE, "x", "--audience", "pubic"),
+        ("upload", BASE, "x", "--title", "\udcfc"),
+        ("search", BASE, "gr\udcfc\udcdfe"),
+        ("documents", BASE, "--find", "\udcfc"),
+        ("delete", BASE, "\udcfc"),
+        ("show", "\udcfc"),
     ],
 )
 def test_wrong_usage(tenant: RunningTenant, arguments: tuple[str, ...]) -> None:
