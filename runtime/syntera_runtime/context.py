@@ -8,19 +8,24 @@ from functools import partial
 
 from syntera_crds import __version__
 from syntera_crds.contract import names
+from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig
 from syntera_kube import ClusterConfig, ConfigError, KubeClient, Transport
 
 from .adapters.cluster_tokens import ClusterTokens
 from .adapters.guarded_http import GuardedHttp
 from .adapters.http_challenges import HttpChallenges
+from .adapters.http_rerank import HttpReranker
 from .adapters.http_webhooks import HttpWebhooks
 from .adapters.key_sets import HttpKeySets
 from .adapters.kubernetes_config import KubernetesConfig
 from .adapters.openai_embeddings import OpenAIEmbedder
 from .adapters.openai_models import OpenAIChatModels
+from .adapters.pinecone_clients import PineconeClients
+from .adapters.pinecone_vectors import PineconeVectors
 from .adapters.postgresql.api_keys import PostgresqlApiKeys
 from .adapters.postgresql.audit import PostgresqlAuditLog
 from .adapters.postgresql.blobs import PostgresqlBlobs
+from .adapters.postgresql.chunks_of_vectors import PostgresqlChunksOfVectors
 from .adapters.postgresql.contacts import PostgresqlContacts
 from .adapters.postgresql.conversations import PostgresqlConversations
 from .adapters.postgresql.deliveries import PostgresqlDeliveries
@@ -71,6 +76,8 @@ from .knowledge.search import Searcher
 from .knowledge.uploads import DocumentUploads
 from .metrics import Metrics
 from .models.files import Storage
+from .models.knowledge import Index, IndexStorage
+from .ports.knowledge import VectorIndex
 from .services import ApiLimits, Lifecycle, Services
 from .tracing import tracing
 from .usage.budgets import Budgets
@@ -153,14 +160,17 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         embedder = await stack.enter_async_context(
             aclosing(OpenAIEmbedder(config.secrets, metrics=metrics, tracer=tracer))
         )
-        vectors = PostgresqlVectors(pool)
         knowledge_reader, knowledge_editor = PostgresqlKnowledgeReader(pool), PostgresqlKnowledgeEditor(pool)
         holdings = Holdings(config.knowledge, knowledge_reader)
+        pinecone = await stack.enter_async_context(aclosing(PineconeClients(config.secrets)))
         searcher = Searcher(
             config.knowledge,
             knowledge_reader,
-            vectors_of=lambda _config, _index: vectors,
+            vectors_of=partial(_vectors_of, pool, pinecone),
             embedder=embedder,
+            reranker=await stack.enter_async_context(
+                aclosing(HttpReranker(config.secrets, metrics=metrics, tracer=tracer))
+            ),
             metrics=metrics,
             tracer=tracer,
         )
@@ -272,6 +282,15 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             await identity.key_use.write()
             for task in tasks:
                 task.cancel()
+
+
+def _vectors_of(
+    pool: Pool, pinecone: PineconeClients, knowledge_base: KnowledgeBaseConfig, index: Index
+) -> VectorIndex:
+    """Where an index has its vectors, whatever the knowledge base's configuration says by now."""
+    if index.storage is IndexStorage.PINECONE:
+        return PineconeVectors(pinecone, knowledge_base.pinecone, PostgresqlChunksOfVectors(pool))
+    return PostgresqlVectors(pool)
 
 
 def _describe_process(settings: Settings) -> dict[str, str]:

@@ -46,6 +46,8 @@ class KnowledgeStores:
     writer: KnowledgeWriter
     vectors: VectorIndex
     files: FileStore
+    storage: IndexStorage = IndexStorage.COMMON
+    """Of the indexes that are opened."""
 
     async def begin(self, name: str = "handbook") -> KnowledgeBase:
         """A knowledge base of that name, made known."""
@@ -55,7 +57,7 @@ class KnowledgeStores:
 
     async def open_index(self, base: KnowledgeBase, fingerprint: str = "f1", **changes: Any) -> Index:
         """An index as a sync opens it."""
-        fields = {"dimensions": DIMENSIONS, "storage": IndexStorage.COMMON, **changes}
+        fields = {"dimensions": DIMENSIONS, "storage": self.storage, **changes}
         return await self.writer.open_index(self.tenant_id, base.id, fingerprint=fingerprint, **fields)
 
     async def put(

@@ -69,7 +69,7 @@ class Given:
             title=clean(passage.title),
             source=passage.origin.source,
             path=clean(passage.origin.path),
-            url=None if passage.url is None else clean(passage.url),
+            url=_link(passage.url),
             headings=tuple(map(clean, passage.headings)),
             page=passage.page,
             last_page=passage.last_page,
@@ -133,6 +133,11 @@ def ground(
         else:
             grounded.append(message)
     return tuple(grounded)
+
+
+def _link(url: str | None) -> str | None:
+    """The URL, if readers may follow it: a document may claim to be at `javascript:...`."""
+    return clean(url) if url is not None and url.lower().startswith(("https://", "http://")) else None
 
 
 def _build_block(given: Sequence[Given]) -> str:

@@ -5,7 +5,7 @@ A URL is taken only in the plain form that every parser reads alike: no user, no
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from .addresses import NEVER, Address, Network, is_in, is_public
@@ -13,6 +13,8 @@ from .addresses import NEVER, Address, Network, is_in, is_public
 MAX_LENGTH = 2048
 PUBLIC_PORTS = frozenset({443})
 """The NetworkPolicies let tenants' pods reach no other port of the world on their own account."""
+PLAIN_PORTS = frozenset({80})
+"""Where websites are read by http: the NetworkPolicy of sync Jobs lets them reach it, that of the runtime does not."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _LABEL = r"[a-z0-9](?:[-_a-z0-9]{0,61}[a-z0-9])?"
@@ -51,6 +53,8 @@ class EgressPolicy:
     networks: Sequence[Network] = ()
     """Addresses that may be reached, public or not, by http, and at any port."""
     public_ports: frozenset[int] = PUBLIC_PORTS
+    plain_ports: frozenset[int] = frozenset()
+    """Ports at which public addresses may be reached by http."""
     never: Sequence[Network] = NEVER
     """What nothing allows."""
 
@@ -60,6 +64,10 @@ class EgressPolicy:
         return cls(
             frozenset(host.lower() for host in hosts), tuple(ip_network(text, strict=False) for text in networks)
         )
+
+    def for_websites(self) -> "EgressPolicy":
+        """The policy for reading websites, of which some speak http alone: nothing secret is sent there."""
+        return replace(self, plain_ports=PLAIN_PORTS)
 
     def allows_host(self, host: str) -> bool:
         """Whether the tenant has named the host."""
@@ -98,11 +106,16 @@ class EgressPolicy:
         self._check_way(target)
 
     def _check_way(self, target: Target) -> None:
-        if target.scheme != "https" or target.port not in self.public_ports:
-            ports = ", ".join(map(str, sorted(self.public_ports)))
-            raise TargetRefused(
-                f"public addresses are reached by https at port {ports} alone; spec.egress.networks of the Tenant names others"
-            )
+        if target.port in (self.public_ports if target.scheme == "https" else self.plain_ports):
+            return
+        ways = ", ".join(
+            f"{scheme} at port {port}"
+            for scheme, ports in (("https", self.public_ports), ("http", self.plain_ports))
+            for port in sorted(ports)
+        )
+        raise TargetRefused(
+            f"public addresses are reached by {ways} alone; spec.egress.networks of the Tenant names others"
+        )
 
 
 def parse_target(url: str) -> Target:

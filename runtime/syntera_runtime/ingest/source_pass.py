@@ -35,7 +35,6 @@ from .facts import (
     replace_validators,
     without_ours,
 )
-from .failures import killed
 from .items import DocumentSource, Fetched, Item, Known, Missed, Same
 from .room import Room
 from .work import Work
@@ -85,7 +84,6 @@ class SourcePass:
         """Read the source; every document of it has gone on, or has failed, or is forgotten, once this returns.
 
         Raises:
-            SyncFailed: The process is to end.
             StoreUnavailable: Something could not be read or written.
         """
         await self._load_known()
@@ -94,8 +92,6 @@ class SourcePass:
             aclosing(self._reader.read(self._conditions())) as items,
         ):
             async for item in items:
-                if self._work.stop.is_set():
-                    raise killed()
                 await self._take(item, group)
         if self._is_missed:
             await self._carry_rest()

@@ -26,7 +26,7 @@ from .documents import PreparedDocument
 from .embedding import Embedding
 from .estimate import check_budget, estimate_rebuild
 from .extraction_port import Extractor
-from .failures import EMBEDDING_FAILED, SyncFailed, explain
+from .failures import EMBEDDING_FAILED, SyncFailed, explain, killed
 from .intake import Intake
 from .items import KnownPages
 from .progress import Progress, reported
@@ -62,8 +62,8 @@ class SyncTools:
     tenant_id: TenantId
     store: KnowledgeWriter
     history: SyncHistory
-    vectors: Mapping[IndexStorage, VectorIndex]
-    """By where they are; what is not there cannot be reached as configured."""
+    build_vectors: Callable[[KnowledgeBaseConfig | None], Mapping[IndexStorage, VectorIndex]]
+    """Vectors by where they are; what is not there cannot be reached as configured."""
     embedder: Embedder
     """It tries once."""
     extractor: Extractor
@@ -120,6 +120,7 @@ class _Synchronisation:
         self._store = tools.store
         self._config = config
         self._knowledge_base = knowledge_base
+        self._vectors = tools.build_vectors(config)
 
     async def run(self, trigger: str) -> Sync:
         was_cut_off = await self._was_cut_off()
@@ -179,7 +180,7 @@ class _Synchronisation:
             self._config,
             index,
             self._store,
-            self._vectors_of(index),
+            self._vectors[index.storage],
             self._tools.extractor,
             self._tools.reader,
             progress,
@@ -218,10 +219,8 @@ class _Synchronisation:
             fingerprint=self._config.fingerprint(),
             dimensions=self._config.embedding.dimensions,
             storage=IndexStorage.COMMON if pinecone is None else IndexStorage.PINECONE,
+            embedding=self._config.embedding,
         )
-
-    def _vectors_of(self, index: Index) -> VectorIndex:
-        return self._tools.vectors[index.storage]
 
     async def _forget_sources(self, work: Work) -> None:
         """Remove the documents of sources that are configured no more."""
@@ -254,9 +253,30 @@ class _Synchronisation:
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(Intake(work, embedding, room).run(queue), name="intake")
+            await self._read_until_stopped(work, queue, room)
+            await queue.put(None)
+        if work.stop.is_set():
+            raise killed()
+
+    async def _read_until_stopped(
+        self, work: Work, queue: "asyncio.Queue[PreparedDocument | None]", room: Room
+    ) -> None:
+        """Nothing is lost where reading breaks off; what was sent to be embedded is waited for by whoever sent it."""
+
+        async def read_all() -> None:
             for source in self._config.sources:
                 await self._read_source(work, source, queue, room)
-            await queue.put(None)
+
+        reading = asyncio.create_task(read_all(), name="reading of sources")
+        stopping = asyncio.create_task(work.stop.wait(), name="stop")
+        try:
+            await asyncio.wait((reading, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                await reading
+        finally:
+            reading.cancel()
+            stopping.cancel()
+            await asyncio.wait((reading, stopping))
 
     async def _read_source(
         self, work: Work, source: Source, queue: "asyncio.Queue[PreparedDocument | None]", room: Room
@@ -270,23 +290,17 @@ class _Synchronisation:
             self._tenant_id, self._knowledge_base.id, kept=timedelta(hours=self._config.rollback_hours)
         )
         for index in expired:
-            await drop_index(self._tools, index)
+            await self._drop(index)
 
-
-async def drop_index(tools: SyncTools, index: Index) -> None:
-    """Forget an index with its vectors.
-
-    Raises:
-        StoreUnavailable: Something of it is left; trying again goes on.
-    """
-    vectors = tools.vectors.get(index.storage)
-    if vectors is None:
-        # Its keys are gone with the configuration. Nobody can find what is there without the rows that go now.
-        log.warning("vectors left behind", index=index.number, storage=index.storage.value)
-    else:
-        await vectors.drop(tools.tenant_id, index)
-    await tools.store.drop_index(tools.tenant_id, index)
-    log.info("index dropped", index=index.number)
+    async def _drop(self, index: Index) -> None:
+        vectors = self._vectors.get(index.storage)
+        if vectors is None:
+            # Its keys are gone with the configuration. Nobody can find what is there without the rows that go now.
+            log.warning("vectors left behind", index=index.number, storage=index.storage.value)
+        else:
+            await vectors.drop(self._tenant_id, index)
+        await self._store.drop_index(self._tenant_id, index)
+        log.info("index dropped", index=index.number)
 
 
 async def _sweep_vectors(work: Work) -> None:

@@ -323,7 +323,7 @@ class _Search:
                     filter=self.request.filter,
                     limit=self.plan.candidates,
                 )
-            except StoreUnavailable as error:
+            except (StoreUnavailable, SecretMissing) as error:
                 if self.plan.mode is SearchMode.VECTOR:
                     raise
                 stage.failure = error.code
@@ -372,7 +372,7 @@ class _Search:
             return list(candidates)
         try:
             similar = await self._vectors.similarities(self.tenant_id, self.index, self.vector, hashes)
-        except StoreUnavailable:
+        except (StoreUnavailable, SecretMissing):
             similar = {}
         return [
             one.with_score("vector", similar[one.embedded_hash])

@@ -13,7 +13,16 @@ from syntera_runtime.ingest import embedding as embedding_module
 from syntera_runtime.ingest.failures import SyncFailed
 from syntera_runtime.ingest.items import Item, Missed, Same
 from syntera_runtime.ingest.sync import synchronise
-from syntera_runtime.models.knowledge import DocumentFacts, DocumentState, Extracted, Failing, IndexState, SyncState
+from syntera_runtime.models.ids import TenantId
+from syntera_runtime.models.knowledge import (
+    DocumentFacts,
+    DocumentState,
+    Extracted,
+    Failing,
+    IndexState,
+    Sync,
+    SyncState,
+)
 from tests.runtime.ingest.site import NAME, SyncSite, fetched, make_config, make_source
 
 GONE = Missed(None, Failing.UNAVAILABLE, "The server does not answer. Try again later.")
@@ -261,11 +270,11 @@ async def test_another_audience_reaches_all_documents_without_embedding(site: Sy
     site.config = make_config(make_source(audience=["member"], tags=["internal"]))
     await site.sync(Same("a.md") if is_same else fetched("a.md", "One."))
     facts = (await site.documents())["a.md"].facts
-    assert (facts.audience, facts.tags) == ({"member"}, {"internal"})
+    assert (facts.audience, facts.tags) == (frozenset({"member"}), frozenset({"internal"}))
     site.config = make_config(make_source(audience=["public"]))
     await site.sync()
     facts = (await site.documents())["a.md"].facts
-    assert (facts.audience, facts.tags) == ({"public"}, set())
+    assert (facts.audience, facts.tags) == (frozenset({"public"}), frozenset())
     assert len(site.embedder.texts) == 1
 
 
@@ -491,6 +500,26 @@ async def test_endpoint_that_is_away_ends_the_sync(site: SyncSite) -> None:
 # ---- ends ----
 
 
+async def test_progress_is_told_while_a_sync_runs(site: SyncSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("syntera_runtime.ingest.progress.REPORT_SECONDS", 0.01)
+    site.embedder.wait = asyncio.Event()
+    told = asyncio.Event()
+    report_sync = site.knowledge.writer.report_sync
+
+    async def watched(tenant_id: TenantId, sync: Sync) -> None:
+        await report_sync(tenant_id, sync)
+        if sync.state is SyncState.RUNNING and sync.counts.documents == 2:
+            told.set()
+
+    monkeypatch.setattr(site.knowledge.writer, "report_sync", watched)
+    running = asyncio.create_task(site.sync(fetched("a.md", "One."), fetched("b.md", "Two.")))
+    await told.wait()
+    (sync,) = await site.syncs()
+    assert (sync.state, sync.index_number, sync.counts.documents) == (SyncState.RUNNING, 1, 2)
+    site.embedder.wait.set()
+    assert (await running).state is SyncState.COMPLETE
+
+
 async def test_busy_knowledge_base_is_left_alone_or_waited_for(site: SyncSite, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("syntera_runtime.ingest.sync.BUSY_SECONDS", 0.01)
     async with site.knowledge.writer.lock(site.tenant_id, NAME):
@@ -570,7 +599,7 @@ async def test_what_was_written_while_a_sync_is_read_anew(site: SyncSite) -> Non
         found = await read_text(tenant_id, document_id)  # type: ignore[arg-type]
         return None if found is not None and found.text == "One." else found
 
-    site.knowledge.writer.read_text = gone  # type: ignore[method-assign, assignment]
+    site.knowledge.writer.read_text = gone  # type: ignore[method-assign]
     sync = await site.sync(Same("a.md"), Same("b.md"))
     assert sync.state is SyncState.COMPLETE
     assert set(await site.contents()) == {"b.md"}
