@@ -45,7 +45,9 @@ SHORT_BYTES = 40
 """And with fewer bytes than this, for scripts that do not part words."""
 _QUOTE = 300
 _LINE = 300
-"""Of a title or a path of headings."""
+"""Characters of a title, a heading, or a path of them."""
+_MOST_HEADINGS = 10
+_LONGEST_URL = 2048
 _BRACKETED = re.compile(r"\[(\s*\d[\d\s,;\u2013-]*)\]")
 _TOKENS_AROUND = 12
 """Number, title's mark and blank lines of a passage."""
@@ -66,11 +68,11 @@ class Given:
             number=self.number,
             knowledge_base=passage.knowledge_base,
             document_id=passage.document_id,
-            title=clean(passage.title),
+            title=clean(passage.title[:_LINE]),
             source=passage.origin.source,
             path=clean(passage.origin.path),
             url=_link(passage.url),
-            headings=tuple(map(clean, passage.headings)),
+            headings=tuple(clean(heading[:_LINE]) for heading in passage.headings[:_MOST_HEADINGS]),
             page=passage.page,
             last_page=passage.last_page,
             start=passage.start,
@@ -137,7 +139,8 @@ def ground(
 
 def _link(url: str | None) -> str | None:
     """The URL, if readers may follow it: a document may claim to be at `javascript:...`."""
-    return clean(url) if url is not None and url.lower().startswith(("https://", "http://")) else None
+    is_safe = url is not None and url.lower().startswith(("https://", "http://")) and len(url) <= _LONGEST_URL
+    return clean(url) if url is not None and is_safe else None
 
 
 def _build_block(given: Sequence[Given]) -> str:
