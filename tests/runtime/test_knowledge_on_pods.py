@@ -4,6 +4,7 @@ Nothing smaller than a process can be killed by the kernel.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,8 +20,9 @@ from syntera_runtime.adapters.postgresql.knowledge_reader import PostgresqlKnowl
 from syntera_runtime.adapters.postgresql.knowledge_vectors import PostgresqlVectors
 from syntera_runtime.adapters.postgresql.knowledge_writer import PostgresqlKnowledgeWriter
 from syntera_runtime.adapters.postgresql.pool import Pool
+from syntera_runtime.chat.grounding import SEARCH_SECONDS
 from tests.runtime.builders import make_stored_key
-from tests.runtime.conftest import insert_api_key
+from tests.runtime.conftest import connected, insert_api_key
 from tests.runtime.events import SentEvents
 from tests.runtime.knowledge_fakes import KnowledgeSite, make_config
 from tests.runtime.knowledge_fakes import make_site as make_knowledge
@@ -124,3 +126,24 @@ async def test_knowledge_base_that_is_erased_between_turns_is_missed(site: Site)
         assert missed.json()["message"]["refused"] == "knowledge-unavailable"
         items = (await one.public.get(messages)).json()["items"]
         assert items[1] == answered["message"]
+
+
+async def test_store_that_does_not_answer_ends_the_look_up_and_not_the_turn(site: Site) -> None:
+    """Conversations are stored all the while: it is the chunks alone that somebody holds."""
+    async with knowledge_of(site) as knowledge:
+        await knowledge.fill(make_config(), {"desk.md": [DESK]})
+    async with two_pods(site) as (one, _):
+        messages = await one.start()
+        async with connected(site.database.superuser_dsn) as holder, holder.transaction():
+            await holder.execute("LOCK TABLE syntera.knowledge_chunks IN ACCESS EXCLUSIVE MODE")
+            began_at = time.monotonic()
+            answer = await one.public.post(messages, json={"content": f"{QUESTION} 1"}, headers=STREAM)
+            seconds = time.monotonic() - began_at
+        events = [line.removeprefix("event: ") for line in answer.text.splitlines() if line.startswith("event: ")]
+        assert events == ["message.started", "retrieval", "message.delta", "message.completed"]
+        assert '"failure":"search-timed-out"' in answer.text
+        assert SEARCH_SECONDS <= seconds < SEARCH_SECONDS + 10
+        again = (await one.public.post(messages, json={"content": f"{QUESTION} 1"})).json()
+        assert [part["type"] for part in again["message"]["parts"]] == ["text", "citation"]
+        first = (await one.public.get(messages)).json()["items"][1]
+        assert (first["refused"], first["state"]) == ("knowledge-unavailable", "complete")

@@ -55,7 +55,7 @@ class MessageView(View):
     """Why it failed."""
     limited_by: Budget | None
     """The limit on tokens or turns for which the agent said this in place of an answer."""
-    refused: Refusal | None = None
+    refused: Refusal | None
     """Why the agent said this in place of an answer that it has no knowledge for."""
 
     @classmethod

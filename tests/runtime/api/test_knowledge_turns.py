@@ -10,9 +10,23 @@ from openai import AsyncOpenAI
 from syntera_crds.contract.agent_config import Access, AgentGuardrails, AgentKnowledge, AgentRetrieval, FailureRule
 from syntera_crds.contract.api_key import Scope
 from syntera_runtime.adapters.memory import MemoryStore
+from syntera_runtime.api.events import view_event
+from syntera_runtime.chat.events import ReplySnapshot
+from syntera_runtime.models.ids import MessageId, TurnId
+from syntera_runtime.models.turns import Turn, TurnState
 from syntera_runtime.services import Services
 from tests.runtime.api.test_messages import STREAM, parse_events
-from tests.runtime.builders import TENANT, make_agent, make_services, put_key, put_publishable_key
+from tests.runtime.builders import (
+    CONVERSATION,
+    NOON,
+    TENANT,
+    make_agent,
+    make_citation,
+    make_message,
+    make_services,
+    put_key,
+    put_publishable_key,
+)
 from tests.runtime.fakes import FakeCatalogue, FakeChatModels
 from tests.runtime.knowledge_fakes import KnowledgeSite, make_config, make_site
 from tests.runtime.sockets import ENDS, open_socket, serving_sockets
@@ -84,6 +98,15 @@ async def test_reply_is_streamed_with_what_it_stands_on(client: httpx.AsyncClien
     assert (completed["message"]["content"], completed["message"]["refused"]) == ("At nine [1].", None)
     listed = (await client.get(messages)).json()["items"][-1]
     assert listed == completed["message"]
+
+
+def test_snapshot_tells_what_was_cited() -> None:
+    turn = Turn(TurnId(CONVERSATION), CONVERSATION, "travel", 3, TurnState.RUNNING, NOON)
+    snapshot = ReplySnapshot(7, turn, make_message("Hi"), MessageId(CONVERSATION), "At ten [1]", (make_citation(),))
+    name, view = view_event(snapshot, request_id="")
+    assert name == "message.snapshot"
+    told = view.model_dump(mode="json", by_alias=True)
+    assert [(one["number"], one["headings"]) for one in told["citations"]] == [(1, ["Hours", "Sundays"])]
 
 
 async def test_refusal_says_why(client: httpx.AsyncClient, agents: FakeCatalogue, models: FakeChatModels) -> None:

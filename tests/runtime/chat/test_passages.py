@@ -152,6 +152,12 @@ def test_citation_tells_exactly_what_was_given() -> None:
     assert "\0" not in citation.quote
 
 
+def test_citation_is_bounded_whatever_a_document_says() -> None:
+    citation = Given(1, make_passage(title="t" * 9000, headings=("h" * 9000,) * 90)).citation
+    assert len(citation.title) == 300
+    assert [len(heading) for heading in citation.headings] == [300] * 10
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
@@ -160,6 +166,7 @@ def test_citation_tells_exactly_what_was_given() -> None:
         ("javascript:alert(1)", None),
         ("data:text/html,<script>", None),
         ("//docs.example", None),
+        (f"https://docs.example/{'x' * 3000}", None),
         (None, None),
     ],
 )

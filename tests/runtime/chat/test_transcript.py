@@ -3,7 +3,9 @@
 from syntera_runtime.chat.management import Transcript
 from syntera_runtime.chat.transcript import build_markdown
 from syntera_runtime.models.conversations import Conversation, Feedback, MessageState, Rating, Role
-from tests.runtime.builders import CONVERSATION, NOON, make_message
+from syntera_runtime.models.files import build_reply_parts
+from syntera_runtime.models.knowledge import Refusal
+from tests.runtime.builders import CONVERSATION, NOON, make_citation, make_message
 
 
 def make_transcript(*messages: object, title: str | None = "Lost luggage", feedback: object = ()) -> Transcript:
@@ -49,6 +51,21 @@ def test_no_text_can_pass_for_a_heading() -> None:
 def test_reply_that_failed_is_marked_as_such() -> None:
     text = build_markdown(make_transcript(make_message("Hel", role=Role.ASSISTANT, state=MessageState.FAILED)))
     assert "## Agent, 2026-11-01T12:00:00+00:00 (failed)" in text
+
+
+def test_sources_of_a_reply_are_listed_below_it() -> None:
+    cited = [make_citation(1), make_citation(2, title="a\n# b", headings=(), url=None, page=7, last_page=7)]
+    reply = make_message("At ten [1] [2].", role=Role.ASSISTANT, parts=build_reply_parts("At ten [1] [2].", cited))
+    assert build_markdown(make_transcript(reply)).partition("> At ten [1] [2].\n\n")[2] == (
+        "- [1] The desk > Hours > Sundays, pages 3 to 4, https://docs.example/desk (characters 120 to 260)\n"
+        "- [2] a # b, page 7, handbook/docs/desk.md (characters 120 to 260)\n"
+    )
+
+
+def test_refusal_is_marked_as_such() -> None:
+    parts = build_reply_parts("No.", (), Refusal.NOT_CITED)
+    text = build_markdown(make_transcript(make_message("No.", role=Role.ASSISTANT, parts=parts)))
+    assert "## Agent, 2026-11-01T12:00:00+00:00 (refused: not-cited)\n\n> No.\n" in text
 
 
 def test_conversation_without_a_title_has_a_heading_all_the_same() -> None:
