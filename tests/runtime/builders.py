@@ -294,7 +294,10 @@ def make_services(
     sweeper = Sweeper(turns, register, events, metrics=metrics)
     changes = Changes()
     followers = Followers(tenant_id, events=events, conversations=conversations, turns=turns, on_stop=runner.stop)
-    searcher = searcher or make_site(tenant_id, metrics=metrics).searcher
+    if searcher is None:
+        site = make_site(tenant_id, metrics=metrics)
+        site.configs.configs = agents.knowledge_bases
+        searcher = site.searcher
     groundings = Groundings(Lookup(searcher), metrics=metrics, seconds=search_seconds)
     stored_files = file_store or store.files
     kept = blobs or {storage: MemoryBlobs() for storage in Storage}
