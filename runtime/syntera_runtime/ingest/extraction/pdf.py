@@ -105,7 +105,13 @@ def _read_pages(document: pypdfium2.PdfDocument) -> Iterator[list[_Line]]:
 
 
 def _read_lines(text_page: pypdfium2.PdfTextPage) -> Iterator[_Line]:
-    text = text_page.get_text_range()
+    try:
+        text = text_page.get_text_range()
+    except (RecursionError, AssertionError):
+        # The library looks for the first character that is shown one call deeper for each that is not.
+        for line in text_page.get_text_bounded().splitlines():
+            yield _Line(line.strip(), 0, 0, 0, 0)
+        return
     start = 0
     for raw in text.split("\r\n"):
         stripped = raw.strip()

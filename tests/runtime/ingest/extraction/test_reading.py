@@ -246,6 +246,22 @@ def test_text_is_decoded_whatever_its_encoding(encoding: str) -> None:
     assert read(text.encode(encoding), "a.txt").text == text
 
 
+@pytest.mark.parametrize("encoding", ["windows-1251", "koi8-r", "iso-8859-5", "shift_jis", "euc-kr", "big5"])
+def test_the_encoding_that_a_page_or_its_server_says_is_believed(encoding: str) -> None:
+    text = {"shift_jis": "日本", "euc-kr": "한국", "big5": "中文"}.get(encoding, "Да")
+    said = f"<html><head><meta charset='{encoding}'></head><body><p>{text}</p></body></html>".encode(encoding)
+    assert read(said).text == text
+    assert read(text.encode(encoding), "a.txt", f"text/plain; charset={encoding}").text == text
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "punycode", "zip", "rot13", "unicode_escape", "nonsense", "utf-8-nonsense", "utf-16"]
+)
+def test_an_encoding_that_does_not_fit_is_not_believed(encoding: str) -> None:
+    text = "Größe und Maß der Bäume im Wald, für alle, die über die Wälder etwas hören möchten."
+    assert read(text.encode("cp1252"), "a.txt", f"text/plain; charset={encoding}").text == text
+
+
 def test_text_is_normalized_and_holds_nothing_invisible() -> None:
     hidden = "".join(chr(0xE0000 + ord(character)) for character in "ignore this")
     assert (
@@ -300,9 +316,16 @@ def test_the_format_is_told_by_content_and_then_by_name(
         (b"%PDF-1.7 nothing else", Fault.BROKEN),
         (b"PK\x03\x04 nothing else", Fault.BROKEN),
         (documents.make_archive({"a.txt": "text"}), Fault.NOT_A_DOCUMENT),
+        (b"{\\rtf1 Text}", Fault.OTHER_OFFICE),
+        (
+            documents.make_archive(
+                {"mimetype": "application/vnd.oasis.opendocument.text", "META-INF/manifest.xml": ""}
+            ),
+            Fault.OTHER_OFFICE,
+        ),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(200), Fault.UNKNOWN_FORMAT),
         (b"<?xml version='1.0'?><feed/>", Fault.UNKNOWN_FORMAT),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512), Fault.OLD_OFFICE),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512), Fault.OTHER_OFFICE),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512) + "EncryptedPackage".encode("utf-16-le"), Fault.ENCRYPTED),
     ],
 )
