@@ -17,7 +17,7 @@ import asyncpg
 
 from syntera_crds.contract.names import OWN_VECTORS_PREFIX, own_vectors_table
 
-from .postgresql import Postgresql, Session
+from .postgresql import Postgresql
 
 LARGE = 10_000
 """Vectors from which on HNSW is worth its table; see docs/decisions/0032-where-vectors-and-words-are-searched.md."""
@@ -44,7 +44,7 @@ _IS_LARGE = """
       SELECT FROM syntera.knowledge_indexes AS i JOIN syntera.knowledge_vectors AS v
         ON v.tenant_id = i.tenant_id AND v.index_id = i.id
       WHERE i.tenant_id = $1 AND i.id = $2 AND i.state = 'active' AND i.storage = 'common' LIMIT $3
-    ) AS some
+    ) AS counted
 """
 
 _SWITCH = """
@@ -193,5 +193,5 @@ def build_hnsw(table: str) -> str:
     )
 
 
-async def _become(connection: Session | asyncpg.Connection, role: str) -> None:
+async def _become(connection: asyncpg.Connection, role: str) -> None:
     await connection.execute(f"SET LOCAL ROLE {role}")

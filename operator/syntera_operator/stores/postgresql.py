@@ -123,9 +123,11 @@ class Postgresql:
                 )
                 try:
                     yield connection
-                finally:
+                except BaseException:
                     # Not closed politely: whoever is cut off in a long statement does not wait for its end.
                     connection.terminate()
+                    raise
+                await connection.close()
 
     async def logs_in(self, *, user: str, password: str) -> bool:
         """Whether somebody else can log in to the same database.

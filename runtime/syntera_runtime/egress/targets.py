@@ -4,7 +4,8 @@ A URL is taken only in the plain form that every parser reads alike: no user, no
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
@@ -13,8 +14,6 @@ from .addresses import NEVER, Address, Network, is_in, is_public
 MAX_LENGTH = 2048
 PUBLIC_PORTS = frozenset({443})
 """The NetworkPolicies let tenants' pods reach no other port of the world on their own account."""
-PLAIN_PORTS = frozenset({80})
-"""Where websites are read by http: the NetworkPolicy of sync Jobs lets them reach it, that of the runtime does not."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _LABEL = r"[a-z0-9](?:[-_a-z0-9]{0,61}[a-z0-9])?"
@@ -65,9 +64,15 @@ class EgressPolicy:
             frozenset(host.lower() for host in hosts), tuple(ip_network(text, strict=False) for text in networks)
         )
 
-    def for_websites(self) -> "EgressPolicy":
-        """The policy for reading websites, of which some speak http alone: nothing secret is sent there."""
-        return replace(self, plain_ports=PLAIN_PORTS)
+    def for_reading(self, urls: Iterable[str]) -> "EgressPolicy":
+        """The policy for reading what a resource of the tenant names: public addresses at the ports of these URLs, too, and by http
+        where they say so. The NetworkPolicy of those who read opens the same. What is no URL opens nothing."""
+        ways = {(target.scheme, target.port) for target in _parse_targets(urls)}
+        return replace(
+            self,
+            public_ports=self.public_ports | {port for scheme, port in ways if scheme == "https"},
+            plain_ports=self.plain_ports | {port for scheme, port in ways if scheme == "http"},
+        )
 
     def allows_host(self, host: str) -> bool:
         """Whether the tenant has named the host."""
@@ -135,6 +140,12 @@ def parse_target(url: str) -> Target:
     if port > 65535 or len(host) > 253:
         raise TargetRefused("the port is at most 65535, and the host has at most 253 characters")
     return Target(url, scheme, host, port, _read_address(host, is_bracketed=found["host"].startswith("[")))
+
+
+def _parse_targets(urls: Iterable[str]) -> Iterator[Target]:
+    for url in urls:
+        with suppress(TargetRefused):
+            yield parse_target(url)
 
 
 def _read_address(host: str, *, is_bracketed: bool) -> Address | None:

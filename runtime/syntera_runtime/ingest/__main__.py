@@ -23,7 +23,7 @@ from .failures import SyncFailed, explain
 from .settings import IngestSettings, load_settings
 from .sync import BUSY_SECONDS, SyncTools, synchronise
 
-STOP_SECONDS = 15.0
+STOP_SECONDS = 45.0
 """How long after SIGTERM work may go on; the pod's grace period must be longer, by some 10 seconds."""
 TRIGGERS = ("schedule", "request", "configuration")
 

@@ -6,7 +6,7 @@ or the configuration says anew of it. One whose content is as it was and that th
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 
 import structlog
@@ -21,6 +21,7 @@ from ..models.knowledge import (
     DocumentState,
     Extracted,
     Failing,
+    IndexedChunk,
     KnownDocument,
 )
 from .documents import PreparedDocument, cut_document
@@ -75,6 +76,7 @@ class SourcePass:
         self._queue = queue
         self._room = room
         self._extractions = asyncio.Semaphore(EXTRACTIONS_AT_ONCE)
+        self._cutting = asyncio.Lock()
         self._known: dict[str, KnownDocument] = {}
         self._seen: set[str] = set()
         self._touched: dict[DocumentId, tuple[DocumentFacts, Mapping[str, str]]] = {}
@@ -109,12 +111,14 @@ class SourcePass:
                 self._known |= {document.origin.path: document for document in page}
 
     def _conditions(self) -> Mapping[str, Known]:
-        """What the source may say "as it was" of."""
+        """What is known of its documents. Of some the bytes are wanted: the source may not say that these are as they were."""
         return {
-            path: Known(document.content_hash, without_ours(document.validators))
+            path: Known(document.content_hash if self._may_stay(document) else None, without_ours(document.validators))
             for path, document in self._known.items()
-            if self._is_current(document) or document.state is DocumentState.EXCLUDED
         }
+
+    def _may_stay(self, document: KnownDocument) -> bool:
+        return self._is_current(document) or document.state is DocumentState.EXCLUDED
 
     def _is_current(self, document: KnownDocument) -> bool:
         """Whether its stored text is what would be read out of the same content now."""
@@ -214,6 +218,12 @@ class SourcePass:
         self, known: KnownDocument, extracted: Extracted, facts: DocumentFacts, validators: Mapping[str, str]
     ) -> None:
         assert known.content_hash is not None
+        try:
+            chunks = await self._cut(extracted, facts.title)
+        except ExtractionFailed as failure:
+            told = DocumentFailure(failure.reason, failure.message)
+            await self._fail(known.origin, facts, told, known)
+            return
         weight = max(1, len(extracted.text))
         await self._room.enter(weight)
         await self._queue.put(
@@ -224,57 +234,62 @@ class SourcePass:
                 known.content_hash,
                 validators,
                 extracted,
-                await cut_document(self._work.config, extracted, title=facts.title),
+                chunks,
                 is_carried=True,
                 weight=weight,
             )
         )
 
+    async def _cut(self, extracted: Extracted, title: str) -> Sequence[IndexedChunk]:
+        """One after the other: pieces of a long text take some memory."""
+        async with self._cutting:
+            return await cut_document(self._work.config, extracted, title=title)
+
     # A document that is new or has changed ----------------------------------------------------------------------------
 
     async def _extract(self, item: Fetched, known: KnownDocument | None, *, content_hash: bytes, weight: int) -> None:
+        """Extract one document and hand it on. Its turn ends when it was handed on, so that no more wait for that than have a turn."""
         self._work.progress.count(documents=1)
-        origin = DocumentOrigin(self._source.name, item.path)
         try:
-            try:
-                extraction = await self._work.extractor.extract(
-                    item.content, name=item.name or item.path, media_type=item.facts.media_type
-                )
-            finally:
-                self._extractions.release()
-            extracted = _check(extraction.extracted)
-            facts = merge_facts(
-                item.facts, self._settings, extracted, media_type=extraction.media_type, size=len(item.content)
-            )
-            chunks = await cut_document(self._work.config, extracted, title=facts.title)
-            if not chunks:
-                raise ExtractionFailed(Failing.NO_TEXT, "It holds no text.")
+            prepared = await self._prepare(item, known, content_hash=content_hash, weight=weight)
+            await self._queue.put(prepared)
         except ExtractionFailed as failure:
-            await self._fail(item, origin, DocumentFailure(failure.reason, failure.message[:512]), known)
-            await self._room.leave(weight)
-            return
-        await self._queue.put(
-            PreparedDocument(
-                origin,
-                known,
-                facts,
-                content_hash,
-                mark(item.validators, self._settings, item.facts),
-                extracted,
-                chunks,
-                is_carried=False,
-                weight=weight,
+            facts = merge_facts(
+                item.facts, self._settings, Extracted(""), media_type=item.facts.media_type, size=len(item.content)
             )
+            origin = DocumentOrigin(self._source.name, item.path)
+            await self._fail(origin, facts, DocumentFailure(failure.reason, failure.message[:512]), known)
+            await self._room.leave(weight)
+        finally:
+            self._extractions.release()
+
+    async def _prepare(
+        self, item: Fetched, known: KnownDocument | None, *, content_hash: bytes, weight: int
+    ) -> PreparedDocument:
+        extraction = await self._work.extractor.extract(
+            item.content, name=item.name or item.path, media_type=item.facts.media_type
+        )
+        extracted = _check(extraction.extracted)
+        facts = merge_facts(
+            item.facts, self._settings, extracted, media_type=extraction.media_type, size=len(item.content)
+        )
+        return PreparedDocument(
+            DocumentOrigin(self._source.name, item.path),
+            known,
+            facts,
+            content_hash,
+            mark(item.validators, self._settings, item.facts),
+            extracted,
+            await self._cut(extracted, facts.title),
+            is_carried=False,
+            weight=weight,
         )
 
     async def _fail(
-        self, item: Fetched, origin: DocumentOrigin, failure: DocumentFailure, known: KnownDocument | None
+        self, origin: DocumentOrigin, facts: DocumentFacts, failure: DocumentFailure, known: KnownDocument | None
     ) -> None:
         work = self._work
         work.progress.fail(origin.source, origin.path, failure.reason, failure.message)
-        facts = merge_facts(
-            item.facts, self._settings, Extracted(""), media_type=item.facts.media_type, size=len(item.content)
-        )
         if known is not None and known.failure == failure and known.facts == facts:
             return
         work.progress.has_changed = True

@@ -39,6 +39,8 @@ BUSY_SECONDS = 5.0
 """How often a sync that waits for another one looks whether that has ended."""
 LAST_WORD_SECONDS = 10.0
 """How long writing down the end may take once the process is to end."""
+MOST_UNEMBEDDED = 0.1
+"""Part of all documents that an index may lack because the model does not take their texts, and replace another one all the same."""
 _QUEUED = 8
 """Documents between the two halves of their way."""
 
@@ -132,7 +134,7 @@ class _Synchronisation:
         log.info("sync began", sync_id=str(begun.id), trigger=trigger, revision=self._config.revision)
         try:
             async with reported(progress, self._store, self._tenant_id):
-                await self._bring_in_step(progress)
+                await self._bring_in_step(progress, was_cut_off=was_cut_off)
         except BaseException as error:
             failure = explain(error)
             await self._end(progress, SyncState.FAILED, failure=failure)
@@ -171,20 +173,22 @@ class _Synchronisation:
                 await asyncio.shield(self._store.report_sync(self._tenant_id, ended))
         return ended
 
-    async def _bring_in_step(self, progress: Progress) -> None:
+    async def _bring_in_step(self, progress: Progress, *, was_cut_off: bool) -> None:
         index = await self._open_index()
         progress.fills(index.number)
+        vectors = self._vectors[index.storage]
         work = Work(
             self._tenant_id,
             self._knowledge_base.id,
             self._config,
             index,
             self._store,
-            self._vectors[index.storage],
+            vectors,
             self._tools.extractor,
             self._tools.reader,
             progress,
             self._tools.stop,
+            await self._find_vectors(index, vectors) if was_cut_off else frozenset(),
         )
         await apply_audiences(work)
         is_building = index.state is not IndexState.ACTIVE
@@ -195,19 +199,14 @@ class _Synchronisation:
             check_budget(work, estimated)
         await self._forget_sources(work)
         await self._read_sources(work)
-        if is_building and progress.has_unembedded and self._knowledge_base.active is not None:
-            raise SyncFailed(
-                EMBEDDING_FAILED,
-                "Some texts were not embedded, so the new index is not whole; the one before serves on. The next sync"
-                " goes on from here.",
-                is_final=False,
-            )
+        if is_building and self._knowledge_base.active is not None:
+            _check_whole(progress)
         if is_building or progress.has_changed:
             await self._store.finish_index(self._tenant_id, index)
         if is_building:
             await self._store.activate_index(self._tenant_id, index)
             log.info("index activated", index=index.number)
-        if progress.has_changed and not progress.has_unembedded:
+        if progress.has_changed:
             await _sweep_vectors(work)
         await self._drop_expired()
 
@@ -221,6 +220,13 @@ class _Synchronisation:
             storage=IndexStorage.COMMON if pinecone is None else IndexStorage.PINECONE,
             embedding=self._config.embedding,
         )
+
+    async def _find_vectors(self, index: Index, vectors: VectorIndex) -> frozenset[bytes]:
+        """What a sync that broke off has paid for and stored no chunks of, where the store of chunks cannot tell."""
+        if index.storage is not IndexStorage.PINECONE:
+            return frozenset()
+        async with aclosing(vectors.hashes(self._tenant_id, index)) as pages:
+            return frozenset([key async for page in pages for key in page])
 
     async def _forget_sources(self, work: Work) -> None:
         """Remove the documents of sources that are configured no more."""
@@ -303,11 +309,26 @@ class _Synchronisation:
         log.info("index dropped", index=index.number)
 
 
+def _check_whole(progress: Progress) -> None:
+    """Refuse to have an index searched in place of another one while it lacks too much.
+
+    Raises:
+        SyncFailed: It does.
+    """
+    if progress.unembedded > MOST_UNEMBEDDED * progress.sync.counts.documents:
+        raise SyncFailed(
+            EMBEDDING_FAILED,
+            f"{progress.unembedded} documents were not embedded, so the new index is not searched; the one before serves on. See"
+            " whether the model takes texts of chunking.targetTokens.",
+            is_final=False,
+        )
+
+
 async def _sweep_vectors(work: Work) -> None:
     """Delete the vectors that no chunk of the index needs any more."""
     async with aclosing(work.vectors.hashes(work.tenant_id, work.index)) as pages:
         async for page in pages:
             used = await work.store.used_hashes(work.tenant_id, work.index, page)
-            left = [key for key in page if key not in used]
+            left = [key for key in page if key not in used and key not in work.progress.spared]
             if left:
                 await work.vectors.delete(work.tenant_id, work.index, left)

@@ -33,7 +33,8 @@ async def test_vectors_that_cannot_be_reached_are_named() -> None:
     (base,) = site.knowledge.rows.of(site.tenant_id).values()
     for row in base.indexes.values():
         row.index = replace(row.index, storage=IndexStorage.PINECONE)
+    tools = replace(site.tools, build_vectors=lambda _: {IndexStorage.COMMON: site.knowledge.vectors})
     with pytest.raises(SyncFailed, match="Pinecone") as caught:
-        await erase(site.tools, site.config, name=NAME)
+        await erase(tools, site.config, name=NAME)
     assert caught.value.is_final
     assert await site.documents()

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from syntera_crds.contract.knowledge_config import Chunking, SyncBudget
+from syntera_crds.contract.agent_config import SecretKey
+from syntera_crds.contract.knowledge_config import Chunking, PineconeIndex, SyncBudget
 from syntera_runtime.errors import ModelRefused, ModelTimeout, ModelUnavailable, SecretMissing, StoreUnavailable
 from syntera_runtime.ingest import embedding as embedding_module
 from syntera_runtime.ingest.failures import SyncFailed
@@ -177,6 +178,24 @@ async def test_text_that_no_store_keeps_fails_alone(site: SyncSite, text: str, r
     assert [failure.reason for failure in sync.failures] == [reason]
 
 
+async def test_document_of_too_many_chunks_fails_alone(site: SyncSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("syntera_runtime.knowledge.chunking.MOST_CHUNKS", 3)
+    sync = await site.sync(fetched("a.md", long_text(1)), fetched("b.md", "Two."))
+    assert [(failure.document, failure.reason) for failure in sync.failures] == [("a.md", Failing.TOO_LARGE)]
+    assert set(await site.contents()) == {"b.md"}
+
+
+async def test_rebuild_with_too_many_chunks_fails_the_document_alone(
+    site: SyncSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await site.sync(fetched("a.md", long_text(1)), fetched("b.md", "Two."))
+    monkeypatch.setattr("syntera_runtime.knowledge.chunking.MOST_CHUNKS", 3)
+    site.config = make_config(chunking=Chunking(target_tokens=64, overlap_tokens=0))
+    sync = await site.sync(Same("a.md"), Same("b.md"))
+    assert (sync.state, sync.counts.failed) == (SyncState.COMPLETE, 1)
+    assert set(await site.contents()) == {"b.md"}
+
+
 async def test_path_that_is_too_long_fails_alone(site: SyncSite) -> None:
     sync = await site.sync(fetched("a" * 3000, "One."), fetched("b.md", "Two."))
     assert (sync.counts.failed, set(await site.documents())) == (1, {"b.md"})
@@ -218,8 +237,9 @@ async def test_source_is_told_what_is_known(site: SyncSite) -> None:
     await site.sync(fetched("a.md", "One.", validators={"etag": "1"}), fetched("b.md", b"\xff"))
     await site.sync()
     known = site.sources["docs"].known
-    assert set(known) == {"a.md"}
+    assert known["a.md"].content_hash is not None
     assert known["a.md"].validators == {"etag": "1"}
+    assert known["b.md"].content_hash is None  # it was never read
 
 
 async def test_document_that_is_as_it_was_keeps_or_renews_validators(site: SyncSite) -> None:
@@ -237,7 +257,7 @@ async def test_another_reader_takes_documents_in_anew(site: SyncSite) -> None:
     await site.sync(fetched("a.md", "One."))
     site.reader = "r2"
     await site.sync()
-    assert site.sources["docs"].known == {}
+    assert site.sources["docs"].known["a.md"].content_hash is None
     assert site.extractor.extracted == ["a.md", "a.md"]
     assert len(site.embedder.texts) == 1
 
@@ -247,7 +267,7 @@ async def test_document_to_be_renewed_is_fetched_whatever_is_known(site: SyncSit
     document = (await site.documents())["a.md"]
     await site.knowledge.editor.renew_document(site.tenant_id, document.knowledge_base_id, document.id)
     await site.sync()
-    assert site.sources["docs"].known == {}
+    assert site.sources["docs"].known["a.md"].content_hash is None
     assert (await site.documents())["a.md"].state is DocumentState.INDEXED
 
 
@@ -362,20 +382,50 @@ async def test_rebuild_beyond_the_budget_embeds_nothing(site: SyncSite) -> None:
     assert f"{sync.estimated_tokens:,}" in failure.message
 
 
-async def test_rebuild_that_was_not_embedded_in_full_is_not_activated(site: SyncSite) -> None:
-    await site.sync(fetched("a.md", "One."), fetched("b.md", "Two."))
+def refuse_poison(texts: Sequence[str]) -> Exception | None:
+    """As a model does that cannot take one text."""
+    return ModelRefused("Too long.") if any("poison" in text for text in texts) else None
+
+
+async def test_rebuild_that_lacks_too_much_is_not_activated(site: SyncSite) -> None:
+    await site.sync(fetched("a.md", "One."), fetched("b.md", "poison"))
     site.config = make_config(embedding=site.config.embedding.model_copy(update={"model": "e-2"}))
-    site.embedder.fail = lambda texts: ModelRefused("No.") if any("Two" in text for text in texts) else None
+    site.embedder.fail = refuse_poison
     failure = await fail(site)
     assert (failure.code, failure.is_final) == ("embedding-failed", False)
     assert set(await site.contents()) == {"a.md", "b.md"}
     site.embedder.fail = lambda texts: None
     await site.sync()
-    assert sorted(set(site.embedder.texts)) == ["a.md\n\nOne.", "b.md\n\nTwo.", "test"]
     assert site.embedder.texts.count("a.md\n\nOne.") == 2
     active = await site.active()
     assert active is not None
     assert active.number == 2
+    assert set(await site.contents()) == {"a.md", "b.md"}
+
+
+async def test_rebuild_is_activated_although_the_model_refuses_a_document(site: SyncSite) -> None:
+    texts = [f"Text {number}." for number in range(20)]
+    await site.sync(*(fetched(f"{number}.md", text) for number, text in enumerate([*texts, "poison"])))
+    site.config = make_config(embedding=site.config.embedding.model_copy(update={"model": "e-2"}))
+    site.embedder.fail = refuse_poison
+    sync = await site.sync()
+    assert (sync.state, sync.counts.failed, sync.index_number) == (SyncState.COMPLETE, 1, 2)
+    assert len(await site.contents()) == 20
+    assert (await site.documents())["20.md"].state is DocumentState.FAILED
+
+
+async def test_document_that_is_refused_again_and_again_costs_its_other_texts_once(site: SyncSite) -> None:
+    site.embedder.fail = refuse_poison
+    items = [fetched("a.md", long_text(1) + "\n\n# Last\n\n" + "poison " * 300), fetched("b.md", "Two.")]
+    await site.sync(*items)
+    paid = set(site.embedder.texts) - {"test"}
+    assert len(paid) > 1
+    writes = watch_writes(site)
+    sync = await site.sync(items[0], fetched("b.md", "Two, changed."))
+    assert sync.counts.failed == 1
+    assert writes == ["write", "put_document", "finish_index", "delete"]
+    embedded = [text for text in site.embedder.texts if text != "test"]
+    assert len(embedded) == len(set(embedded)) == len(paid) + 1
 
 
 async def test_index_that_was_replaced_goes_after_its_time(site: SyncSite) -> None:
@@ -497,6 +547,21 @@ async def test_endpoint_that_is_away_ends_the_sync(site: SyncSite) -> None:
     assert (await site.sync()).counts.added == 2000
 
 
+async def test_documents_wait_at_their_source_while_the_endpoint_is_slow(site: SyncSite) -> None:
+    site.embedder.wait = asyncio.Event()
+    items = [fetched(f"{number}.md", f"Text {number}.") for number in range(2000)]
+    running = asyncio.create_task(site.sync(*items))
+    await site.embedder.begun.wait()
+    seen = -1
+    while seen != len(site.extractor.extracted):
+        seen = len(site.extractor.extracted)
+        for _ in range(200):
+            await asyncio.sleep(0)
+    assert seen <= embedding_module.BATCH_TEXTS + 20
+    site.embedder.wait.set()
+    assert (await running).counts.added == 2000
+
+
 # ---- ends ----
 
 
@@ -545,6 +610,17 @@ async def test_stop_ends_at_the_next_safe_point(site: SyncSite) -> None:
     paid = len(site.embedder.texts)
     assert 0 < paid < 1800
     site.stop, site.embedder.wait = asyncio.Event(), None
+    await site.sync()
+    assert len(site.embedder.texts) == len(set(site.embedder.texts)) == 1800
+
+
+async def test_vectors_in_pinecone_are_found_by_the_sync_after_one_that_broke_off(site: SyncSite) -> None:
+    pinecone = PineconeIndex(index_host="https://pinecone.example", api_key=SecretKey(name="pinecone", key="key"))
+    site.config = make_config(pinecone=pinecone)
+    items = [fetched(f"{number}.md", long_text(number)) for number in range(200)]
+    site.embedder.fail = lambda texts: SecretMissing("gone") if len(site.embedder.texts) > 300 else None
+    await fail(site, *items)
+    site.embedder.fail = lambda texts: None
     await site.sync()
     assert len(site.embedder.texts) == len(set(site.embedder.texts)) == 1800
 

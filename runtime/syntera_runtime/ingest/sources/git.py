@@ -8,7 +8,7 @@ import asyncio
 import stat
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +32,7 @@ from .git_http import GitMissed, GuardedGitClient, Loop
 from .git_pack import Pack, PackBroken, PackTooLarge
 from .git_urls import file_url
 from .globs import Globs, is_nameable, spell
-from .web_http import Http
+from .web_http import OpenHttp
 
 _HEAD = Ref(b"HEAD")
 _ID_DIGITS = 40
@@ -85,20 +85,19 @@ class GitFiles:
     def __init__(
         self,
         source: Source,
-        http: Http,
+        open_http: OpenHttp,
         secrets: Secrets,
         *,
         folder: Path | None = None,
         limits: GitLimits = GitLimits(),
     ) -> None:
         """Args:
-        http: Guarded by the tenant's policy, as it is: credentials are sent.
         folder: Where temporary files go; the system's place by default.
         """
         assert source.git is not None
         self._source = source
         self._git = source.git
-        self._http = http
+        self._open_http = open_http
         self._secrets = secrets
         self._folder = folder
         self._limits = limits
@@ -115,7 +114,7 @@ class GitFiles:
                 yield Missed(path, Failing.UNSUPPORTED, "The file's path holds characters that no document's name may.")
             for file in fetched.files:
                 before = known.get(file.path)
-                if before is not None and before.validators.get("blob") == file.blob.hex():
+                if before is not None and before.content_hash and before.validators.get("blob") == file.blob.hex():
                     yield Same(file.path)
                 else:
                     yield await asyncio.to_thread(self._read_file, fetched, file, before)
@@ -129,13 +128,15 @@ class GitFiles:
         url = _check_url(self._git.url)
         username, password = self._credentials(url)
         loop = Loop(seconds=self._limits.seconds)
-        client = GuardedGitClient(url, self._http, loop, username=username, password=password)
+        # Credentials are sent, so no public server is asked by http, whatever the URL says.
+        named = [url] if url.startswith("https:") else []
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="git-", dir=self._folder)))
-        fetching = _Fetching(client, self._git, self._limits, loop.check)
-        try:
+        async with (
+            self._open_http(named) as http,
+            aclosing(GuardedGitClient(url, http, loop, username=username, password=password)) as client,
+        ):
+            fetching = _Fetching(client, self._git, self._limits, loop.check)
             fetched = await _in_thread(lambda: fetching.fetch(folder / "pack"), loop.stop)
-        finally:
-            await client.aclose()
         stack.callback(fetched.pack.close)
         return fetched
 
@@ -172,7 +173,7 @@ class GitFiles:
             tags=frozenset(self._source.tags),
             # The commit is no older than the file's last change. That it is not much younger is known only of files that were
             # another in the last sync.
-            modified_at=None if before is None or "blob" not in before.validators else fetched.committed_at,
+            modified_at=fetched.committed_at if _has_changed(file, before) else None,
             size=len(content),
         )
         return Fetched(file.path, content, facts, name, {"blob": file.blob.hex()})
@@ -292,6 +293,11 @@ class _Fetching:
                     waiting.append((f"{path}/", object_id, depth + 1))
                 elif stat.S_ISREG(mode) and self._globs.has_file(path):
                     yield path, object_id
+
+
+def _has_changed(file: _File, before: Known | None) -> bool:
+    """Whether it was there with another content."""
+    return before is not None and before.validators.get("blob") not in (None, file.blob.hex())
 
 
 def _check_url(url: str) -> str:

@@ -1,7 +1,8 @@
 """Objects of a bucket, by the S3 protocol.
 
-The endpoint is the tenant's own configuration: the client looks its name up itself, and what it may reach is decided by the
-NetworkPolicy of sync Jobs, as it is for the bucket of files. Names and sizes come from the listing; what is as it was by its
+The client looks the server's name up itself, so what it may reach is decided by the NetworkPolicy of sync Jobs, as it is for the
+bucket of files. One request through the guard goes before it, so an address that nobody may reach is refused where no
+NetworkPolicy is enforced, too; a name that changes its address after that is left to the network. Names and sizes come from the listing; what is as it was by its
 ETag is not read.
 """
 
@@ -9,22 +10,24 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+import aiohttp
 import structlog
 from obstore.exceptions import BaseError, InvalidPathError, NotFoundError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
 from syntera_crds.contract.knowledge_config import Source
 
-from ...adapters.s3_blobs import build_store
 from ...egress.targets import TargetRefused, parse_target
 from ...errors import SecretMissing
 from ...models.knowledge import DocumentFacts, Failing
 from ...ports.configuration import Secrets
 from ..items import Fetched, Item, Known, Missed, Same
 from .globs import Globs, is_nameable, spell
+from .web_http import OpenHttp
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -34,10 +37,19 @@ _MOST_LISTED = 1_000_000
 _LISTED_AT_ONCE = 1000
 """As the protocol has it."""
 _MOST_TAG = 512
+_CHECK_SECONDS = 10
 _STATUS = re.compile(r"status code: ([0-9]{3})")
 _BUCKET = re.compile(r"[-._a-zA-Z0-9]{1,255}")
 
 log = structlog.get_logger(__name__)
+
+
+class OpenBucket(Protocol):
+    """Makes a client for a bucket; nothing is asked yet."""
+
+    def __call__(
+        self, bucket: str, *, prefix: str, endpoint: str, region: str, key_id: str, secret: str
+    ) -> S3Store: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +67,19 @@ class S3Objects:
     def __init__(
         self,
         source: Source,
+        open_http: OpenHttp,
         secrets: Secrets,
         *,
+        open_bucket: OpenBucket,
         limits: S3Limits = S3Limits(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         assert source.s3 is not None
         self._source = source
         self._s3 = source.s3
+        self._open_http = open_http
         self._secrets = secrets
+        self._open_bucket = open_bucket
         self._limits = limits
         self._clock = clock
         self._folder = f"{source.s3.prefix.strip('/')}/".lstrip("/")
@@ -75,37 +91,45 @@ class S3Objects:
         ends_at = self._clock() + self._limits.seconds
         named = set[str]()
         try:
-            store = self._open()
-            async for listed in self._list(store, ends_at):
-                if len(named) >= _MOST_OBJECTS:
-                    raise _Missed(Failing.TOO_LARGE, f"More than {_MOST_OBJECTS} objects are wanted: choose fewer.")
-                item = await self._read(store, listed, known.get(listed["path"]), ends_at)
-                if item.path is not None and item.path not in named:  # `/a` and `a` are one path to the client
-                    named.add(item.path)
-                    yield item
+            store = await self._open()
+            async with aclosing(self._list(store, ends_at)) as wanted:
+                async for listed in wanted:
+                    if len(named) >= _MOST_OBJECTS:
+                        raise _Missed(Failing.TOO_LARGE, f"More than {_MOST_OBJECTS} objects are wanted: choose fewer.")
+                    item = await self._read(store, listed, known.get(listed["path"]), ends_at)
+                    if item.path is not None and item.path not in named:  # `/a` and `a` are one path to the client
+                        named.add(item.path)
+                        yield item
         except _Missed as missed:
             yield Missed(None, missed.reason, missed.message)
 
-    def _open(self) -> S3Store:
+    async def _open(self) -> S3Store:
+        s3 = self._s3
         try:
             # The client panics at some endpoints that are no URL.
-            parse_target(self._s3.endpoint)
-            if _BUCKET.fullmatch(self._s3.bucket) is None:
+            parse_target(s3.endpoint)
+            if _BUCKET.fullmatch(s3.bucket) is None:
                 raise _Missed(Failing.REFUSED, "The name of the bucket is none.")
-            return build_store(
-                self._s3.bucket,
-                prefix="",
-                endpoint=self._s3.endpoint,
-                region=self._s3.region,
-                key_id=self._secrets.value(self._s3.access_key_id).strip(),
-                secret=self._secrets.value(self._s3.secret_access_key).strip(),
+            key_id, secret = (self._secrets.value(key).strip() for key in (s3.access_key_id, s3.secret_access_key))
+            await self._check_server()
+            return self._open_bucket(
+                s3.bucket, prefix="", endpoint=s3.endpoint, region=s3.region, key_id=key_id, secret=secret
             )
         except SecretMissing as error:
             raise _Missed(Failing.REFUSED, error.message) from None
         except TargetRefused as error:
-            raise _Missed(Failing.REFUSED, f"The endpoint {error}.") from None
+            raise _Missed(Failing.REFUSED, f"The endpoint must not be asked: {error}.") from None
         except (BaseError, ValueError) as error:
             raise _judge(error) from None
+
+    async def _check_server(self) -> None:
+        """Raises:
+        TargetRefused: It has an address that must not be reached.
+        """
+        async with self._open_http([self._s3.endpoint]) as http:
+            with suppress(aiohttp.ClientError, OSError):  # that it does not answer, the client finds out
+                async with asyncio.timeout(_CHECK_SECONDS), http.request("HEAD", self._s3.endpoint):
+                    pass
 
     async def _list(self, store: S3Store, ends_at: float) -> AsyncGenerator["ObjectMeta", None]:
         """Wanted objects.
@@ -143,7 +167,7 @@ class S3Objects:
         if not is_nameable(path):
             return Missed(spell(path), Failing.UNSUPPORTED, "The object's name is none that a document may have.")
         validators = _make_validators(listed)
-        if known is not None and validators and known.validators == validators:
+        if known is not None and known.content_hash and validators and known.validators == validators:
             return Same(path)
         try:
             self._check_size(listed["size"])

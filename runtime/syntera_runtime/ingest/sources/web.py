@@ -10,7 +10,8 @@ not index, or that robots.txt forbids are no documents.
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import structlog
@@ -22,7 +23,7 @@ from ..items import Fetched, Item, Known, Missed, Same
 from .globs import Globs, has_known_ending
 from .web_bodies import BodyTooLarge
 from .web_gate import Gate, shorten
-from .web_http import Answer, Http, PageClient, PageMissed, PageSkipped
+from .web_http import Answer, OpenHttp, PageClient, PageMissed, PageSkipped
 from .web_memory import Memory
 from .web_pages import PageFacts, read_page, read_robots_tags
 from .web_sitemaps import MOST_BYTES as MOST_SITEMAP_BYTES
@@ -48,6 +49,11 @@ _PAGES_READ_FOR_ONE = 4
 """How many pages are asked for at most for each that may become a document: there are such without text for us."""
 _PAGES_KNOWN_FOR_ONE = 20
 """How many URLs are remembered at most for each page that may be read."""
+_MOST_UNFOLLOWED = 100_000
+"""Links that are remembered of pages that the sitemap alone had named."""
+_SECONDS_FOR_ONE = 0.5
+"""What a page takes besides the pause before it."""
+_LEAST_SECONDS, _MOST_SECONDS = 3600.0, 12 * 3600.0
 _GIVES_UP_AFTER = 5
 """Pages that could not be had, one after the other."""
 
@@ -61,8 +67,8 @@ class WebLimits:
     page_bytes: int = 25 * 1024 * 1024
     page_seconds: float = 60.0
     """For each try."""
-    seconds: float = 3600.0
-    """For the whole source."""
+    seconds: float | None = None
+    """For the whole source. None: as its pages need at its pace, and half as much again; an hour at least, twelve at most."""
 
 
 class WebPages:
@@ -71,42 +77,43 @@ class WebPages:
     def __init__(
         self,
         source: Source,
-        http: Http,
+        open_http: OpenHttp,
         *,
         limits: WebLimits = WebLimits(),
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Args:
-        http: Guarded by a policy for websites (`EgressPolicy.for_websites`).
-        """
+        """Nothing is opened before it is read."""
         assert source.web is not None
         self._source = source
         self._web = source.web
-        self._http = http
+        self._open_http = open_http
         self._limits = limits
         self._clock = clock
         self._sleep = sleep
 
     async def read(self, known: Mapping[str, Known]) -> AsyncGenerator[Item, None]:
         """See `DocumentSource`."""
-        client = PageClient(
-            self._http,
-            requests_per_second=self._web.requests_per_second,
-            page_seconds=self._limits.page_seconds,
-            clock=self._clock,
-            sleep=self._sleep,
-        )
-        walk = _Walk(
-            self._source,
-            self._web,
-            client=client,
-            memory=Memory(known, self._web),
-            limits=self._limits,
-            clock=self._clock,
-        )
-        async for item in walk.items():
-            yield item
+        web = self._web
+        async with self._open_http([*web.urls, *([] if web.sitemap is None else [web.sitemap])]) as http:
+            client = PageClient(
+                http,
+                requests_per_second=web.requests_per_second,
+                page_seconds=self._limits.page_seconds,
+                clock=self._clock,
+                sleep=self._sleep,
+            )
+            walk = _Walk(
+                self._source,
+                web,
+                client=client,
+                memory=Memory(known, web),
+                limits=self._limits,
+                clock=self._clock,
+            )
+            async with aclosing(walk.items()) as items:
+                async for item in items:
+                    yield item
 
 
 class _Walk:
@@ -128,7 +135,8 @@ class _Walk:
         self._memory = memory
         self._limits = limits
         self._clock = clock
-        self._ends_at = clock() + limits.seconds
+        self._seconds = limits.seconds or _reckon_seconds(web)
+        self._ends_at = clock() + self._seconds
         self._globs = Globs(web.include, web.exclude)
         self._starts = list(dict.fromkeys(normalize(url) or url for url in web.urls))
         self._sitemap = None if web.sitemap is None else normalize(web.sitemap) or web.sitemap
@@ -140,13 +148,14 @@ class _Walk:
         """Of every URL that is known: links from a start URL; None: the sitemap alone names it, and its links are not followed."""
         self._unfollowed: dict[str, tuple[str, ...]] = {}
         """Links of pages that the sitemap alone had named when they were read."""
+        self._links_left = _MOST_UNFOLLOWED
         self._visited: set[str] = set()
         self._named: set[str] = set()
         """Paths of the documents so far."""
         self._whole: Missed | None = None
         self._misses_in_a_row = 0
 
-    async def items(self) -> AsyncIterator[Item]:
+    async def items(self) -> AsyncGenerator[Item, None]:
         """Everything that is found, and at the end whether the source was missed as a whole."""
         for url in self._starts:
             self._reach(url, depth=0)
@@ -176,7 +185,7 @@ class _Walk:
         if self._clock() >= self._ends_at:
             self._miss_all(
                 Failing.TOOK_TOO_LONG,
-                f"Reading the site takes longer than {self._limits.seconds / 60:g} minutes: lower maxPages, or choose pages by"
+                f"Reading the site takes longer than {self._seconds / 60:g} minutes: lower maxPages, or choose pages by"
                 " include; its robots.txt may ask for long pauses.",
             )
             return False
@@ -198,7 +207,7 @@ class _Walk:
     def _follow(self, links: Iterable[str], depth: int | None) -> None:
         if depth is None or depth >= self._web.max_depth:
             return
-        for link in links:
+        for link in map(self._sites.secure, links):
             if self._sites.has(link) and self._globs.has(path_of(link)):
                 self._reach(link, depth=depth + 1)
 
@@ -219,7 +228,7 @@ class _Walk:
             seen.add(url)
             sitemap = await self._read_sitemap(url)
             waiting.extend(one for one in sitemap.sitemaps if self._sites.has(one))
-            for page in sitemap.pages:
+            for page in map(self._sites.secure, sitemap.pages):
                 if self._sites.has(page) and self._globs.has(path_of(page)) and pages < self._web.max_pages:
                     pages += page not in self._depths
                     self._reach(page, depth=None)
@@ -318,7 +327,7 @@ class _Walk:
         self._pass_on(answer.url, links)
         path = answer.url
         if page.canonical is not None and self._sites.has(page.canonical):
-            path = page.canonical
+            path = self._sites.secure(page.canonical)
         if not page.may_be_indexed or not self._globs.has(path_of(path)):
             return None
         name = name_of(path)
@@ -337,7 +346,8 @@ class _Walk:
 
     def _pass_on(self, url: str, links: tuple[str, ...]) -> None:
         depth = self._depths[url]
-        if depth is None and self._starts:
+        if depth is None and self._starts and self._links_left >= len(links):
+            self._links_left -= len(links)
             self._unfollowed[url] = links
         self._follow(links, depth)
 
@@ -367,6 +377,11 @@ class _Walk:
                 )
         except TimeoutError:
             raise PageMissed(Failing.TOOK_TOO_LONG, "The time for the whole source is over.") from None
+
+
+def _reckon_seconds(web: WebSource) -> float:
+    needed = web.max_pages * (_SECONDS_FOR_ONE + 1 / web.requests_per_second)
+    return min(max(_LEAST_SECONDS, 1.5 * needed), _MOST_SECONDS)
 
 
 def _is_html(answer: Answer) -> bool:

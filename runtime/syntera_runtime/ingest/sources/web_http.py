@@ -6,7 +6,7 @@ others decide.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -38,6 +38,10 @@ class Http(Protocol):
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """See `GuardedHttp`."""
         ...
+
+
+OpenHttp = Callable[[Iterable[str]], AbstractAsyncContextManager[Http]]
+"""Opens the guarded HTTP for a source that names these URLs (`EgressPolicy.for_reading`)."""
 
 
 class PageMissed(Exception):

@@ -25,9 +25,12 @@ class Remembered:
 
     path: str
     validators: Mapping[str, str]
+    is_content_known: bool
 
     def conditions(self) -> dict[str, str]:
         """Headers of a request that need not be answered with what is known."""
+        if not self.is_content_known:
+            return {}
         named = {
             "If-None-Match": self.validators.get("etag"),
             "If-Modified-Since": self.validators.get("last-modified"),
@@ -49,7 +52,7 @@ class Memory:
         for path, one in known.items():
             # Links were chosen by the source's rules of that time; under others a page shows its links anew.
             validators = one.validators if one.validators.get("rules") == self._rules else {}
-            self._pages[one.validators.get("url", path)] = Remembered(path, validators)
+            self._pages[one.validators.get("url", path)] = Remembered(path, validators, one.content_hash is not None)
 
     def of(self, url: str) -> Remembered | None:
         """The document that was read at a URL."""

@@ -7,6 +7,7 @@ from yarl import URL
 from ...egress.targets import MAX_LENGTH, TargetRefused, parse_target
 
 _WWW = "www."
+_PLAIN = "http://"
 
 
 def normalize(url: str, *, base: str | None = None) -> str | None:
@@ -17,6 +18,8 @@ def normalize(url: str, *, base: str | None = None) -> str | None:
     try:
         found = URL(url.strip()) if base is None else URL(base).join(URL(url.strip()))
         spelled = str(found.with_fragment(None))
+        if spelled.count("/") == 2:  # a host alone
+            spelled += "/"
         parse_target(spelled)
     except (TargetRefused, ValueError, TypeError):
         return None
@@ -51,17 +54,32 @@ class Sites:
 
     def __init__(self, urls: Iterable[str]) -> None:
         """Those of these URLs."""
-        self._authorities = {authority_of(url) for url in urls}
+        self._authorities: set[str] = set()
+        self._secure: set[str] = set()
+        for url in urls:
+            self._add(url)
 
     def has(self, url: str) -> bool:
         """Whether the page is of one of them."""
         return authority_of(url) in self._authorities
+
+    def secure(self, url: str) -> str:
+        """The URL by https, where the site is read by it: old links to the same pages need no way of their own."""
+        if url.startswith(_PLAIN) and authority_of(url) in self._secure:
+            return f"https://{url.removeprefix(_PLAIN)}"
+        return url
 
     def takes_redirect(self, url: str) -> bool:
         """Whether a redirect may lead there: a site may send its readers to its name with `www.`, or without; that one belongs to it
         from then on."""
         authority = authority_of(url)
         other = authority.removeprefix(_WWW) if authority.startswith(_WWW) else _WWW + authority
-        if authority not in self._authorities and other in self._authorities:
-            self._authorities.add(authority)
-        return authority in self._authorities
+        if authority not in self._authorities and other not in self._authorities:
+            return False
+        self._add(url)
+        return True
+
+    def _add(self, url: str) -> None:
+        self._authorities.add(authority_of(url))
+        if not url.startswith(_PLAIN):
+            self._secure.add(authority_of(url))

@@ -2,8 +2,9 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any
@@ -15,6 +16,7 @@ from syntera_runtime.adapters.guarded_http import GuardedHttp
 from syntera_runtime.egress.targets import EgressPolicy
 from syntera_runtime.ingest.items import Fetched, Item, Known, Missed, Same
 from syntera_runtime.ingest.sources.web import WebLimits, WebPages
+from syntera_runtime.ingest.sources.web_http import OpenHttp
 from tests.support.servers import free_port
 
 GOOD, BAD = "127.0.0.2", "127.0.0.1"
@@ -159,6 +161,22 @@ def make_source(**web: object) -> Source:
     return Source(name="site", web=WebSource.model_validate({"requests_per_second": 1000, **web}))
 
 
+def opening(
+    *,
+    resolver: NamedResolver | None = None,
+    policy: EgressPolicy | None = None,
+    trust: ssl.SSLContext | None = None,
+) -> OpenHttp:
+    """Guarded HTTP to the good address, if the policy says nothing else."""
+    allowed = policy or EgressPolicy(networks=[ip_network(f"{GOOD}/32")], never=())
+
+    def open_http(urls: Iterable[str]) -> AbstractAsyncContextManager[GuardedHttp]:
+        reading = allowed.for_reading(urls)
+        return aclosing(GuardedHttp(lambda: reading, resolver=resolver or NamedResolver(), trust=trust))
+
+    return open_http
+
+
 async def read(
     source: Source,
     *,
@@ -170,14 +188,15 @@ async def read(
 ) -> list[Item]:
     """Everything that the source says, each path once."""
     time = time or Time()
-    allowed = policy or EgressPolicy(networks=[ip_network(f"{GOOD}/32")], never=())
-    http = GuardedHttp(lambda: allowed, resolver=resolver or NamedResolver())
-    try:
-        pages = WebPages(source, http, limits=limits or WebLimits(), clock=time.clock, sleep=time.sleep)
-        async with asyncio.timeout(60):
-            items = [item async for item in pages.read(known or {})]
-    finally:
-        await http.aclose()
+    pages = WebPages(
+        source,
+        opening(resolver=resolver, policy=policy),
+        limits=limits or WebLimits(),
+        clock=time.clock,
+        sleep=time.sleep,
+    )
+    async with asyncio.timeout(60):
+        items = [item async for item in pages.read(known or {})]
     paths = [item.path for item in items]
     assert len(paths) == len(set(paths))
     return items

@@ -3,10 +3,9 @@
 import asyncio
 import ssl
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from dulwich.refs import Ref
 
 from syntera_crds.contract.agent_config import SecretKey
 from syntera_crds.contract.knowledge_config import GitSource, Source
-from syntera_runtime.adapters.guarded_http import GuardedHttp
 from syntera_runtime.egress.targets import EgressPolicy
 from syntera_runtime.ingest.items import Item, Known, Same
 from syntera_runtime.ingest.sources.git import GitFiles, GitLimits
@@ -33,7 +31,7 @@ from tests.runtime.ingest.sources.git_server import (
     make_app,
     running_app,
 )
-from tests.runtime.ingest.sources.site import BAD, GOOD, NamedResolver, fetched, missed, remember, same
+from tests.runtime.ingest.sources.site import BAD, GOOD, NamedResolver, fetched, missed, opening, remember, same
 from tests.support.certificates import make_certificate
 
 USERNAME, PASSWORD = SecretKey(name="git", key="username"), SecretKey(name="git", key="password")
@@ -56,8 +54,8 @@ def make_source(url: str, **git: object) -> Source:
     return Source(name="git", git=GitSource.model_validate({"url": url, **git}))
 
 
-@asynccontextmanager
-async def opened(
+@contextmanager
+def opened(
     source: Source,
     folder: Path,
     *,
@@ -65,22 +63,19 @@ async def opened(
     resolver: NamedResolver | None = None,
     policy: EgressPolicy | None = None,
     trust: ssl.SSLContext | None = None,
-) -> AsyncIterator[GitFiles]:
-    allowed = policy or EgressPolicy(networks=[ip_network(f"{GOOD}/32")], never=())
-    http = GuardedHttp(lambda: allowed, resolver=resolver or NamedResolver(), trust=trust)
+) -> Iterator[GitFiles]:
     place = folder / "temporary"
     place.mkdir(exist_ok=True)
-    try:
-        yield GitFiles(source, http, SECRETS, folder=place, limits=limits or GitLimits())
-    finally:
-        await http.aclose()
+    open_http = opening(resolver=resolver, policy=policy, trust=trust)
+    yield GitFiles(source, open_http, SECRETS, folder=place, limits=limits or GitLimits())
     assert list(place.iterdir()) == []
 
 
 async def read(source: Source, folder: Path, *, known: Mapping[str, Known] | None = None, **options: Any) -> list[Item]:
     """Everything that the source says, each path once; nothing of it is left on the disk."""
-    async with opened(source, folder, **options) as files, asyncio.timeout(60):
-        items = [item async for item in files.read(known or {})]
+    with opened(source, folder, **options) as files:
+        async with asyncio.timeout(60):
+            items = [item async for item in files.read(known or {})]
     paths = [item.path for item in items]
     assert len(paths) == len(set(paths))
     return items
@@ -329,7 +324,7 @@ async def test_who_is_cancelled_leaves_nothing_running(tmp_path: Path) -> None:
 
     with running_app(app) as server:
         try:
-            async with opened(make_source(server.url()), tmp_path) as files:
+            with opened(make_source(server.url()), tmp_path) as files:
                 reading = asyncio.ensure_future(anext(files.read({})))
                 await asyncio.wait_for(asked.wait(), 10)
                 reading.cancel()

@@ -5,7 +5,6 @@ import gzip
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator
-from ipaddress import ip_network
 
 import pytest
 
@@ -116,8 +115,8 @@ async def test_start_url_at_a_private_address_is_refused(site: Site) -> None:
     assert not site.requests
 
 
-async def test_start_url_by_http_at_another_port_is_refused(site: Site) -> None:
-    items = await read(make_source(urls=[site.url()]), policy=EgressPolicy().for_websites())
+async def test_start_url_that_the_tenant_does_not_name_is_refused(site: Site) -> None:
+    items = await read(make_source(urls=[site.url()]), policy=EgressPolicy(never=()))
     assert missed(items)[None].reason is Failing.REFUSED
     assert "spec.egress" in missed(items)[None].message
     assert not site.requests
@@ -362,10 +361,3 @@ async def test_large_sitemap_fills_no_more_than_the_walk_takes(site: Site) -> No
     site.pages["/sitemap.xml"] = Page(gzip.compress(f"<urlset>{inside}</urlset>".encode()), 200, XML)
     items = await read(make_source(sitemap=site.url("/sitemap.xml"), max_pages=10))
     assert len(fetched(items)) == 10
-
-
-def test_policy_for_websites_opens_no_other_way() -> None:
-    policy = EgressPolicy(networks=[ip_network("10.0.0.0/8")]).for_websites()
-    assert policy.networks == [ip_network("10.0.0.0/8")]
-    assert policy.public_ports == {443}
-    assert policy.plain_ports == {80}

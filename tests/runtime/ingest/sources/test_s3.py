@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -13,11 +14,12 @@ import pytest
 from syntera_crds.contract.agent_config import SecretKey
 from syntera_crds.contract.knowledge_config import S3Source, Source
 from syntera_runtime.adapters.s3_blobs import build_store
+from syntera_runtime.egress.targets import EgressPolicy
 from syntera_runtime.ingest.items import Item, Known
 from syntera_runtime.ingest.sources.s3 import S3Limits, S3Objects
 from syntera_runtime.models.knowledge import Failing
 from tests.runtime.adapters.fixed_secrets import FixedSecrets
-from tests.runtime.ingest.sources.site import Page, Site, fetched, missed, remember, running_site, same
+from tests.runtime.ingest.sources.site import Page, Site, fetched, missed, opening, remember, running_site, same
 from tests.support.s3_server import REGION, S3Server
 from tests.support.servers import free_port
 
@@ -66,9 +68,12 @@ async def read_source(
     *,
     known: Mapping[str, Known] | None = None,
     limits: S3Limits | None = None,
+    policy: EgressPolicy | None = None,
 ) -> list[Item]:
     async with asyncio.timeout(60):
-        objects = S3Objects(source, secrets, limits=limits or S3Limits())
+        policy = policy or EgressPolicy(networks=[ip_network("127.0.0.0/8")], never=())
+        open_http = opening(policy=policy)
+        objects = S3Objects(source, open_http, secrets, open_bucket=build_store, limits=limits or S3Limits())
         items = [item async for item in objects.read(known or {})]
     paths = [item.path for item in items]
     assert len(paths) == len(set(paths))
@@ -155,6 +160,17 @@ async def test_server_that_is_not_there_is_told(bucket: Bucket) -> None:
         assert missed([only])[None].reason is Failing.REFUSED
     [only] = await bucket.read(bucket="a/../b")
     assert missed([only])[None].reason is Failing.REFUSED
+
+
+async def test_server_that_nobody_may_reach_is_not_asked() -> None:
+    secrets = FixedSecrets({KEY_ID: "id", SECRET: "secret"})
+    async with running_site() as site:
+        for policy in (EgressPolicy(), EgressPolicy.of(["private.example"], ["127.0.0.0/8"])):
+            for host in (f"127.0.0.2:{site.port}", f"private.example:{site.port}"):
+                source = make_source(endpoint=f"http://{host}", bucket="bucket")
+                [only] = await read_source(source, secrets, policy=policy)
+                assert missed([only])[None].reason is Failing.REFUSED
+        assert site.requests == []
 
 
 # --- a server that means no good ---

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from syntera_runtime.ingest.items import Same
+from syntera_runtime.ingest.items import Known, Same
 from syntera_runtime.ingest.sources.web import WebLimits
 from syntera_runtime.models.knowledge import Failing
 from tests.runtime.ingest.sources.site import (
@@ -194,6 +194,18 @@ async def test_unchanged_pages_are_not_sent_again_and_their_links_are_followed(s
     assert first.headers["if-modified-since"] == dated["Last-Modified"]
 
 
+async def test_page_whose_bytes_are_wanted_is_asked_for_without_conditions(site: Site) -> None:
+    site.pages = {"/": Page(linking("/a").body, 200, {"Content-Type": HTML, "ETag": '"v1"'}), "/a": linking()}
+    source = make_source(urls=[site.url()])
+    known = {path: Known(None, one.validators) for path, one in remember(await read(source)).items()}
+    site.requests.clear()
+    assert set(fetched(await read(source, known=known))) == {site.url(), site.url("/a")}
+    assert not any("if-none-match" in one.headers for one in site.requests)
+    site.pages["/"] = Page("", 500)
+    items = await read(source, known=known)
+    assert set(fetched(items)) == {site.url("/a")}  # its links count all the same
+
+
 async def test_page_behind_a_canonical_url_is_asked_for_conditionally_where_it_was_read(site: Site) -> None:
     head = f'<link rel="canonical" href="{site.url("/page")}">'
     page = linking(head=head)
@@ -372,6 +384,16 @@ async def test_source_that_takes_too_long_is_missed_as_a_whole(site: Site) -> No
     items = await read(make_source(urls=[site.url()], requests_per_second=0.1), limits=WebLimits(seconds=95))
     assert 5 <= len(fetched(items)) <= 10
     assert missed(items)[None].reason is Failing.TOOK_TOO_LONG
+
+
+async def test_many_pages_have_the_time_that_their_pace_needs(site: Site) -> None:
+    site.pages = {"/": linking(*(f"/{number}" for number in range(100)))}
+    site.make = lambda path: linking() if re.fullmatch("/[0-9]+", path) else None
+    time = Time()
+    items = await read(make_source(urls=[site.url()], requests_per_second=0.02, max_pages=200), time=time)
+    assert len(fetched(items)) == 101
+    assert not missed(items)
+    assert time.now > 4500
 
 
 async def test_site_that_answers_no_more_is_left_alone(site: Site) -> None:
