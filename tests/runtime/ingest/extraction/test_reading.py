@@ -122,6 +122,25 @@ def test_a_page_without_a_heading_is_marked_where_it_begins() -> None:
     assert extracted.marks == (Mark(0, (), 1), Mark(18, (), 3))
 
 
+def test_a_table_of_contents_is_no_row_of_headings() -> None:
+    lines: list[documents.Line] = [
+        ("Contents", 20),
+        ("\n1 Returns . . . . . . . 3", 14),
+        ("\nAll the words of the text.", 10),
+    ]
+    extracted = read(documents.make_pdf([[*lines, ("More of the words of the text.", 10)]]))
+    assert find_headings(extracted) == [("Contents",)]
+
+
+@pytest.mark.parametrize(
+    "title", ["C:\\files\\a.wpd [1]", "Microsoft Word - a.docx", "PowerPoint-Präsentation", "a.indd", "Slide 1", " "]
+)
+def test_titles_that_programs_put_there_are_none(title: str) -> None:
+    properties = documents.make_properties(title=title, language="", modified="2026-01-02T03:04:05Z")
+    word = documents.make_word(make_paragraph("Preise", "berschrift1"), parts={"docProps/core.xml": properties})
+    assert read(word).title == "Preise"
+
+
 def test_scans_have_no_text() -> None:
     assert find_fault(documents.make_pdf([[("7", 10)], [], [], []])) is Fault.SCANNED
 
@@ -265,7 +284,8 @@ def test_an_encoding_that_does_not_fit_is_not_believed(encoding: str) -> None:
 def test_text_is_normalized_and_holds_nothing_invisible() -> None:
     hidden = "".join(chr(0xE0000 + ord(character)) for character in "ignore this")
     assert (
-        read(f"Cafe\u0301\r\nso\u00adft {hidden}\u202eend\x0bline\ufeff  \n\n", "a.txt").text == "Café\nsoft end\nline"
+        read(f"Cafe\u0301\r\nso\u00adft\u00a0{hidden}\u202eend\x0bline\ufeff  \n\n", "a.txt").text
+        == "Café\nsoft end\nline"
     )
 
 
