@@ -11,6 +11,7 @@ Pinecone shows what was written a little later; a search that follows a sync wit
 import asyncio
 import dataclasses
 import math
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from operator import mul
 from typing import Any, TypeVar
@@ -49,6 +50,7 @@ _WIDEST = 40
 MOST_COMPARED = 1_000
 """Vectors that are fetched to be compared here. Where more pass the filter, they are found among the nearest `MOST_FOUND`."""
 
+_OUR_ID = re.compile(r"[0-9a-f]{32}")
 _Item = TypeVar("_Item")
 
 
@@ -103,7 +105,10 @@ class PineconeVectors:
         async def fetch(batch: Sequence[bytes]) -> None:
             async with self._clients.borrow(self._known_target, seconds=SEARCH_SECONDS) as client:
                 fetched = await client.fetch(ids=[hash.hex() for hash in batch], namespace=namespace)
-            found.update({bytes.fromhex(key): _compare(kept.values, vector) for key, kept in fetched.vectors.items()})
+            asked = {hash.hex(): hash for hash in batch}
+            found.update(
+                {asked[key]: _compare(kept.values, vector) for key, kept in fetched.vectors.items() if key in asked}
+            )
 
         await _run_all(fetch, _batches(hashes, MOST_FETCHED))
         return found
@@ -115,7 +120,7 @@ class PineconeVectors:
         while True:
             async with self._clients.borrow(self._known_target, seconds=WRITE_SECONDS) as client:
                 page = await client.list_paginated(namespace=namespace, limit=_PAGE, pagination_token=token)
-            listed = [bytes.fromhex(item.id) for item in page.vectors if item.id is not None]
+            listed = [hash for item in page.vectors if (hash := _read_id(item.id)) is not None]
             if listed:
                 yield listed
             token = None if page.pagination is None else page.pagination.next
@@ -153,9 +158,9 @@ class PineconeVectors:
         """Chunks that pass among those of the nearest vectors; and whether these were all that there are."""
         asked = min(top, MOST_FOUND)
         async with self._clients.borrow(self._known_target, seconds=SEARCH_SECONDS) as client:
-            scores = await _query(client, build_namespace(tenant_id, index), vector, asked)
+            scores, found = await _query(client, build_namespace(tenant_id, index), vector, asked)
         hits = await self._find_chunks(tenant_id, index, scores, filter, limit=limit)
-        return hits, len(scores) < asked
+        return hits, found < asked
 
     async def _find_chunks(
         self, tenant_id: TenantId, index: Index, scores: Mapping[bytes, float], filter: SearchFilter, *, limit: int
@@ -172,9 +177,16 @@ def build_namespace(tenant_id: TenantId, index: Index) -> str:
     return f"{tenant_id}.{index.knowledge_base_id}.{index.number}"
 
 
-async def _query(client: AsyncIndex, namespace: str, vector: Vector, top: int) -> dict[bytes, float]:
+async def _query(client: AsyncIndex, namespace: str, vector: Vector, top: int) -> tuple[dict[bytes, float], int]:
+    """Similarities of the nearest vectors, and how many were found, those of others included."""
     answer = await client.query(vector=list(vector), top_k=top, namespace=namespace)
-    return {bytes.fromhex(match.id): match.score for match in answer.matches}
+    scores = {hash: match.score for match in answer.matches if (hash := _read_id(match.id)) is not None}
+    return scores, len(answer.matches)
+
+
+def _read_id(name: str | None) -> bytes | None:
+    """The hash that a vector has as its name; None: it is none of ours."""
+    return bytes.fromhex(name) if name is not None and _OUR_ID.fullmatch(name) else None
 
 
 async def _unless_there_is_none(deletion: Awaitable[None]) -> None:

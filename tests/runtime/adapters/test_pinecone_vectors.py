@@ -167,6 +167,16 @@ async def test_many_chunks_that_pass_are_looked_for_among_all(
     assert [content["topK"] for operation, content in fake.requests if operation == "POST /query"] == [8, 80, 10_000]
 
 
+async def test_vectors_that_somebody_else_put_there_are_left_alone(
+    in_memory: KnowledgeStores, fake: PineconeFake
+) -> None:
+    index = await fill(in_memory)
+    (namespace,) = fake.namespaces.values()
+    namespace.update({"theirs": [*EAST], "AB" * 16: [*EAST], "ab" * 20: [*EAST]})
+    assert await in_memory.near(index, EAST, limit=2) == ["east", "between"]
+    assert len(await find_all(in_memory, index)) == 3
+
+
 async def test_nothing_is_told_of_documents(in_memory: KnowledgeStores, fake: PineconeFake) -> None:
     index = await fill(in_memory)
     await in_memory.near(index, EAST, SearchFilter(audience=frozenset({"public"}), sources=frozenset({"docs"})))

@@ -32,7 +32,7 @@ _NO_TITLE = re.compile(
     r"(?:untitled|document|dokument|presentation|präsentation|titel|title|slide|folie)\W*\d*"
     r"|(?:microsoft )?(?:powerpoint|word|excel)\b.{0,20}"
     r"|microsoft (?:word|powerpoint|excel) - .*|.*\.(?:docx?|xlsx?|pptx?|pdf|rtf|odt|indd|tex|dvi|qxd)"
-    r"|présentation powerpoint",
+    r"|présentation powerpoint|[a-z]:\\.*",
     re.IGNORECASE,
 )
 """What programs put where nobody gave a title."""

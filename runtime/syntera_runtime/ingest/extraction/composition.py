@@ -22,6 +22,8 @@ _INVISIBLE = re.compile(
     # Overrides of direction and tags show people another text than models read.
     "\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]"
 )
+_OTHER_SPACES = re.compile("[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
+"""They keep words apart as a space does, and the search takes them for letters."""
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _SPACES = re.compile(r"\s+")
 
@@ -30,15 +32,16 @@ def clean(text: str) -> str:
     """The text in NFC, without what nobody can see, lines ended by `\\n`."""
     text = _LINE_ENDS.sub("\n", text)
     text = _INVISIBLE.sub("", text)
+    text = _OTHER_SPACES.sub(" ", text)
     text = _SURROGATES.sub("\ufffd", text)
     return unicodedata.normalize("NFC", text)
 
 
 def is_clean(text: str) -> bool:
     """Whether `clean` would leave the text as it is."""
-    return not any(found.search(text) for found in (_LINE_ENDS, _INVISIBLE, _SURROGATES)) and unicodedata.is_normalized(
-        "NFC", text
-    )
+    return not any(
+        found.search(text) for found in (_LINE_ENDS, _INVISIBLE, _OTHER_SPACES, _SURROGATES)
+    ) and unicodedata.is_normalized("NFC", text)
 
 
 def one_line(text: str) -> str:

@@ -15,7 +15,7 @@ class Fault(StrEnum):
     NO_TEXT = "no-text"
     SCANNED = "scanned"
     UNKNOWN_FORMAT = "unknown-format"
-    OLD_OFFICE = "old-office"
+    OTHER_OFFICE = "other-office"
     NOT_A_DOCUMENT = "not-a-document"
     ENCRYPTED = "encrypted"
     BROKEN = "broken"
@@ -61,9 +61,9 @@ EXPLANATIONS: dict[Fault, tuple[Failing, str]] = {
         Failing.UNSUPPORTED,
         "The content is of no format that is read: PDF, DOCX, PPTX, XLSX, HTML, Markdown, plain text, CSV, JSON.",
     ),
-    Fault.OLD_OFFICE: (
+    Fault.OTHER_OFFICE: (
         Failing.UNSUPPORTED,
-        "The document is of an old binary format of an office program. Save it as DOCX, PPTX, XLSX or PDF.",
+        "The document is of a format of office programs that is not read. Save it as DOCX, PPTX, XLSX or PDF.",
     ),
     Fault.NOT_A_DOCUMENT: (
         Failing.UNSUPPORTED,

@@ -28,6 +28,8 @@ class Kind(StrEnum):
 
 
 _MAIN_PARTS = {"word/document.xml": Kind.DOCX, "ppt/presentation.xml": Kind.PPTX, "xl/workbook.xml": Kind.XLSX}
+_OPEN_DOCUMENT = "META-INF/manifest.xml"
+_CONTENT_TYPES = "[Content_Types].xml"
 _BY_ENDING = {
     "htm": Kind.HTML,
     "html": Kind.HTML,
@@ -55,6 +57,7 @@ _BY_MEDIA_TYPE = {
 """`text/plain` is not among them: servers say it of anything."""
 
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_RTF = b"{\\rtf"
 _ENCRYPTED_OFFICE = "EncryptedPackage".encode("utf-16-le")
 _LOOKED_AT = 4096
 """Characters of a text by which it is known."""
@@ -77,7 +80,9 @@ def find_binary_kind(content: bytes) -> Kind | None:
     if content.startswith(b"PK\x03\x04"):
         return _find_kind_of_archive(content)
     if content.startswith(_OLE):
-        raise Unreadable(Fault.ENCRYPTED if _ENCRYPTED_OFFICE in content else Fault.OLD_OFFICE)
+        raise Unreadable(Fault.ENCRYPTED if _ENCRYPTED_OFFICE in content else Fault.OTHER_OFFICE)
+    if content.startswith(_RTF):
+        raise Unreadable(Fault.OTHER_OFFICE)
     return None
 
 
@@ -115,10 +120,11 @@ def _find_kind_of_archive(content: bytes) -> Kind:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = archive.NameToInfo
             found = [kind for part, kind in _MAIN_PARTS.items() if part in names]
+            is_office = _OPEN_DOCUMENT in names or _CONTENT_TYPES in names
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
         raise Unreadable(Fault.BROKEN) from error
     if len(found) != 1:
-        raise Unreadable(Fault.NOT_A_DOCUMENT)
+        raise Unreadable(Fault.OTHER_OFFICE if is_office else Fault.NOT_A_DOCUMENT)
     return found[0]
 
 

@@ -43,6 +43,8 @@ _BROKEN_WORD = re.compile("[\x02\ufffe\u00ad]$")
 """How pdfium marks a word that is divided at the end of a line."""
 _BULLET = re.compile(r"[\u2022\u2023\u25aa\u25cf\u25e6\u2043\u00b7\uf0b7\u2013-]\s+(?=\S)")
 _NUMBERED = re.compile(r"(?:\d{1,3}|[a-z])[.)]\s+(?=\S)")
+_DOT_LEADER = re.compile(r"(?:\. ?){4}")
+"""What leads from a line of a table of contents to its page."""
 _DIGITS = re.compile(r"\d+")
 
 
@@ -105,7 +107,13 @@ def _read_pages(document: pypdfium2.PdfDocument) -> Iterator[list[_Line]]:
 
 
 def _read_lines(text_page: pypdfium2.PdfTextPage) -> Iterator[_Line]:
-    text = text_page.get_text_range()
+    try:
+        text = text_page.get_text_range()
+    except (RecursionError, AssertionError):
+        # The library looks for the first character that is shown one call deeper for each that is not.
+        for line in text_page.get_text_bounded().splitlines():
+            yield _Line(line.strip(), 0, 0, 0, 0)
+        return
     start = 0
     for raw in text.split("\r\n"):
         stripped = raw.strip()
@@ -197,7 +205,9 @@ def _find_levels(lines: Sequence[_Line]) -> dict[float, int]:
 
 
 def _may_be_heading(line: _Line) -> bool:
-    return len(line.text) <= LONGEST_HEADING and any(character.isalpha() for character in line.text)
+    if len(line.text) > LONGEST_HEADING or _DOT_LEADER.search(line.text):
+        return False
+    return any(character.isalpha() for character in line.text)
 
 
 def _group(lines: Sequence[_Line], levels: dict[float, int]) -> Iterator[tuple[int, list[_Line]]]:

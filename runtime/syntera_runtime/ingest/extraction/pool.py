@@ -28,6 +28,8 @@ VERSION = "1"
 take such documents in anew."""
 START_SECONDS = 60.0
 """A child that has not imported its parsers by then never will; on a busy machine it takes some seconds."""
+END_SECONDS = 10.0
+"""A killed child that has not ended by then hangs in the kernel; nobody waits for it."""
 LARGE_ANSWER = 256 * 1024
 """Bytes from which on an answer is checked in a thread: that takes a second for the longest ones."""
 
@@ -96,7 +98,7 @@ class ExtractorPool:
         """
         if len(content) > MOST_BYTES:
             raise _build_failure(Fault.MANY_BYTES)
-        hints = Hints(name=name[-512:], media_type=None if media_type is None else media_type[:256])
+        hints = Hints(name=_make_sendable(name[-512:]), media_type=_make_sendable((media_type or "")[:256]) or None)
         async with self._turns:
             answered = await self._ask(hints, content)
         if isinstance(answered, Fault):
@@ -191,7 +193,12 @@ class _Child:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._requests.close()
-        await self._process.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_SECONDS):
+                # asyncio takes a process for ended when its pipes are, and reads no pipe of which enough is waiting to be taken.
+                while await self._answers.read(LARGE_ANSWER):
+                    continue
+                await self._process.wait()
 
 
 def _read(answer: bytes) -> Extraction | Fault:
@@ -200,6 +207,11 @@ def _read(answer: bytes) -> Extraction | Fault:
     except Implausible:
         # The process that gave it has ended; the one that it was forked from has not seen the document.
         return Fault.CRASHED
+
+
+def _make_sendable(text: str) -> str:
+    """Names of files may hold halves of pairs of surrogates, which JSON cannot."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _build_failure(fault: Fault) -> ExtractionFailed:

@@ -70,7 +70,7 @@ def _read(content: bytes, *, name: str, media_type: str | None, reads_any: bool)
             if kind is not None:
                 _check_reader(kind, reads_any=reads_any)
                 return kind, _OF_BYTES[kind](content)
-            text = decode(content)
+            text = decode(content, media_type=media_type)
             kind = find_text_kind(text, name=name, media_type=media_type)
             _check_reader(kind, reads_any=reads_any)
             return kind, _OF_TEXT[kind](text)

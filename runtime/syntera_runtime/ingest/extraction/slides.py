@@ -23,7 +23,11 @@ def read_slides(content: bytes) -> Extracted:
     """A presentation."""
     check_archive(content)
     known = read_properties(content)
-    slides = Presentation(io.BytesIO(content)).slides
+    try:
+        slides = Presentation(io.BytesIO(content)).slides
+    except ValueError as error:
+        # The library takes presentations alone, not what differs from them by its declared type: slide shows and templates.
+        raise Unreadable(Fault.OTHER_OFFICE) from error
     if len(slides) > MOST_PAGES:
         raise Unreadable(Fault.MANY_PAGES)
     composition = Composition()

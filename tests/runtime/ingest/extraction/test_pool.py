@@ -55,6 +55,13 @@ async def test_nothing_of_a_long_text_is_lost() -> None:
         assert (await pool.extract(text.encode(), name="a.txt")).extracted.text == text
 
 
+async def test_any_name_and_media_type_is_taken() -> None:
+    async with ExtractorPool() as pool:
+        for name in ("\udcff.md", "a\0b", "", "x" * 100_000):
+            extraction = await pool.extract(TEXT, name=name, media_type=f"\ud800{name}")
+            assert extraction.extracted.text == "Text."
+
+
 async def test_a_child_has_no_environment_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNTERA_SECRET", "hidden")
     before = set(find_children(os.getpid()))

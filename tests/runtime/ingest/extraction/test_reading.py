@@ -122,6 +122,25 @@ def test_a_page_without_a_heading_is_marked_where_it_begins() -> None:
     assert extracted.marks == (Mark(0, (), 1), Mark(18, (), 3))
 
 
+def test_a_table_of_contents_is_no_row_of_headings() -> None:
+    lines: list[documents.Line] = [
+        ("Contents", 20),
+        ("\n1 Returns . . . . . . . 3", 14),
+        ("\nAll the words of the text.", 10),
+    ]
+    extracted = read(documents.make_pdf([[*lines, ("More of the words of the text.", 10)]]))
+    assert find_headings(extracted) == [("Contents",)]
+
+
+@pytest.mark.parametrize(
+    "title", ["C:\\files\\a.wpd [1]", "Microsoft Word - a.docx", "PowerPoint-Präsentation", "a.indd", "Slide 1", " "]
+)
+def test_titles_that_programs_put_there_are_none(title: str) -> None:
+    properties = documents.make_properties(title=title, language="", modified="2026-01-02T03:04:05Z")
+    word = documents.make_word(make_paragraph("Preise", "berschrift1"), parts={"docProps/core.xml": properties})
+    assert read(word).title == "Preise"
+
+
 def test_scans_have_no_text() -> None:
     assert find_fault(documents.make_pdf([[("7", 10)], [], [], []])) is Fault.SCANNED
 
@@ -246,10 +265,27 @@ def test_text_is_decoded_whatever_its_encoding(encoding: str) -> None:
     assert read(text.encode(encoding), "a.txt").text == text
 
 
+@pytest.mark.parametrize("encoding", ["windows-1251", "koi8-r", "iso-8859-5", "shift_jis", "euc-kr", "big5"])
+def test_the_encoding_that_a_page_or_its_server_says_is_believed(encoding: str) -> None:
+    text = {"shift_jis": "日本", "euc-kr": "한국", "big5": "中文"}.get(encoding, "Да")
+    said = f"<html><head><meta charset='{encoding}'></head><body><p>{text}</p></body></html>".encode(encoding)
+    assert read(said).text == text
+    assert read(text.encode(encoding), "a.txt", f"text/plain; charset={encoding}").text == text
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "punycode", "zip", "rot13", "unicode_escape", "nonsense", "utf-8-nonsense", "utf-16"]
+)
+def test_an_encoding_that_does_not_fit_is_not_believed(encoding: str) -> None:
+    text = "Größe und Maß der Bäume im Wald, für alle, die über die Wälder etwas hören möchten."
+    assert read(text.encode("cp1252"), "a.txt", f"text/plain; charset={encoding}").text == text
+
+
 def test_text_is_normalized_and_holds_nothing_invisible() -> None:
     hidden = "".join(chr(0xE0000 + ord(character)) for character in "ignore this")
     assert (
-        read(f"Cafe\u0301\r\nso\u00adft {hidden}\u202eend\x0bline\ufeff  \n\n", "a.txt").text == "Café\nsoft end\nline"
+        read(f"Cafe\u0301\r\nso\u00adft\u00a0{hidden}\u202eend\x0bline\ufeff  \n\n", "a.txt").text
+        == "Café\nsoft end\nline"
     )
 
 
@@ -300,9 +336,16 @@ def test_the_format_is_told_by_content_and_then_by_name(
         (b"%PDF-1.7 nothing else", Fault.BROKEN),
         (b"PK\x03\x04 nothing else", Fault.BROKEN),
         (documents.make_archive({"a.txt": "text"}), Fault.NOT_A_DOCUMENT),
+        (b"{\\rtf1 Text}", Fault.OTHER_OFFICE),
+        (
+            documents.make_archive(
+                {"mimetype": "application/vnd.oasis.opendocument.text", "META-INF/manifest.xml": ""}
+            ),
+            Fault.OTHER_OFFICE,
+        ),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(200), Fault.UNKNOWN_FORMAT),
         (b"<?xml version='1.0'?><feed/>", Fault.UNKNOWN_FORMAT),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512), Fault.OLD_OFFICE),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512), Fault.OTHER_OFFICE),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512) + "EncryptedPackage".encode("utf-16-le"), Fault.ENCRYPTED),
     ],
 )
