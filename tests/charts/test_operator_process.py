@@ -12,17 +12,27 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
-from syntera_kube.resources import DEPLOYMENTS, LEASES, NAMESPACES
+from syntera_kube.resources import CRON_JOBS, DEPLOYMENTS, JOBS, LEASES, NAMESPACES
 from tests.support.apiserver import ApiRefused, RunningApiServer, unique_name
 from tests.support.postgresql import Database
 from tests.support.redis_server import RedisServer
 
 from .chart import Chart, Manifest
-from .installed import AGENTS, TENANTS, Installed, agent_manifest, eventually, install, tenant_manifest
+from .installed import (
+    AGENTS,
+    KNOWLEDGE_BASES,
+    TENANTS,
+    Installed,
+    agent_manifest,
+    eventually,
+    install,
+    knowledge_base_manifest,
+    tenant_manifest,
+)
 
 pytestmark = [pytest.mark.api, pytest.mark.long]
 
@@ -95,7 +105,9 @@ def test_operator_does_its_work_with_the_rights_that_the_chart_gives_it(
     name = unique_name("acme")
     namespace = f"syntera-{name}"
     tenant, agent = TENANTS.path(name=name), AGENTS.path(namespace=namespace, name="travel")
-    endpoint = {"name": "stand-in", "baseURL": "https://models.example.com/v1", "chat": "stand-in"}
+    knowledge_base = KNOWLEDGE_BASES.path(namespace=namespace, name="handbook")
+    endpoint: dict[str, Any] = {"name": "stand-in", "baseURL": "https://models.example.com/v1", "chat": "stand-in"}
+    endpoint |= {"embedding": {"model": "stand-in", "dimensions": 3}}
     manifest = tenant_manifest(name, models=[endpoint], deletionPolicy="Delete", quota={"pods": "10"})
     eventually(partial(own_server.send, "POST", TENANTS.path(), manifest))
 
@@ -108,14 +120,23 @@ def test_operator_does_its_work_with_the_rights_that_the_chart_gives_it(
         assert conditions(own_server.send("GET", agent)).get("Accepted") == "True"
         own_server.send("GET", f"/api/v1/namespaces/{namespace}/configmaps/agent-travel")
 
+    def check_synced() -> None:
+        for resource in (JOBS, CRON_JOBS):
+            assert own_server.send("GET", resource.path(namespace=namespace))["items"], log.read_text()[-4000:]
+        assert own_server.send("GET", knowledge_base)["status"]["syncedDigest"]
+
     def check_erased() -> None:
-        for path in (tenant, NAMESPACES.path(name=namespace)):
+        for path in (knowledge_base, tenant, NAMESPACES.path(name=namespace)):
             assert is_gone(own_server, path)
 
     eventually(check_provided)
     own_server.send("GET", DEPLOYMENTS.path(namespace=namespace, name="syntera-runtime"))
     own_server.send("POST", AGENTS.path(namespace=namespace), agent_manifest("travel", namespace))
     eventually(check_published)
+    scheduled = knowledge_base_manifest("handbook", namespace)
+    scheduled["spec"]["schedule"] = {"cron": "@daily"}
+    own_server.send("POST", KNOWLEDGE_BASES.path(namespace=namespace), scheduled)
+    eventually(check_synced)
     lease = own_server.send("GET", LEASES.path(namespace=release.namespace, name="operator.syntera.io"))
     assert lease["spec"]["holderIdentity"].startswith("operator-0_")
     own_server.send("DELETE", tenant)

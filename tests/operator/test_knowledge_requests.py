@@ -56,9 +56,9 @@ async def test_next_request_wakes_at_once() -> None:
     assert site.woken == [HANDBOOK] * 2
 
 
-@pytest.mark.parametrize("lost", [{"tenant": "gone"}, {"knowledge_base": "gone"}])
-async def test_request_for_what_is_gone_wakes_nobody(lost: dict[str, str]) -> None:
-    site = Site(FakeKnowledge(requests=[make_request(**lost)]))
+@pytest.mark.parametrize("lost", [make_request(tenant="gone"), make_request(knowledge_base="gone")])
+async def test_request_for_what_is_gone_wakes_nobody(lost: PendingSync) -> None:
+    site = Site(FakeKnowledge(requests=[lost]))
 
     await site.build().look()
 

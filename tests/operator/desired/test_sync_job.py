@@ -75,10 +75,8 @@ def test_no_pod_gets_a_token(scope: Scope) -> None:
 
 def test_name_of_a_job_follows_from_its_reason() -> None:
     assert sync_job_name("handbook", ["uid", 1, None]) == sync_job_name("handbook", ["uid", 1, None])
-    assert (
-        len({sync_job_name("handbook", reason) for reason in (["uid", 1], ["uid", 2], ["uid", None], ["uid", "1"])})
-        == 4
-    )
+    reasons: tuple[tuple[str | int | None, ...], ...] = (("uid", 1), ("uid", 2), ("uid", None), ("uid", "1"))
+    assert len({sync_job_name("handbook", reason) for reason in reasons}) == len(reasons)
     assert erase_job_name("handbook", "one") != erase_job_name("handbook", "other")
 
 

@@ -15,7 +15,7 @@ from syntera_kube.resources import (
     SECRETS,
     SERVICES,
 )
-from syntera_operator.manifest import AGENTS, TENANTS, Manifest
+from syntera_operator.manifest import OWN_KINDS, TENANTS, Manifest
 from tests.support.apiserver import ApiRefused, unique_name
 from tests.support.make import make_tenant_manifest
 from tests.support.operator_process import OperatorPod
@@ -236,7 +236,7 @@ def test_kinds_that_are_deleted_and_brought_back_are_served_again(site: Site) ->
     pod.wait_until(site.is_provided(tenant))
     identity = (site.get(tenant) or {})["status"]["tenantID"]
     pod.wait_until(lambda: site.get(DEPLOYMENTS.path(namespace=name, name=names.RUNTIME)))
-    crds = [f"{CRDS}/{kind.plural}.{names.GROUP}" for kind in (TENANTS, AGENTS)]
+    crds = [f"{CRDS}/{kind.plural}.{names.GROUP}" for kind in OWN_KINDS]
 
     for crd in crds:
         site.delete(crd)
@@ -258,9 +258,9 @@ def test_kinds_that_are_gone_for_a_moment_only_are_served_again(site: Site) -> N
     pod = OperatorPod(lambda: site.start("operator"))
     pod.wait_until(pod.is_leader)
 
-    for kind in (TENANTS, AGENTS):
+    for kind in OWN_KINDS:
         site.delete(f"{CRDS}/{kind.plural}.{names.GROUP}")
-    pod.wait_until(lambda: not any(site.get(f"{CRDS}/{kind.plural}.{names.GROUP}") for kind in (TENANTS, AGENTS)))
+    pod.wait_until(lambda: not any(site.get(f"{CRDS}/{kind.plural}.{names.GROUP}") for kind in OWN_KINDS))
     site.server.install_crds()
 
     name = unique_name("acme")

@@ -94,6 +94,22 @@ async def test_object_goes_when_the_erasure_has_ended(world: World, handbook: Ma
     assert world.knowledge.forgotten == []
 
 
+async def test_erasure_does_without_what_the_garbage_collector_took(world: World, handbook: Manifest) -> None:
+    """As a deletion in the foreground has it."""
+    end_syncs(world)
+    world.cluster.remove(kube.CONFIG_MAPS, "acme", "knowledge-handbook")
+    delete(handbook)
+
+    await world.knows()
+    assert list_jobs(world) == [ERASE]
+    assert "ownerReferences" not in world.cluster.get(kube.CONFIG_MAPS, "acme", "knowledge-handbook")["metadata"]
+    world.cluster.finish_job("acme", ERASE)
+    await world.knows()
+
+    assert not exists(world)
+    assert "knowledge-handbook" not in world.cluster.list_names(kube.CONFIG_MAPS, "acme")
+
+
 async def test_erasure_that_failed_is_told_and_tried_again(world: World, handbook: Manifest) -> None:
     delete(handbook)
     await world.knows()
