@@ -12,6 +12,9 @@ _MOST_KNOWLEDGE_BASES = 250
 
 _MOST_CHARACTERS = 4000
 """Of a question."""
+_SCALE = 30
+"""Makes scores of what `ts_rank` gives for single words: at most 0.1, divided by the logarithm of the chunk's length to base 2, which
+is some 7. So 1 is hardly ever passed."""
 _MOST_WORDS = 24
 """Of a question that count, the rarest ones."""
 _CANDIDATES = 1000
@@ -351,11 +354,20 @@ def _create_search() -> None:
             RETURN;
           END IF;
           -- Candidates are found by the rarest words, of which so many chunks together hold one; all words rank them.
-          WITH asked AS (
-            SELECT DISTINCT u.lexeme FROM (
-              SELECT DISTINCT syntera.text_configuration(spoken) AS configuration
-              FROM unnest(CASE WHEN known.languages = '{{}}' THEN ARRAY[''] ELSE known.languages END) AS spoken
-            ) AS c, unnest(to_tsvector(c.configuration, left(words, {_MOST_CHARACTERS}))) AS u
+          -- A word that any of the languages passes over as too common is one, whatever it means in the others: "the" is rare
+          -- among the words of a German text and says as little there. If nothing else is asked, all of it counts.
+          WITH spoken AS (
+            SELECT DISTINCT syntera.text_configuration(s.language) AS configuration
+            FROM unnest(CASE WHEN known.languages = '{{}}' THEN ARRAY[''] ELSE known.languages END) AS s (language)
+          ), said AS (
+            SELECT DISTINCT t.word FROM regexp_split_to_table(left(words, {_MOST_CHARACTERS}), '[[:space:]]+') AS t (word)
+          ), read AS (
+            SELECT to_tsvector(spoken.configuration, said.word) AS terms,
+              bool_or(to_tsvector(spoken.configuration, said.word) = '') OVER (PARTITION BY said.word) AS is_common
+            FROM said, spoken
+          ), asked AS (
+            SELECT DISTINCT u.lexeme FROM read AS r, unnest(r.terms) AS u
+            WHERE NOT r.is_common OR NOT EXISTS (SELECT FROM read AS other WHERE NOT other.is_common)
             LIMIT 1000
           ), rare AS (
             SELECT a.lexeme, coalesce(w.chunks, 1) AS chunks,
@@ -379,8 +391,8 @@ def _create_search() -> None:
           wanted := quote_literal(syntera.knowledge_term(tenant, index))::tsquery && rarest::tsquery;
           RETURN QUERY
           SELECT f.id, f.document_id, f.position, f.hash, (
-            SELECT sum(w.weight * ts_rank(f.terms, w.query)) FROM unnest(queries, weights) AS w (query, weight)
-          ) * 10 / total AS score
+            SELECT sum(w.weight * ts_rank(f.terms, w.query, 1)) FROM unnest(queries, weights) AS w (query, weight)
+          ) * {_SCALE} / total AS score
           FROM (
             SELECT c.id, c.document_id, c.position, c.hash, c.terms
             FROM (SELECT k.* FROM syntera.knowledge_chunks AS k WHERE k.terms @@ wanted OFFSET 0) AS c
