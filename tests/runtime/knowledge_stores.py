@@ -198,9 +198,9 @@ def make_chunks(texts: Iterable[str], *, headings: tuple[str, ...] = ()) -> list
 
 def embedded_hash(text: str) -> bytes:
     """What finds the vector of a text."""
-    return hashlib.sha256(text.encode()).digest()[:16]
+    return hashlib.sha256(text.encode(errors="surrogatepass")).digest()[:16]
 
 
 def content_hash(text: str) -> bytes:
     """What tells one content of a document from another."""
-    return hashlib.sha256(text.encode()).digest()
+    return hashlib.sha256(text.encode(errors="surrogatepass")).digest()

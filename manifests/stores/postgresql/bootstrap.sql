@@ -8,7 +8,7 @@
 --
 -- The roles it makes, none of them a superuser:
 --   syntera_owner        owns the schema and its tables; nobody logs in as it. A table's owner can lift row-level security,
---                        so only migrations become it, by SET ROLE.
+--                        so only migrations become it, by SET ROLE, and the operator to make and drop tables of large indexes.
 --   syntera_maintenance  sees every tenant's rows by a policy of its own; nobody logs in as it. Erasure, retention and
 --                        migrations with data become it; no function that a tenant may call belongs to it.
 --   syntera_tenant       the group of all tenants' logins; whatever tenants may do is granted to it.

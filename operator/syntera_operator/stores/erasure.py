@@ -12,9 +12,11 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from syntera_crds.contract.names import OWN_VECTORS_PREFIX
 from syntera_operator.errors import StoreRefused
 
 from .faults import POSTGRESQL
+from .knowledge_indexes import LargeIndexes
 from .postgresql import Postgresql
 
 _BATCH_ROWS = 5000
@@ -33,8 +35,9 @@ _TABLES = """
       ) AS referring
     FROM pg_catalog.pg_class c
     WHERE c.relnamespace = 'syntera'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-      AND c.relforcerowsecurity
+      AND c.relforcerowsecurity AND NOT starts_with(c.relname, $1)
 """
+"""All but those of large indexes, each of which is one tenant's and is dropped as a whole."""
 _RECEIPT = """
     SELECT id, tenant_id, tenant_name, rows, requested_at, completed_at
     FROM syntera.erasure_receipts WHERE tenant_id = $1
@@ -99,7 +102,11 @@ class Erasure:
             StoreRefused: PostgreSQL refused.
         """
         async with self._postgresql.maintenance() as connection:
-            tables = {row["name"]: row["referring"] for row in await connection.fetch(_TABLES)}
+            found = await connection.fetch(_TABLES, OWN_VECTORS_PREFIX)
+        tables = {row["name"]: row["referring"] for row in found}
+        dropped = await LargeIndexes(self._postgresql).drop_of_tenant(tenant_id)
+        if dropped:
+            await self.count(tenant_id, "knowledge_vectors", dropped)
         for table in TopologicalSorter(tables).static_order():
             while await self._erase_batch(tenant_id, table) == _rows_at_once(table):
                 pass

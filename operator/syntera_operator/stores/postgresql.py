@@ -1,7 +1,7 @@
 """The operator's way into PostgreSQL: one small pool, a deadline on each use, errors in our words.
 
 It logs in as `syntera_operator`, which by itself may only make logins. Whatever touches rows becomes
-`syntera_maintenance` for the length of one transaction.
+`syntera_maintenance` for the length of one transaction, whatever makes or drops tables `syntera_owner`.
 """
 
 import asyncio
@@ -88,6 +88,46 @@ class Postgresql:
         async with self.session() as connection, connection.transaction():
             await connection.execute("SET LOCAL ROLE syntera_maintenance")
             yield connection
+
+    @asynccontextmanager
+    async def owner(self) -> AsyncIterator[Session]:
+        """A transaction as `syntera_owner`, which makes and drops tables; of their rows it sees none.
+
+        Raises:
+            StoreUnavailable: PostgreSQL does not answer within the deadline.
+            StoreRefused: PostgreSQL refused.
+        """
+        async with self.session() as connection, connection.transaction():
+            await connection.execute("SET LOCAL ROLE syntera_owner")
+            yield connection
+
+    @asynccontextmanager
+    async def long_session(self, seconds: float) -> AsyncIterator[asyncpg.Connection]:
+        """A connection of its own as the operator's login, for work that takes longer than the deadline: at most so many seconds.
+
+        Whether this process may work is asked once, so another one may lead before it ends: the work has to bear that.
+
+        Raises:
+            StoreUnavailable: PostgreSQL does not answer, or it took longer.
+            StoreRefused: PostgreSQL refused.
+            LeadershipLost: this process may touch nothing more.
+        """
+        self._before_use()
+        with observed(POSTGRESQL, self._observer), postgresql_faults():
+            async with asyncio.timeout(seconds):
+                connection = await asyncpg.connect(
+                    self.settings.url,
+                    password=password_source(self.settings.password_file),
+                    timeout=self.settings.deadline_seconds,
+                    server_settings={"application_name": "syntera-operator"},
+                )
+                try:
+                    yield connection
+                except BaseException:
+                    # Not closed politely: whoever is cut off in a long statement does not wait for its end.
+                    connection.terminate()
+                    raise
+                await connection.close()
 
     async def logs_in(self, *, user: str, password: str) -> bool:
         """Whether somebody else can log in to the same database.

@@ -13,6 +13,7 @@ from syntera_kube import BeforeWrite
 
 from .erasure import REDIS_KEYS, Erasure, Receipt
 from .faults import StoreObserver
+from .knowledge import KnowledgeStore
 from .logins import Logins
 from .postgresql import Postgresql, PostgresqlSettings
 from .redis_acl import RedisSettings, RedisUsers
@@ -41,6 +42,8 @@ class TenantStores:
         self._logins = Logins(self._postgresql)
         self._erasure = Erasure(self._postgresql)
         self._retention = Retention(self._postgresql)
+        self.knowledge = KnowledgeStore(self._postgresql)
+        """Of knowledge bases."""
         self._redis = RedisUsers(redis, before_use=before_use, observer=observer)
 
     async def __aenter__(self) -> Self:

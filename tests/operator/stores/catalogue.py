@@ -86,6 +86,16 @@ _FAULTS = {
         SELECT relname FROM tenant_tables t WHERE EXISTS (
           SELECT FROM pg_index i WHERE i.indrelid = t.oid AND i.indkey[0] IS DISTINCT FROM tenant_id
             AND coalesce(pg_get_expr(i.indexprs, t.oid), '') !~ '^syntera\\.search_terms\\(tenant_id, [^,]*(, [^,]*)?\\)$'
+            -- Words that are made by a function of ours, which puts a term of the tenant's own among them.
+            AND NOT EXISTS (
+              SELECT FROM pg_attrdef d WHERE d.adrelid = t.oid AND d.adnum = i.indkey[0]
+                AND pg_get_expr(d.adbin, t.oid) ~ '^syntera\\.knowledge_terms\\(tenant_id, '
+            )
+            -- A table of one tenant's rows alone.
+            AND NOT EXISTS (
+              SELECT FROM pg_constraint k WHERE k.conrelid = t.oid AND k.contype = 'c'
+                AND pg_get_constraintdef(k.oid) ~ '^CHECK \\(\\(\\(tenant_id = ''[0-9a-f-]{36}''::uuid\\) AND '
+            )
         )
     """,
     "has a foreign key that leaves tenant_id out": """
@@ -111,8 +121,10 @@ _OTHER_FAULTS = {
         SELECT proname FROM pg_proc
         WHERE pronamespace = 'syntera'::regnamespace AND prosecdef
           AND proname NOT IN (
-            'current_tenant', 'delete_conversation', 'delete_file', 'delete_file_chunks', 'prune_outbox',
-            'prune_webhook_deliveries', 'search_conversations'
+            'count_words', 'current_tenant', 'delete_conversation', 'delete_documents', 'delete_file', 'delete_file_chunks',
+            'delete_texts', 'delete_vectors', 'ensure_knowledge_base', 'erase_index', 'erase_knowledge_base',
+            'lock_knowledge_base', 'prune_outbox', 'prune_syncs', 'prune_webhook_deliveries', 'search_conversations',
+            'search_knowledge', 'take_out_documents', 'unlock_knowledge_base'
           )
           AND has_function_privilege('syntera_tenant', oid, 'EXECUTE')
     """,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -124,3 +125,44 @@ async def add_webhook(connection: asyncpg.Connection, tenant: TenantLogin) -> No
         """,
         tenant.tenant_id,
     )
+
+
+async def add_knowledge(connection: asyncpg.Connection, tenant: TenantLogin, *, content: str = "one") -> UUID:
+    """A knowledge base with one of everything, but two chunks that share a word, written as the tenant; the id of its index."""
+    base = await connection.fetchval("SELECT syntera.ensure_knowledge_base(gen_random_uuid(), 'handbook')")
+    index: UUID = await connection.fetchval(
+        """
+        INSERT INTO syntera.knowledge_indexes (tenant_id, id, knowledge_base_id, number, fingerprint, dimensions, storage)
+        VALUES ($1, gen_random_uuid(), $2, 1, 'f', 3, 'common') RETURNING id
+        """,
+        tenant.tenant_id, base,
+    )  # fmt: skip
+    await connection.execute(
+        """
+        WITH document AS (
+          INSERT INTO syntera.knowledge_documents (
+            tenant_id, id, knowledge_base_id, source, path, path_hash, title, media_type, audience, state
+          ) VALUES ($1, gen_random_uuid(), $2, 'docs', $4, sha256('a'), $4, 'text/plain', '{public}', 'indexed') RETURNING id
+        ), text AS (
+          INSERT INTO syntera.knowledge_texts (tenant_id, document_id, text) SELECT $1, id, $4 FROM document
+        ), held AS (
+          INSERT INTO syntera.knowledge_index_documents (tenant_id, index_id, document_id, content_hash, reader, chunks)
+          SELECT $1, $3, id, sha256('a'), 'r', 2 FROM document
+        ), chunk AS (
+          INSERT INTO syntera.knowledge_chunks (
+            tenant_id, index_id, document_id, position, id, hash, starts, ends, overlap, tokens, language, headings, content
+          ) SELECT $1, $3, document.id, n, gen_random_uuid(), substr(sha256('a'), 1, 16), 0, 1, 0, 1, '', '{}',
+            'shared ' || CASE n WHEN 1 THEN $4::text ELSE '' END
+          FROM document, generate_series(1, 2) AS n
+        ), vector AS (
+          INSERT INTO syntera.knowledge_vectors (tenant_id, index_id, hash, vector)
+          VALUES ($1, $3, substr(sha256('a'), 1, 16), '[1,0,0]'::extensions.halfvec)
+        )
+        INSERT INTO syntera.knowledge_syncs (tenant_id, id, knowledge_base_id, trigger, revision, failures)
+        VALUES ($1, gen_random_uuid(), $2, 'request', 1, jsonb_build_array($4::text))
+        """,
+        tenant.tenant_id, base, index, content,
+    )  # fmt: skip
+    await connection.execute("SELECT syntera.count_words($1)", index)
+    await connection.execute("UPDATE syntera.knowledge_indexes SET state = 'active' WHERE id = $1", index)
+    return index

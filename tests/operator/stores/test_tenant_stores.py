@@ -22,10 +22,21 @@ from tests.support.postgresql import Database, TenantLogin
 from tests.support.redis_server import RedisServer
 
 from .catalogue import PLATFORM_TABLES
-from .conftest import add_conversation, add_webhook, connected, make_stores
+from .conftest import add_conversation, add_knowledge, add_webhook, connected, make_stores
 
 USAGE = ("usage_days", "usage_totals", "usage_conversations")
 FILES = ("files", "file_chunks")
+KNOWLEDGE = (
+    "knowledge_bases",
+    "knowledge_indexes",
+    "knowledge_documents",
+    "knowledge_texts",
+    "knowledge_index_documents",
+    "knowledge_chunks",
+    "knowledge_vectors",
+    "knowledge_words",
+    "knowledge_syncs",
+)
 TABLES = (
     "api_keys",
     "contacts",
@@ -40,8 +51,11 @@ TABLES = (
     "audit_log",
     *FILES,
     *USAGE,
+    *KNOWLEDGE,
 )
-ONE_OF_EACH = {**dict.fromkeys(TABLES, 1), "outbox": 7}
+KNOWN = {**dict.fromkeys(KNOWLEDGE, 1), "knowledge_chunks": 2}
+"""Words are counted where two chunks hold them."""
+ONE_OF_EACH = {**dict.fromkeys(TABLES, 1), "outbox": 7, **KNOWN}
 """The outbox tells of each of the others that people see, and of a turn that it ran once more."""
 
 
@@ -59,6 +73,7 @@ async def make_tenant(stores: TenantStores, *, conversations: int = 1, messages:
         await own.execute("UPDATE syntera.turns SET state = 'running', lease_expires_at = now(), ended_at = NULL")
         await own.execute("UPDATE syntera.turns SET state = 'complete', prompt_tokens = 1, ended_at = now()")
         await add_webhook(own, login)
+        await add_knowledge(own, login)
     async with redis.asyncio.Redis.from_url(cache_url) as client:
         await client.set(f"{redis_key_prefix(tenant_id)}key", "value")
     return login, cache_url
@@ -183,6 +198,7 @@ async def test_erased_tenant_leaves_a_receipt_and_nothing_else(
         "outbox_readers": 1,
         "webhooks": 1,
         "webhook_deliveries": 1,
+        **KNOWN,
         "redis keys": 1,
     }
     assert await count_rows(database, tenant.tenant_id) == dict.fromkeys(TABLES, 0)
@@ -276,6 +292,7 @@ async def test_erasure_goes_on_where_it_was_cut_off(
         "outbox_readers": 1,
         "webhooks": 1,
         "webhook_deliveries": 1,
+        **KNOWN,
         "redis keys": 1,
     }
     assert receipt.completed_at is not None

@@ -18,7 +18,7 @@ from asyncpg import (
 from syntera_crds.contract.names import tenant_login
 from tests.support.postgresql import DEDICATED_SERVER_SQL, Database, TenantLogin
 
-from .conftest import add_conversation, add_webhook, connected
+from .conftest import add_conversation, add_knowledge, add_webhook, connected
 
 TENANT_TABLES = (
     "api_keys",
@@ -31,6 +31,15 @@ TENANT_TABLES = (
     "outbox",
     "webhooks",
     "webhook_deliveries",
+    "knowledge_bases",
+    "knowledge_indexes",
+    "knowledge_documents",
+    "knowledge_texts",
+    "knowledge_index_documents",
+    "knowledge_chunks",
+    "knowledge_vectors",
+    "knowledge_words",
+    "knowledge_syncs",
 )
 SAID, SESSION, KEY = "said by B in confidence", "a session of B", "lookup-of-b"
 """What a row, a session and a key of B's hold and nobody else's."""
@@ -111,6 +120,7 @@ async def _make_two(database: Database) -> Two:
         async with connected(tenant.dsn) as own:
             await add_conversation(own, tenant, messages=3)
             await add_webhook(own, tenant)
+            await add_knowledge(own, tenant, content=SAID if tenant is tenants[1] else "mine")
     async with connected(database.superuser_dsn) as superuser:
         await superuser.executemany(
             "INSERT INTO syntera.api_keys (tenant_id, id, kind, lookup, hash, name, made_by, scopes)"

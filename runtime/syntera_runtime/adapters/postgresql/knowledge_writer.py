@@ -46,7 +46,7 @@ from .knowledge_rows import (
     write_json,
 )
 from .knowledge_vectors import table_of
-from .pool import STORE, Connection, Pool
+from .pool import STORE, Connection, Pool, is_lost
 
 _PAGE = 500
 _KEPT_SYNCS = 50
@@ -218,7 +218,7 @@ class PostgresqlKnowledgeWriter:
                 pulse.cancel()
                 await asyncio.gather(pulse, return_exceptions=True)
                 del self._holders[base_id]
-                if not connection.is_closed():
+                if not is_lost(connection):
                     await connection.execute("SELECT syntera.unlock_knowledge_base($1)", base_id)
 
     async def begin_sync(
@@ -322,9 +322,10 @@ WHERE tenant_id = $1 AND index_id = $2 AND hash = ANY ($3::bytea[])
             if document is None:
                 row = await _ensure_document(connection, tenant_id, index.knowledge_base_id, origin, facts)
             else:
-                row = await connection.fetchrow(_LOCK_DOCUMENT, tenant_id, document.id)
-                if row is None or row["file_id"] != document.file_id:
+                found = await connection.fetchrow(_LOCK_DOCUMENT, tenant_id, document.id)
+                if found is None or found["file_id"] != document.file_id:
                     return document.id
+                row = found
             made = DocumentId(row["id"])
             if row["state"] == DocumentState.EXCLUDED:
                 return made
@@ -440,7 +441,7 @@ SELECT DISTINCT source FROM syntera.knowledge_documents WHERE tenant_id = $1 AND
     @asynccontextmanager
     async def _connection(self, operation: str) -> AsyncIterator[Connection]:
         for holder in self._holders.values():
-            if holder.is_closed():
+            if is_lost(holder):
                 raise StoreUnavailable("The connection that held the knowledge base is lost. Sync again.", store=STORE)
         async with self._pool.connection(operation) as connection:
             yield connection
@@ -454,7 +455,7 @@ SELECT DISTINCT source FROM syntera.knowledge_documents WHERE tenant_id = $1 AND
 async def _keep_alive(connection: Connection) -> None:
     """Use a connection now and then; a lost one shows by being closed."""
     with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        while not connection.is_closed():
+        while not is_lost(connection):
             await asyncio.sleep(_PULSE_SECONDS)
             await connection.execute("SELECT")
 

@@ -138,7 +138,7 @@ class Pool:
                     yield connection
                 except asyncpg.InterfaceError as error:
                     # Of a lost connection, or of a wrong use of a sound one: the second is a fault of ours.
-                    if _is_lost(connection):
+                    if is_lost(connection):
                         raise _away() from error
                     raise
         except _AWAY as error:
@@ -150,7 +150,8 @@ class Pool:
         return await asyncpg.connect(_read_url(self._url_file), server_settings=settings, **options)
 
 
-def _is_lost(connection: Connection) -> bool:
+def is_lost(connection: Connection) -> bool:
+    """Whether a connection that was handed out has been cut off."""
     try:
         return connection.is_closed()
     except asyncpg.InterfaceError:  # the pool has taken it back

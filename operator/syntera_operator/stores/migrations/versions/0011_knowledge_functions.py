@@ -16,7 +16,7 @@ _SCALE = 30
 """Makes scores of what `ts_rank` gives for single words: at most 0.1, divided by the logarithm of the chunk's length to base 2, which
 is some 7. So 1 is hardly ever passed."""
 _MOST_WORDS = 24
-"""Of a question that count, the rarest ones."""
+"""Of a question that count, the rarest ones; so many more of those that at most one chunk holds."""
 _CANDIDATES = 1000
 """Chunks that hold one of the rarest words, as far as is known from the last count."""
 _MOST_CANDIDATES = 2000
@@ -342,15 +342,16 @@ def _create_search() -> None:
         SET jit = off
         AS $body$ DECLARE
           tenant uuid := syntera.current_tenant();
-          known syntera.knowledge_indexes;
+          found syntera.knowledge_indexes;
           queries tsquery[];
           weights float8[];
           total float8;
-          rarest text;
-          wanted tsquery;
+          own tsquery;
+          rare tsquery;
+          common tsquery;
         BEGIN
-          SELECT i.* INTO known FROM syntera.knowledge_indexes AS i WHERE i.tenant_id = tenant AND i.id = index;
-          IF known.id IS NULL THEN
+          SELECT i.* INTO found FROM syntera.knowledge_indexes AS i WHERE i.tenant_id = tenant AND i.id = index;
+          IF found.id IS NULL THEN
             RETURN;
           END IF;
           -- Candidates are found by the rarest words, of which so many chunks together hold one; all words rank them.
@@ -358,7 +359,7 @@ def _create_search() -> None:
           -- among the words of a German text and says as little there. If nothing else is asked, all of it counts.
           WITH spoken AS (
             SELECT DISTINCT syntera.text_configuration(s.language) AS configuration
-            FROM unnest(CASE WHEN known.languages = '{{}}' THEN ARRAY[''] ELSE known.languages END) AS s (language)
+            FROM unnest(CASE WHEN found.languages = '{{}}' THEN ARRAY[''] ELSE found.languages END) AS s (language)
           ), said AS (
             SELECT DISTINCT t.word FROM regexp_split_to_table(left(words, {_MOST_CHARACTERS}), '[[:space:]]+') AS t (word)
           ), read AS (
@@ -369,33 +370,41 @@ def _create_search() -> None:
             SELECT DISTINCT u.lexeme FROM read AS r, unnest(r.terms) AS u
             WHERE NOT r.is_common OR NOT EXISTS (SELECT FROM read AS other WHERE NOT other.is_common)
             LIMIT 1000
-          ), rare AS (
-            SELECT a.lexeme, coalesce(w.chunks, 1) AS chunks,
-              '''' || replace(replace(a.lexeme, '\\', '\\\\'), '''', '''''') || '''' AS quoted
+          ), known AS (
+            SELECT a.lexeme, w.chunks AS chunks,
+              '''' || replace(replace(a.lexeme, '\\', '\\\\'), '''', '''''') || '''' AS quoted,
+              row_number() OVER (PARTITION BY w.chunks IS NULL ORDER BY w.chunks, a.lexeme) AS number
             FROM asked AS a
             LEFT JOIN syntera.knowledge_words AS w ON w.tenant_id = tenant AND w.index_id = index AND w.lexeme = a.lexeme
-            ORDER BY 2, 1
-            LIMIT {_MOST_WORDS}
           ), weighed AS (
-            SELECT r.quoted, ln(1 + greatest(known.chunks, r.chunks)::float8 / r.chunks) AS weight,
-              sum(r.chunks) OVER sorted AS cumulated, row_number() OVER sorted AS number
-            FROM rare AS r WINDOW sorted AS (ORDER BY r.chunks, r.lexeme)
+            SELECT k.quoted, k.chunks IS NOT NULL AND k.number = 1 AS is_rarest,
+              ln(1 + greatest(found.chunks, coalesce(k.chunks, 1))::float8 / coalesce(k.chunks, 1)) AS weight,
+              sum(coalesce(k.chunks, 1)) OVER (ORDER BY coalesce(k.chunks, 1), k.lexeme) <= {_CANDIDATES} AS is_rare
+            FROM known AS k WHERE k.number <= {_MOST_WORDS}
           )
           SELECT array_agg(x.quoted::tsquery), array_agg(x.weight), sum(x.weight),
-            string_agg(x.quoted, ' | ') FILTER (WHERE x.number = 1 OR x.cumulated <= {_CANDIDATES})
-          INTO queries, weights, total, rarest
+            string_agg(x.quoted, ' | ') FILTER (WHERE x.is_rare)::tsquery,
+            min(x.quoted) FILTER (WHERE x.is_rarest AND NOT x.is_rare)::tsquery
+          INTO queries, weights, total, rare, common
           FROM weighed AS x;
-          IF rarest IS NULL THEN
+          IF queries IS NULL THEN
             RETURN;
           END IF;
-          wanted := quote_literal(syntera.knowledge_term(tenant, index))::tsquery && rarest::tsquery;
+          own := quote_literal(syntera.knowledge_term(tenant, index))::tsquery;
+          -- Where all that are known are common, the chunks with the least common one come after those with a rare one.
+          common := own && CASE WHEN rare IS NULL THEN common ELSE common && !!rare END;
+          rare := own && rare;
           RETURN QUERY
           SELECT f.id, f.document_id, f.position, f.hash, (
             SELECT sum(w.weight * ts_rank(f.terms, w.query, 1)) FROM unnest(queries, weights) AS w (query, weight)
           ) * {_SCALE} / total AS score
           FROM (
             SELECT c.id, c.document_id, c.position, c.hash, c.terms
-            FROM (SELECT k.* FROM syntera.knowledge_chunks AS k WHERE k.terms @@ wanted OFFSET 0) AS c
+            FROM (
+              (SELECT k.* FROM syntera.knowledge_chunks AS k WHERE k.terms @@ rare OFFSET 0)
+              UNION ALL
+              (SELECT k.* FROM syntera.knowledge_chunks AS k WHERE k.terms @@ common OFFSET 0)
+            ) AS c
             CROSS JOIN LATERAL (
               SELECT FROM syntera.knowledge_documents AS d
               WHERE d.tenant_id = tenant AND d.id = c.document_id

@@ -1,0 +1,177 @@
+"""What the operator reads and does of knowledge bases: counts and outcomes for their status, and requests for syncs.
+
+It never reads what a document says; paths of those that failed are in the status.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from .knowledge_indexes import LargeIndexes
+from .knowledge_summary import FailureSummary, KnowledgeSummary, PendingSync, SyncSummary
+from .postgresql import Postgresql, Session
+
+_FIND = "SELECT id, sync_request FROM syntera.knowledge_bases WHERE tenant_id = $1 AND name = $2"
+
+_COUNT = """
+    SELECT count(*) FILTER (WHERE state <> 'excluded') AS documents, count(*) FILTER (WHERE state = 'indexed') AS indexed,
+      count(*) FILTER (WHERE state = 'failed') AS failed
+    FROM syntera.knowledge_documents WHERE tenant_id = $1 AND knowledge_base_id = $2
+"""
+
+_INDEXES = """
+    SELECT i.number, i.state, CASE WHEN i.state = 'active' THEN (
+      SELECT coalesce(sum(h.chunks), 0)::bigint FROM syntera.knowledge_index_documents AS h
+      WHERE h.tenant_id = $1 AND h.index_id = i.id
+    ) END AS chunks
+    FROM syntera.knowledge_indexes AS i
+    WHERE i.tenant_id = $1 AND i.knowledge_base_id = $2 AND i.state IN ('active', 'building')
+"""
+
+_SYNCS = """
+    (
+      SELECT * FROM syntera.knowledge_syncs WHERE tenant_id = $1 AND knowledge_base_id = $2
+      ORDER BY id DESC LIMIT 1
+    ) UNION (
+      SELECT * FROM syntera.knowledge_syncs WHERE tenant_id = $1 AND knowledge_base_id = $2 AND ended_at IS NOT NULL
+      ORDER BY ended_at DESC LIMIT 1
+    )
+"""
+
+_PENDING = """
+    SELECT b.tenant_id, t.name AS tenant_name, b.name AS knowledge_base, b.sync_request AS request_id
+    FROM syntera.knowledge_bases AS b JOIN syntera.tenants AS t ON t.id = b.tenant_id
+    WHERE b.sync_request IS NOT NULL AND t.released_at IS NULL
+    ORDER BY b.tenant_id, b.id LIMIT 1000
+"""
+
+_BEGUN = """
+    UPDATE syntera.knowledge_bases SET sync_request = NULL WHERE tenant_id = $1 AND name = $2 AND sync_request = $3
+"""
+
+_BATCH_ROWS = 1000
+
+_OF_BASE = "knowledge_base_id = $2"
+_OF_INDEX = (
+    "index_id IN (SELECT i.id FROM syntera.knowledge_indexes AS i WHERE i.tenant_id = $1 AND i.knowledge_base_id = $2)"
+)
+_OF_DOCUMENT = "document_id IN (SELECT d.id FROM syntera.knowledge_documents AS d WHERE d.tenant_id = $1 AND d.knowledge_base_id = $2)"
+_FORGET = {
+    "knowledge_chunks": _OF_INDEX,
+    "knowledge_vectors": _OF_INDEX,
+    "knowledge_words": _OF_INDEX,
+    "knowledge_index_documents": _OF_INDEX,
+    "knowledge_indexes": _OF_BASE,
+    "knowledge_texts": _OF_DOCUMENT,
+    "knowledge_documents": _OF_BASE,
+    "knowledge_syncs": _OF_BASE,
+}
+"""Rows of a knowledge base, those that refer to others first."""
+
+_DOOM_FILES = """
+    UPDATE syntera.files SET state = 'doomed', knowledge_base_id = NULL WHERE tenant_id = $1 AND knowledge_base_id = $2
+"""
+
+
+class KnowledgeStore:
+    """Knowledge bases of all tenants. Every method raises what those of `TenantStores` raise."""
+
+    def __init__(self, postgresql: Postgresql) -> None:
+        self._postgresql = postgresql
+        self._large = LargeIndexes(postgresql)
+
+    async def summary(self, tenant_id: UUID, name: str) -> KnowledgeSummary | None:
+        """How a knowledge base is; None: the stores know of none."""
+        async with self._postgresql.maintenance() as connection:
+            base = await connection.fetchrow(_FIND, tenant_id, name)
+            if base is None:
+                return None
+            counts = await connection.fetchrow(_COUNT, tenant_id, base["id"])
+            assert counts is not None
+            indexes = {row["state"]: row for row in await connection.fetch(_INDEXES, tenant_id, base["id"])}
+            syncs = await connection.fetch(_SYNCS, tenant_id, base["id"])
+        active, building = indexes.get("active"), indexes.get("building")
+        ended = [row for row in syncs if row["ended_at"] is not None]
+        return KnowledgeSummary(
+            **counts,
+            chunks=0 if active is None else active["chunks"],
+            active_index=None if active is None else active["number"],
+            building_index=None if building is None else building["number"],
+            last_sync=_read_sync(max(syncs, key=lambda row: row["id"])) if syncs else None,
+            last_ended=_read_sync(max(ended, key=lambda row: row["ended_at"])) if ended else None,
+            request_id=base["sync_request"],
+        )
+
+    async def pending(self) -> Sequence[PendingSync]:
+        """Syncs that somebody has asked for, and that were not begun yet; of all tenants that are there."""
+        async with self._postgresql.maintenance() as connection:
+            return [PendingSync(**row) for row in await connection.fetch(_PENDING)]
+
+    async def begun(self, tenant_id: UUID, name: str, request_id: UUID) -> None:
+        """A sync was started for a request; one that was made since stays."""
+        async with self._postgresql.maintenance() as connection:
+            await connection.execute(_BEGUN, tenant_id, name, request_id)
+
+    async def forget(self, tenant_id: UUID, name: str) -> None:
+        """Delete its rows, for where no Job can do it any more; uploaded files are doomed, and the tenant's pods remove their bytes.
+
+        Goes on where an earlier call was cut off.
+        """
+        async with self._postgresql.maintenance() as connection:
+            base = await connection.fetchrow(_FIND, tenant_id, name)
+        if base is None:
+            return
+        for table, condition in _FORGET.items():
+            number = _BATCH_ROWS
+            while number == _BATCH_ROWS:
+                async with self._postgresql.maintenance() as connection:
+                    number = await _delete_batch(connection, table, condition, tenant_id, base["id"])
+        async with self._postgresql.maintenance() as connection:
+            await connection.execute(_DOOM_FILES, tenant_id, base["id"])
+            await connection.execute(
+                "DELETE FROM syntera.knowledge_bases WHERE tenant_id = $1 AND id = $2", tenant_id, base["id"]
+            )
+
+    async def promote_large_indexes(self) -> None:
+        """Give the vectors of indexes that have grown large a table of their own, and remove what is no longer needed.
+
+        Takes as long as the largest of these indexes needs to be built: minutes. Whatever it was cut off at, it begins again.
+        """
+        await self._large.look_after()
+
+
+async def _delete_batch(connection: Session, table: str, condition: str, tenant_id: UUID, base_id: UUID) -> int:
+    rows = f"SELECT ctid FROM syntera.{table} WHERE tenant_id = $1 AND {condition} LIMIT {_BATCH_ROWS}"  # noqa: S608  # ours
+    deleted = await connection.execute(
+        f"DELETE FROM syntera.{table} WHERE ctid = ANY (ARRAY({rows}))",  # noqa: S608
+        tenant_id, base_id,
+    )  # fmt: skip
+    return int(deleted.removeprefix("DELETE "))
+
+
+def _read_sync(row: asyncpg.Record) -> SyncSummary:
+    counts: dict[str, Any] = json.loads(row["counts"])
+    counted = (
+        "added",
+        "changed",
+        "unchanged",
+        "removed",
+        "failed",
+        "fetched_bytes",
+        "embedded_chunks",
+        "embedded_tokens",
+    )
+    return SyncSummary(
+        state=row["state"],
+        trigger=row["trigger"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        **{name: counts.get(name, 0) for name in counted},
+        estimated_tokens=row["estimated_tokens"],
+        failures=tuple(FailureSummary(**failure) for failure in json.loads(row["failures"])[:10]),
+        failure=row["failure"],
+        message=row["message"],
+    )

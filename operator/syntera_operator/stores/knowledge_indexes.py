@@ -1,0 +1,197 @@
+"""Tables of their own for large indexes of vectors.
+
+Small indexes are in one table and searched exactly, by its key. From `LARGE` vectors on that takes too long, and an index of
+the common table would hold everybody's vectors. So a large index gets a table with an HNSW index, which no tenant's login may
+make: this module makes it, as the tables' owner, behind the same walls.
+
+All of a move is one transaction, under the lock of the knowledge base, so that no sync writes meanwhile; whoever searches
+goes on in the common table until it commits. If it is cut off, nothing is left of it. Copies stay for a while: a search that
+had read before where the vectors are still looks there.
+
+Names of tables are derived from the ids of tenant and index, never read from rows that a tenant could write.
+"""
+
+from uuid import UUID
+
+import asyncpg
+
+from syntera_crds.contract.names import OWN_VECTORS_PREFIX, own_vectors_table
+
+from .postgresql import Postgresql
+
+LARGE = 10_000
+"""Vectors from which on HNSW is worth its table; see docs/decisions/0032-where-vectors-and-words-are-searched.md."""
+
+_CONNECTIONS = 16
+_CONSTRUCTION = 100
+"""HNSW's `m` and `ef_construction`; see there."""
+_MEMORY = "256MB"
+"""Where the graph does not fit, building takes many times as long."""
+_BUILD_SECONDS = 3600.0
+_STEP_ROWS = 5000
+_COPIES_STAY = "interval '1 minute'"
+"""Longer than any search takes."""
+
+_CANDIDATES = """
+    SELECT i.tenant_id, i.id, i.knowledge_base_id, i.dimensions FROM syntera.knowledge_indexes AS i
+    WHERE i.state = 'active' AND i.storage = 'common' AND i.chunks >= $1
+"""
+
+_TRY_LOCK = "SELECT pg_try_advisory_xact_lock(syntera.knowledge_lock_key($1, $2))"
+
+_IS_LARGE = """
+    SELECT count(*) >= $3 FROM (
+      SELECT FROM syntera.knowledge_indexes AS i JOIN syntera.knowledge_vectors AS v
+        ON v.tenant_id = i.tenant_id AND v.index_id = i.id
+      WHERE i.tenant_id = $1 AND i.id = $2 AND i.state = 'active' AND i.storage = 'common' LIMIT $3
+    ) AS counted
+"""
+
+_SWITCH = """
+    UPDATE syntera.knowledge_indexes SET storage = 'own', moved_at = now()
+    WHERE tenant_id = $1 AND id = $2 AND storage = 'common'
+"""
+
+_OWN = "SELECT tenant_id, id FROM syntera.knowledge_indexes WHERE storage = 'own'"
+
+_MOVED = f"{_OWN} AND moved_at < now() - {_COPIES_STAY}"
+
+_DELETE_COPIES = """
+    DELETE FROM syntera.knowledge_vectors WHERE ctid = ANY (ARRAY(
+      SELECT ctid FROM syntera.knowledge_vectors WHERE tenant_id = $1 AND index_id = $2 LIMIT $3
+    ))
+"""
+
+_TABLES = """
+    SELECT c.relname FROM pg_catalog.pg_class AS c
+    WHERE c.relnamespace = 'syntera'::regnamespace AND c.relkind = 'r' AND starts_with(c.relname, $1)
+"""
+
+
+class LargeIndexes:
+    """Makes and removes tables of large indexes."""
+
+    def __init__(self, postgresql: Postgresql, *, large: int = LARGE) -> None:
+        self._postgresql = postgresql
+        self._large = large
+
+    async def look_after(self) -> None:
+        """Remove what is no longer needed, then move what has grown large.
+
+        Raises:
+            StoreUnavailable: PostgreSQL does not answer.
+            StoreRefused: PostgreSQL refused.
+        """
+        await self.drop_unwanted()
+        await self.remove_copies()
+        async with self._postgresql.maintenance() as connection:
+            candidates = await connection.fetch(_CANDIDATES, self._large)
+        for row in candidates:
+            await self._move(row)
+
+    async def drop_unwanted(self) -> None:
+        """Drop tables whose index is no more."""
+        async with self._postgresql.maintenance() as connection:
+            tables = {row["relname"] for row in await connection.fetch(_TABLES, OWN_VECTORS_PREFIX)}
+            wanted = {own_vectors_table(row["tenant_id"], row["id"]) for row in await connection.fetch(_OWN)}
+        for table in sorted(tables - wanted):
+            await self._drop(table)
+
+    async def drop_of_tenant(self, tenant_id: UUID) -> int:
+        """Drop the tables of a tenant whose rows are being erased; the number of vectors that were in them."""
+        number = 0
+        async with self._postgresql.maintenance() as connection:
+            rows = await connection.fetch(f"{_OWN} AND tenant_id = $1", tenant_id)
+            tables = {row["relname"] for row in await connection.fetch(_TABLES, OWN_VECTORS_PREFIX)}
+            held = sorted(tables & {own_vectors_table(row["tenant_id"], row["id"]) for row in rows})
+            for table in held:
+                number += await connection.fetchval(f"SELECT count(*) FROM syntera.{table}")  # noqa: S608  # derived
+        for table in held:
+            await self._drop(table)
+        return number
+
+    async def remove_copies(self) -> None:
+        """Remove from the common table what has been in a table of its own for a while."""
+        async with self._postgresql.maintenance() as connection:
+            moved = await connection.fetch(_MOVED)
+        for row in moved:
+            number = _STEP_ROWS
+            while number == _STEP_ROWS:
+                async with self._postgresql.maintenance() as connection:
+                    deleted = await connection.execute(_DELETE_COPIES, row["tenant_id"], row["id"], _STEP_ROWS)
+                number = int(deleted.removeprefix("DELETE "))
+            async with self._postgresql.maintenance() as connection:
+                await connection.execute(
+                    "UPDATE syntera.knowledge_indexes SET moved_at = NULL WHERE tenant_id = $1 AND id = $2",
+                    row["tenant_id"], row["id"],
+                )  # fmt: skip
+
+    async def _move(self, index: asyncpg.Record) -> None:
+        tenant_id, index_id = index["tenant_id"], index["id"]
+        async with self._postgresql.long_session(_BUILD_SECONDS) as connection, connection.transaction():
+            if not await connection.fetchval(_TRY_LOCK, tenant_id, index["knowledge_base_id"]):
+                return  # a sync runs, and the next round comes
+            await _become(connection, "syntera_maintenance")
+            if not await connection.fetchval(_IS_LARGE, tenant_id, index_id, self._large):
+                return
+            table = own_vectors_table(tenant_id, index_id)
+            await _become(connection, "syntera_owner")
+            for statement in build_table(table, tenant_id, index_id, dimensions=index["dimensions"]):
+                await connection.execute(statement)
+            await _become(connection, "syntera_maintenance")
+            await connection.execute(
+                f"INSERT INTO syntera.{table} SELECT v.* FROM syntera.knowledge_vectors AS v"  # noqa: S608  # derived
+                " WHERE v.tenant_id = $1 AND v.index_id = $2",
+                tenant_id, index_id,
+            )  # fmt: skip
+            await _become(connection, "syntera_owner")
+            await connection.execute(f"SET LOCAL maintenance_work_mem = '{_MEMORY}'")
+            await connection.execute(build_hnsw(table))
+            await connection.execute(f"ANALYZE syntera.{table}")
+            await _become(connection, "syntera_maintenance")
+            await connection.execute(_SWITCH, tenant_id, index_id)
+
+    async def _drop(self, table: str) -> None:
+        async with self._postgresql.owner() as connection:
+            # Whoever searches there has read its name before: it goes on for moments, and the next round comes.
+            await connection.execute("SET LOCAL lock_timeout = '2s'")
+            await connection.execute(f"DROP TABLE IF EXISTS syntera.{table}")
+
+
+def build_table(table: str, tenant_id: UUID, index_id: UUID, *, dimensions: int) -> list[str]:
+    """Statements that make the table, behind the walls of every tenant table."""
+    name = f"syntera.{table}"
+    own_rows = "tenant_id = (SELECT syntera.current_tenant())"
+    return [
+        f"""
+        CREATE TABLE {name} (
+          tenant_id uuid NOT NULL,
+          index_id uuid NOT NULL,
+          hash bytea NOT NULL CHECK (octet_length(hash) = 16),
+          vector extensions.halfvec({dimensions}) NOT NULL,
+          PRIMARY KEY (tenant_id, index_id, hash),
+          CHECK (tenant_id = '{tenant_id}' AND index_id = '{index_id}')
+        )
+        """,
+        f"COMMENT ON TABLE {name} IS 'Vectors of one large index'",
+        f"ALTER TABLE {name} ALTER COLUMN vector SET STORAGE PLAIN, ALTER COLUMN vector SET STATISTICS 0",
+        f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY",
+        f"ALTER TABLE {name} FORCE ROW LEVEL SECURITY",
+        f"CREATE POLICY tenant ON {name} TO syntera_tenant USING ({own_rows}) WITH CHECK ({own_rows})",
+        f"CREATE POLICY maintenance ON {name} TO syntera_maintenance USING (true) WITH CHECK (true)",
+        f"CREATE POLICY own_functions ON {name} TO syntera_owner USING ({own_rows}) WITH CHECK ({own_rows})",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO syntera_maintenance",
+        f"GRANT SELECT, INSERT, UPDATE (vector) ON {name} TO syntera_tenant",
+    ]
+
+
+def build_hnsw(table: str) -> str:
+    """The statement that makes its index for searching."""
+    return (
+        f"CREATE INDEX {table.replace('vectors', 'hnsw', 1)} ON syntera.{table}"
+        f" USING hnsw (vector extensions.halfvec_cosine_ops) WITH (m = {_CONNECTIONS}, ef_construction = {_CONSTRUCTION})"
+    )
+
+
+async def _become(connection: asyncpg.Connection, role: str) -> None:
+    await connection.execute(f"SET LOCAL ROLE {role}")

@@ -1,0 +1,171 @@
+"""What the operator reads of knowledge bases, and what becomes of their rows, filled as a tenant's own processes fill them."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from syntera_operator.stores.erasure import Erasure
+from syntera_operator.stores.knowledge import KnowledgeStore
+from syntera_operator.stores.knowledge_summary import KnowledgeSummary
+from syntera_operator.stores.postgresql import Postgresql
+from syntera_runtime.models.knowledge import (
+    DocumentFailure,
+    DocumentOrigin,
+    Failing,
+    SyncCounts,
+    SyncFailure,
+    SyncState,
+)
+from tests.runtime.conftest import PostgresqlStores, make_postgresql_stores
+from tests.runtime.knowledge import KnowledgeStores, make_facts, make_postgresql_knowledge
+from tests.support.postgresql import Database
+
+from .conftest import connected
+
+ENDED = datetime(2026, 3, 1, tzinfo=UTC)
+TABLES = (
+    "knowledge_bases",
+    "knowledge_indexes",
+    "knowledge_documents",
+    "knowledge_texts",
+    "knowledge_index_documents",
+    "knowledge_chunks",
+    "knowledge_vectors",
+    "knowledge_words",
+    "knowledge_syncs",
+)
+
+
+@pytest_asyncio.fixture
+async def tenant(database: Database, tmp_path: Path) -> AsyncIterator[PostgresqlStores]:
+    """A tenant with stores of its own."""
+    made = await make_postgresql_stores(database, tmp_path)
+    yield made
+    await made.pool.aclose()
+
+
+@pytest.fixture
+def filled(tenant: PostgresqlStores) -> KnowledgeStores:
+    """What its syncs write to."""
+    return make_postgresql_knowledge(tenant)
+
+
+async def fill(filled: KnowledgeStores, name: str = "handbook") -> None:
+    """A knowledge base with some of everything."""
+    base = await filled.begin(name)
+    index = await filled.open_index(base)
+    await filled.put(index, "a.md", "one two", "three two", vectors=[(1, 0, 0, 0), (0, 1, 0, 0)])
+    gone = await filled.put(index, "b.md", "four")
+    await filled.editor.exclude_document(filled.tenant_id, base.id, gone)
+    await filled.writer.fail_document(
+        filled.tenant_id,
+        base.id,
+        index,
+        origin=DocumentOrigin("docs", "c.pdf"),
+        facts=make_facts(),
+        failure=DocumentFailure(Failing.BROKEN, "It cannot be read."),
+    )
+    await filled.publish(index)
+    await filled.upload(base.id)
+    await filled.writer.begin_sync(filled.tenant_id, base.id, trigger="schedule", revision=1)
+
+
+async def count(database: Database, tenant_id: object) -> dict[str, int]:
+    """How many rows of each table a tenant has."""
+    async with connected(database.superuser_dsn) as superuser:
+        return {
+            table: await superuser.fetchval(f"SELECT count(*) FROM syntera.{table} WHERE tenant_id = $1", tenant_id)
+            for table in TABLES
+        }
+
+
+async def test_summary_tells_counts_and_the_last_syncs(filled: KnowledgeStores, postgresql: Postgresql) -> None:
+    store = KnowledgeStore(postgresql)
+    assert await store.summary(filled.tenant_id, "handbook") is None
+    base = await filled.begin()
+    assert await store.summary(filled.tenant_id, "handbook") == KnowledgeSummary()
+    await fill(filled)
+    (running,) = await filled.editor.list_syncs(filled.tenant_id, base.id, limit=9)
+    failures = [SyncFailure("web", None, Failing.UNAVAILABLE, "It is away.")] * 12
+    ended = replace(
+        running,
+        state=SyncState.FAILED,
+        ended_at=ENDED,
+        counts=SyncCounts(added=3, embedded_tokens=70, chunks_written=9),
+        failures=failures,
+        failure="budget-exceeded",
+        message="It needs more.",
+        estimated_tokens=700,
+    )
+    await filled.writer.report_sync(filled.tenant_id, ended)
+    await filled.writer.begin_sync(filled.tenant_id, base.id, trigger="request", revision=2)
+    await filled.open_index(base, "f2")
+
+    found = await store.summary(filled.tenant_id, "handbook")
+
+    assert found is not None
+    assert (found.documents, found.indexed, found.failed, found.chunks) == (3, 1, 1, 2)
+    assert (found.active_index, found.building_index, found.request_id) == (1, 2, None)
+    assert found.last_sync is not None
+    assert (found.last_sync.state, found.last_sync.trigger, found.last_sync.ended_at) == ("running", "request", None)
+    assert found.last_ended is not None
+    assert (found.last_ended.state, found.last_ended.ended_at, found.last_ended.added) == ("failed", ENDED, 3)
+    assert (found.last_ended.embedded_tokens, found.last_ended.estimated_tokens) == (70, 700)
+    assert (found.last_ended.failure, found.last_ended.message) == ("budget-exceeded", "It needs more.")
+    assert len(found.last_ended.failures) == 10
+    assert (found.last_ended.failures[0].reason, found.last_ended.failures[0].document) == ("Unavailable", None)
+
+
+async def test_request_is_pending_until_it_was_begun(
+    filled: KnowledgeStores, tenant: PostgresqlStores, postgresql: Postgresql
+) -> None:
+    store = KnowledgeStore(postgresql)
+
+    async def asked() -> list[tuple[str, object]]:
+        found = await store.pending()
+        return [(one.knowledge_base, one.request_id) for one in found if one.tenant_id == filled.tenant_id]
+
+    await filled.editor.request_sync(filled.tenant_id, "handbook")
+    ((name, request_id),) = await asked()
+    assert name == "handbook"
+    await filled.editor.request_sync(filled.tenant_id, "handbook")  # it is asked for already
+    assert await asked() == [(name, request_id)]
+    found = await store.summary(filled.tenant_id, "handbook")
+    assert found is not None
+    assert found.request_id == request_id
+    await store.begun(filled.tenant_id, "handbook", uuid4())
+    assert await asked() == [(name, request_id)]
+    await store.begun(filled.tenant_id, "handbook", found.request_id or uuid4())
+    assert await asked() == []
+
+
+async def test_forgotten_knowledge_base_leaves_nothing_and_others_stay(
+    filled: KnowledgeStores, database: Database, postgresql: Postgresql
+) -> None:
+    await fill(filled)
+    before = await count(database, filled.tenant_id)
+    assert all(before.values()), before
+    await fill(filled, "other")
+    await KnowledgeStore(postgresql).forget(filled.tenant_id, "handbook")
+    await KnowledgeStore(postgresql).forget(filled.tenant_id, "handbook")
+    assert await count(database, filled.tenant_id) == before
+    assert await filled.reader.find_knowledge_base(filled.tenant_id, "handbook") is None
+    assert len(await filled.doomed()) == 1
+
+
+async def test_erased_tenant_leaves_nothing(
+    filled: KnowledgeStores, tenant: PostgresqlStores, database: Database, postgresql: Postgresql
+) -> None:
+    await fill(filled)
+    before = await count(database, filled.tenant_id)
+    erasure = Erasure(postgresql)
+    await erasure.open_receipt(filled.tenant_id)
+    await erasure.erase_rows(filled.tenant_id)
+    assert set((await count(database, filled.tenant_id)).values()) == {0}
+    receipt = await erasure.complete(filled.tenant_id)
+    assert {table: receipt.rows[table] for table in TABLES} == before

@@ -1,0 +1,254 @@
+"""What is PostgreSQL's own of knowledge: plans under a tenant's login, languages, and locks that are lost."""
+
+import asyncio
+import math
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from syntera_runtime.adapters.postgresql.knowledge_rows import filter_values
+from syntera_runtime.adapters.postgresql.knowledge_vectors import nearest_statement
+from syntera_runtime.adapters.postgresql.pool import Connection
+from syntera_runtime.errors import StoreUnavailable
+from syntera_runtime.models.knowledge import SearchFilter
+from tests.runtime.conftest import PostgresqlStores, connected
+from tests.runtime.knowledge import PUBLIC, KnowledgeStores, make_postgresql_knowledge
+from tests.support.postgresql import Database
+
+
+@pytest.fixture(params=["postgresql_stores", "oldest_postgresql_stores"])
+def made(request: pytest.FixtureRequest) -> PostgresqlStores:
+    """A tenant on each version."""
+    found: PostgresqlStores = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def knowledge(made: PostgresqlStores) -> KnowledgeStores:
+    """Its stores of knowledge."""
+    return make_postgresql_knowledge(made)
+
+
+async def explain(connection: Connection, statement: str, *values: object) -> str:
+    """The generic plan of a statement, after its parameters were bound."""
+    await connection.execute("SET plan_cache_mode = force_generic_plan")
+    rows = await connection.fetch(f"EXPLAIN (COSTS OFF) {statement}", *values)
+    await connection.execute("RESET plan_cache_mode")
+    return "\n".join(row[0] for row in rows)
+
+
+async def fill(knowledge: KnowledgeStores, documents: int = 5) -> None:
+    """Small knowledge bases, as many tenants have."""
+    base = await knowledge.begin()
+    index = await knowledge.open_index(base)
+    for number in range(documents):
+        texts = [f"text {number} {position}" for position in range(20)]
+        chosen = random.Random(number)
+        vectors = [[chosen.gauss(0, 1) for _ in range(4)] for _ in texts]
+        await knowledge.put(index, f"{number}.md", *texts, vectors=[_unit(vector) for vector in vectors])
+    await knowledge.publish(index)
+
+
+def _unit(vector: Sequence[float]) -> Sequence[float]:
+    return [value / math.hypot(*vector) for value in vector]
+
+
+async def crowd(database: Database) -> None:
+    """Other tenants' rows, so that reading all of a table is dearer than its key."""
+    async with connected(database.superuser_dsn) as superuser:
+        await superuser.execute(
+            "INSERT INTO syntera.knowledge_vectors SELECT gen_random_uuid(), gen_random_uuid(),"
+            " substr(sha256(n::text::bytea), 1, 16), '[1,0,0,0]' FROM generate_series(1, 5000) AS n"
+        )
+        await superuser.execute(
+            "INSERT INTO syntera.knowledge_chunks (tenant_id, index_id, document_id, position, id, hash, starts, ends, overlap,"
+            " tokens, language, headings, content) SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 0,"
+            " gen_random_uuid(), substr(sha256(n::text::bytea), 1, 16), 0, 1, 0, 1, '', '{}', 'text of others ' || n"
+            " FROM generate_series(1, 5000) AS n"
+        )
+        await superuser.execute(
+            "ANALYZE syntera.knowledge_vectors, syntera.knowledge_chunks, syntera.knowledge_documents"
+        )
+
+
+async def test_vectors_and_chunks_are_read_by_their_keys(made: PostgresqlStores, knowledge: KnowledgeStores) -> None:
+    await fill(knowledge)
+    await crowd(made.database)
+    found = await knowledge.reader.find_knowledge_base(knowledge.tenant_id, "handbook")
+    assert found is not None
+    assert found.active is not None
+    values = (knowledge.tenant_id, found.active.id, [1.0, 0, 0, 0], 10, *filter_values(PUBLIC))
+    async with made.pool.connection("test") as connection:
+        plan = await explain(connection, nearest_statement("knowledge_vectors", 40), *values)
+    assert "knowledge_vectors_pkey" in plan
+    assert "using knowledge_chunks_hash" in plan
+    assert "Seq Scan on knowledge_vectors" not in plan
+    assert "Seq Scan on knowledge_chunks" not in plan
+
+
+async def test_words_are_found_by_their_index(made: PostgresqlStores, knowledge: KnowledgeStores) -> None:
+    """Told by how often each index is used: the function's plans, made with the owner's rights, are nobody's to see."""
+    await fill(knowledge)
+    await crowd(made.database)
+    scans = "SELECT pg_stat_get_xact_numscans($1::regclass)"
+    async with connected(made.database.superuser_dsn) as superuser, superuser.transaction():
+        login = await superuser.fetchval("SELECT login_role FROM syntera.tenants WHERE id = $1", knowledge.tenant_id)
+        # The function asks whose the session is.
+        await superuser.execute(f"SET LOCAL SESSION AUTHORIZATION {login}")
+        index = await superuser.fetchval("SELECT id FROM syntera.knowledge_indexes")
+        for _ in range(7):  # the plan that does not know the words comes after five that do
+            rows = await superuser.fetch(
+                "SELECT * FROM syntera.search_knowledge($1, 'text 3', '{public}', NULL, NULL, NULL, NULL, NULL, 5)",
+                index,
+            )
+            assert len(rows) == 5
+        await superuser.execute("RESET SESSION AUTHORIZATION")
+        used = {
+            name: await superuser.fetchval(scans, f"syntera.{name}")
+            for name in ("knowledge_chunks_terms", "knowledge_chunks_pkey", "knowledge_chunks_hash", "knowledge_chunks")
+        }
+    assert used.pop("knowledge_chunks_terms") >= 7
+    assert set(used.values()) == {0}, "another index, or all of the table, was read"
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "question"),
+    [
+        ("en", "Printers were jamming", "why is my printer jammed?"),
+        ("de", "Die Häuser am See", "ein Haus"),
+        ("fr", "les chevaux mangeaient", "le cheval mange"),
+        ("es", "las facturas pagadas", "pagar una factura"),
+        ("ru", "красивые дома", "красивый дом"),
+        ("xx", "Printers", "PRINTERS"),
+    ],
+)
+async def test_words_are_found_in_other_forms_of_their_language(
+    knowledge: KnowledgeStores, language: str, text: str, question: str
+) -> None:
+    index = await knowledge.open_index(await knowledge.begin())
+    await knowledge.put(index, "a.md", text, language=language)
+    await knowledge.put(index, "b.md", "nothing of it", language="en")
+    index = await knowledge.publish(index)
+    assert await knowledge.with_words(index, question) == [text]
+
+
+async def test_question_is_parsed_in_every_language_of_the_index(knowledge: KnowledgeStores) -> None:
+    index = await knowledge.open_index(await knowledge.begin())
+    await knowledge.put(index, "a.md", "printers", language="en")
+    await knowledge.put(index, "b.md", "Drucker", language="de")
+    await knowledge.put(index, "c.md", "printers")
+    index = await knowledge.publish(index)
+    assert set(await knowledge.with_words(index, "printers")) == {"printers"}
+    assert len(await knowledge.with_words(index, "printers")) == 2
+    assert await knowledge.with_words(index, "Druckern") == ["Drucker"]
+
+
+async def test_texts_of_any_characters_are_kept(knowledge: KnowledgeStores) -> None:
+    """NUL and halves of surrogates are in no text of PostgreSQL; what stands for them is as long."""
+    base = await knowledge.begin()
+    index = await knowledge.open_index(base)
+    made = await knowledge.put(index, "a\0.md", "a\0b \ud800 c", title="T\0", headings=("h\0",), validators={"e": "\0"})
+    assert await knowledge.chunks_of(index, made) == ["a\ufffdb \ufffd c"]
+    read = await knowledge.writer.read_text(knowledge.tenant_id, made)
+    assert read is not None
+    assert read.text == "a\ufffdb \ufffd c"
+    assert await knowledge.put(index, "a\0.md", "again") == made
+
+
+async def test_words_are_counted_anew_when_many_chunks_changed(
+    made: PostgresqlStores, knowledge: KnowledgeStores
+) -> None:
+    index = await knowledge.open_index(await knowledge.begin())
+
+    async def counted() -> dict[str, int]:
+        async with made.pool.connection("test") as connection:
+            rows = await connection.fetch("SELECT lexeme, chunks FROM syntera.knowledge_words")
+        return {row["lexeme"]: row["chunks"] for row in rows}
+
+    await knowledge.put(index, "a.md", *(f"printer {number}" for number in range(250)))
+    await knowledge.publish(index)
+    assert await counted() == {"printer": 250}
+    await knowledge.put(index, "b.md", "printer tray")
+    await knowledge.publish(index)
+    assert await counted() == {"printer": 250}  # one in two hundred and fifty
+    await knowledge.put(index, "c.md", "printer tray", "tray of paper")
+    await knowledge.publish(index)
+    assert await counted() == {"printer": 252, "tray": 3}
+    (known, *_) = [known for known in await knowledge.known(index) if known.origin.path == "a.md"]
+    await knowledge.writer.remove_documents(knowledge.tenant_id, [known.id])
+    await knowledge.publish(index)
+    assert await counted() == {"printer": 2, "tray": 3}
+
+
+# ---- locks ----
+
+
+async def test_lock_ends_with_its_connection_and_nothing_is_written_after(
+    made: PostgresqlStores, knowledge: KnowledgeStores
+) -> None:
+    other = make_postgresql_knowledge(made)
+    async with knowledge.writer.lock(knowledge.tenant_id, "handbook") as base:
+        assert base is not None
+        index = await knowledge.open_index(base)
+        async with connected(made.database.superuser_dsn) as superuser:
+            await superuser.execute(
+                "SELECT pg_terminate_backend(l.pid) FROM pg_locks AS l"
+                " WHERE l.locktype = 'advisory' AND l.granted AND l.pid <> pg_backend_pid() AND l.database ="
+                " (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+        for _ in range(200):
+            try:
+                await knowledge.put(index, "a.md", "one")
+            except StoreUnavailable:
+                break
+            await asyncio.sleep(0.02)
+        with pytest.raises(StoreUnavailable):
+            await knowledge.put(index, "b.md", "two")
+        async with other.writer.lock(other.tenant_id, "handbook") as taken:
+            assert taken is not None
+    assert [known.origin.path for known in await knowledge.known(index)] in ([], ["a.md"])
+
+
+async def test_two_processes_never_hold_the_same_lock(made: PostgresqlStores) -> None:
+    held, most = 0, 0
+
+    async def sync(writer: KnowledgeStores) -> bool:
+        nonlocal held, most
+        async with writer.writer.lock(writer.tenant_id, "handbook") as base:
+            if base is None:
+                return False
+            held += 1
+            most = max(most, held)
+            await asyncio.sleep(0)
+            await writer.open_index(base)
+            held -= 1
+            return True
+
+    tried = await asyncio.gather(*(sync(make_postgresql_knowledge(made)) for _ in range(8)))
+    assert most == 1
+    assert any(tried)
+
+
+async def test_documents_that_are_put_and_excluded_at_once_leave_no_chunk_behind(
+    made: PostgresqlStores, knowledge: KnowledgeStores
+) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.publish(await knowledge.open_index(base))
+    for number in range(10):
+        document = await knowledge.put(index, f"{number}.md", "one", "two")
+        await asyncio.gather(
+            knowledge.put(index, f"{number}.md", "three"),
+            knowledge.editor.exclude_document(knowledge.tenant_id, base.id, document),
+        )
+    async with made.pool.connection("test") as connection:
+        assert await connection.fetchval("SELECT count(*) FROM syntera.knowledge_chunks") == 0
+        assert await connection.fetchval("SELECT count(*) FROM syntera.knowledge_texts") == 0
+
+
+async def test_sixty_thousand_characters_of_a_word_are_a_chunk_like_any_other(knowledge: KnowledgeStores) -> None:
+    index = await knowledge.open_index(await knowledge.begin())
+    await knowledge.put(index, "a.md", "x" * 60_000, " ".join(f"word{n}" for n in range(9_000)), language="en")
+    index = await knowledge.publish(index)
+    everybody = SearchFilter(audience=frozenset({"public"}))
+    assert len(await knowledge.with_words(index, "word17", everybody)) == 1
