@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from . import chat, control_plane, endurance, history, knowledge_search, pods, sockets, streams
+from . import chat, control_plane, endurance, history, ingestion, knowledge_search, pods, sockets, streams
 from .control_plane import Size
 from .figures import Figure, render
 
@@ -43,6 +43,7 @@ def _benchmarks(rest_minutes: float) -> Mapping[str, Callable[[], list[Figure]]]
         "sockets": sockets.measure,
         "history": history.measure,
         "knowledge-search": knowledge_search.measure,
+        "ingestion": ingestion.measure,
         "endurance": endurance.measure,
         "growth": lambda: control_plane.measure_growth(_SIZE, Size(tenants=500, agents=5000)),
     }

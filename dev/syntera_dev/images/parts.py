@@ -70,12 +70,11 @@ class Part:
         shutil.copyfile(root / self.containerfile, folder / "Containerfile")
 
 
-def _part_of_syntera(name: str, *, source: str | None = None) -> Part:
-    """A part with its packages. `source`: whose code it runs, where that is not its own."""
-    code = source or name
-    sources = ("crds/syntera_crds", "kube/syntera_kube", f"{code}/syntera_{code}")
-    arguments = (("PART", name),) if source is None else (("PART", name), ("SOURCE", source))
-    return Part(name, "images/Containerfile", inputs=(f"locks/{name}.txt", *sources), arguments=arguments)
+def _part_of_syntera(name: str, *, code: str | None = None) -> Part:
+    """A part with its packages. `code`: whose code it runs, where that is not its own."""
+    folder = code or name
+    sources = ("crds/syntera_crds", "kube/syntera_kube", f"{folder}/syntera_{folder}")
+    return Part(name, "images/Containerfile", inputs=(f"locks/{name}.txt", *sources), arguments=(("PART", name),))
 
 
 PARTS = {
@@ -83,7 +82,7 @@ PARTS = {
     for part in (
         _part_of_syntera("operator"),
         _part_of_syntera("runtime"),
-        _part_of_syntera("ingestion", source="runtime"),
+        _part_of_syntera("ingestion", code="runtime"),
         Part(
             "models",
             "dev/images/models/Containerfile",

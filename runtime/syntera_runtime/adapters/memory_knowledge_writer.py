@@ -177,10 +177,10 @@ class MemoryKnowledgeWriter:
             if base is None:
                 continue
             row = base.documents[document_id]
-            if row.document.state in (DocumentState.INDEXED, DocumentState.FAILED):
-                row.document = replace(
-                    row.document, facts=facts, validators=dict(validators), updated_at=now(), checked_at=now()
-                )
+            if row.document.state is not DocumentState.EXCLUDED:
+                is_pending = row.document.state is DocumentState.PENDING
+                kept = row.document.validators if is_pending else dict(validators)
+                row.document = replace(row.document, facts=facts, validators=kept, updated_at=now(), checked_at=now())
 
     async def fail_document(
         self,

@@ -16,14 +16,14 @@ import uvloop
 
 from ..errors import ConfigurationError
 from ..logs import configure_logging
-from .context import open_tools, read_config
+from .context import find_config, open_tools, read_config
 from .ending import Status, describe, leave_message, status_of
 from .erasure import erase
 from .failures import SyncFailed, explain
 from .settings import IngestSettings, load_settings
 from .sync import BUSY_SECONDS, SyncTools, synchronise
 
-STOP_SECONDS = 15.0
+STOP_SECONDS = 45.0
 """How long after SIGTERM work may go on; the pod's grace period must be longer, by some 10 seconds."""
 TRIGGERS = ("schedule", "request", "configuration")
 
@@ -81,8 +81,8 @@ async def _run(settings: IngestSettings, chosen: argparse.Namespace) -> tuple[St
         return Status.FINAL, f"{error.code}: {error.message}"
     except Exception as error:
         log.exception("process failed")
-        failure = explain(error)
-        return Status.TRY_AGAIN, f"{failure.code}: {failure.message}"
+        explained = explain(error)
+        return Status.TRY_AGAIN, f"{explained.code}: {explained.message}"
 
 
 async def _until_stopped(settings: IngestSettings, command: Command) -> str:
@@ -119,7 +119,7 @@ async def _sync(settings: IngestSettings, tools: SyncTools, *, trigger: str, wai
 
 
 async def _erase(settings: IngestSettings, tools: SyncTools) -> str:
-    while not await erase(tools, name=settings.knowledge_base):
+    while not await erase(tools, find_config(settings), name=settings.knowledge_base):
         if tools.stop.is_set():
             raise explain(asyncio.CancelledError())
         await asyncio.sleep(BUSY_SECONDS)

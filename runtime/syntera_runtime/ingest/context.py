@@ -1,21 +1,26 @@
 """Builds everything that a sync consists of, and closes it in reverse order. The only place in a sync that knows adapters."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 from syntera_crds.contract import names
 from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig
 
+from ..adapters.guarded_http import GuardedHttp
 from ..adapters.mounted_files import MountedSecrets, MountedTenant, read_knowledge_base
 from ..adapters.openai_embeddings import OpenAIEmbedder
+from ..adapters.pinecone_clients import PineconeClients
+from ..adapters.pinecone_vectors import PineconeVectors
 from ..adapters.postgresql.blobs import PostgresqlBlobs
 from ..adapters.postgresql.files import PostgresqlFiles
 from ..adapters.postgresql.knowledge_editor import PostgresqlKnowledgeEditor
+from ..adapters.postgresql.knowledge_reader import PostgresqlKnowledgeReader
 from ..adapters.postgresql.knowledge_vectors import PostgresqlVectors
 from ..adapters.postgresql.knowledge_writer import PostgresqlKnowledgeWriter
 from ..adapters.postgresql.pool import Pool
 from ..adapters.s3_blobs import S3Blobs
+from ..egress.tenant_egress import TenantEgress
 from ..errors import ConfigurationError
 from ..models.files import Storage
 from ..models.knowledge import IndexStorage
@@ -44,17 +49,32 @@ async def open_tools(settings: IngestSettings, *, stop: asyncio.Event) -> AsyncI
         )
         secrets = MountedSecrets(settings.secrets_dir)
         tenant = MountedTenant(settings.config_dir)
+        egress = TenantEgress(tenant)
+        websites = GuardedHttp(lambda: egress.policy().for_websites())
         sources = SourceTools(
             settings.owner,
             settings.config_maps_dir,
             PostgresqlFiles(pool),
             {Storage.POSTGRESQL: PostgresqlBlobs(pool), Storage.S3: S3Blobs(tenant, secrets)},
+            secrets,
+            websites=await stack.enter_async_context(aclosing(websites)),
+            repositories=await stack.enter_async_context(aclosing(GuardedHttp(egress.policy))),
         )
+        pinecone = await stack.enter_async_context(aclosing(PineconeClients(secrets)))
+
+        def build_vectors(config: KnowledgeBaseConfig | None) -> Mapping[IndexStorage, VectorIndex]:
+            common = PostgresqlVectors(pool)
+            found: dict[IndexStorage, VectorIndex] = {IndexStorage.COMMON: common, IndexStorage.OWN: common}
+            if config is not None and config.pinecone is not None:
+                chunks = PostgresqlKnowledgeReader(pool)
+                found[IndexStorage.PINECONE] = PineconeVectors(pinecone, config.pinecone, chunks)
+            return found
+
         yield SyncTools(
             tenant_id=settings.owner,
             store=PostgresqlKnowledgeWriter(pool),
             history=PostgresqlKnowledgeEditor(pool),
-            vectors=_build_vectors(pool),
+            build_vectors=build_vectors,
             embedder=await stack.enter_async_context(aclosing(OpenAIEmbedder(secrets, tries=1))),
             extractor=await stack.enter_async_context(ExtractorPool(children=EXTRACTIONS_AT_ONCE)),
             reader=name_reader(VERSION),
@@ -78,8 +98,3 @@ def find_config(settings: IngestSettings) -> KnowledgeBaseConfig | None:
         return read_config(settings)
     except ConfigurationError:
         return None
-
-
-def _build_vectors(pool: Pool) -> dict[IndexStorage, VectorIndex]:
-    common = PostgresqlVectors(pool)
-    return {IndexStorage.COMMON: common, IndexStorage.OWN: common}

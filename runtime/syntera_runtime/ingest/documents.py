@@ -9,7 +9,8 @@ from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig
 from ..ids import new_id
 from ..knowledge import chunking
 from ..models.ids import ChunkId
-from ..models.knowledge import DocumentFacts, DocumentOrigin, Extracted, IndexedChunk, KnownDocument
+from ..models.knowledge import DocumentFacts, DocumentOrigin, Extracted, Failing, IndexedChunk, KnownDocument
+from .extraction_port import ExtractionFailed
 from .facts import build_embedded_text, hash_embedded_text
 
 INLINE_CHARACTERS = 20_000
@@ -35,7 +36,11 @@ class PreparedDocument:
 
 
 async def cut_document(config: KnowledgeBaseConfig, extracted: Extracted, *, title: str) -> Sequence[IndexedChunk]:
-    """The chunks of a document with the hashes of what is embedded of them."""
+    """The chunks of a document with the hashes of what is embedded of them.
+
+    Raises:
+        ExtractionFailed: It holds no text, or has too many chunks.
+    """
     if len(extracted.text) <= INLINE_CHARACTERS:
         return _cut(config, extracted, title)
     return await asyncio.to_thread(_cut, config, extracted, title)
@@ -50,11 +55,20 @@ def build_texts(config: KnowledgeBaseConfig, document: PreparedDocument) -> Mapp
 
 
 def _cut(config: KnowledgeBaseConfig, extracted: Extracted, title: str) -> Sequence[IndexedChunk]:
+    try:
+        chunks = chunking.cut(extracted, config.chunking)
+    except chunking.TooManyChunks:
+        raise ExtractionFailed(
+            Failing.TOO_LARGE,
+            f"It has more than {chunking.MOST_CHUNKS:,} chunks. Split it, or raise chunking.targetTokens.",
+        ) from None
+    if not chunks:
+        raise ExtractionFailed(Failing.NO_TEXT, "It holds no text.")
     return [
         IndexedChunk(
             ChunkId(new_id()),
             chunk,
             hash_embedded_text(build_embedded_text(config.embedding, title=title, chunk=chunk)),
         )
-        for chunk in chunking.cut(extracted, config.chunking)
+        for chunk in chunks
     ]

@@ -97,7 +97,9 @@ class Embedding:
 
     async def _request(self, texts: Sequence[_Text]) -> frozenset[bytes]:
         """Embed the texts of one request, in smaller ones where it is too much. Those that did not go are returned."""
-        for _ in range(TRIES):
+        for number in range(TRIES):
+            if number and self._stop.is_set():
+                raise killed()
             try:
                 embedded = await self._ask([text for _, text in texts])
             except ModelTimeout:

@@ -6,6 +6,7 @@ from contextlib import aclosing
 from ..models.knowledge import DocumentState
 from ..models.tokens import estimate_tokens
 from .documents import cut_document
+from .extraction_port import ExtractionFailed
 from .facts import build_embedded_text
 from .failures import BUDGET_EXCEEDED, SyncFailed, killed
 from .work import Work
@@ -35,14 +36,18 @@ async def estimate_rebuild(work: Work, sources: Collection[str]) -> int:
                     if extracted is None:
                         continue
                     title = document.facts.title
+                    try:
+                        chunks = await cut_document(work.config, extracted, title=title)
+                    except ExtractionFailed:
+                        continue
                     sizes = {
                         indexed.embedded_hash: estimate_tokens(
                             build_embedded_text(work.config.embedding, title=title, chunk=indexed.chunk)
                         )
-                        for indexed in await cut_document(work.config, extracted, title=title)
+                        for indexed in chunks
                         if indexed.embedded_hash not in counted
                     }
-                    there = await work.store.known_vectors(work.tenant_id, work.index, list(sizes))
+                    there = await work.known_vectors(list(sizes))
                     total += sum(size for key, size in sizes.items() if key not in there)
                     counted |= sizes.keys()
     return total

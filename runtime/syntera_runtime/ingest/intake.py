@@ -7,7 +7,7 @@ before are stored. So wherever the process dies, every document is in the index 
 import asyncio
 from collections.abc import Sequence
 
-from ..models.knowledge import DocumentFailure, DocumentState, Failing
+from ..models.knowledge import DocumentFailure, Failing
 from ..models.tokens import estimate_tokens
 from .documents import PreparedDocument, build_texts
 from .embedding import BATCH_TEXTS, Embedding
@@ -17,7 +17,9 @@ from .work import Work
 
 QUIET_SECONDS = 2.0
 """After so long without a further document, what there is is embedded."""
-_NOT_EMBEDDED = "The model endpoint did not embed it. The next sync tries again."
+_NOT_EMBEDDED = DocumentFailure(
+    Failing.EMBEDDING_FAILED, "The model endpoint does not embed one of its texts. The next sync tries again."
+)
 
 Documents = Sequence[PreparedDocument]
 _Embedded = tuple[Documents, frozenset[bytes]]
@@ -64,14 +66,14 @@ class Intake:
     async def _embed(self, batch: Documents, embedded: "asyncio.Queue[_Embedded | None]") -> None:
         work = self._work
         hashes = list({chunk.embedded_hash for document in batch for chunk in document.chunks})
-        there = set(await work.store.known_vectors(work.tenant_id, work.index, hashes))
+        there = await work.known_vectors(hashes)
         taken, texts, is_over = self._plan(batch, there)
         failed = await self._embedding.embed(texts)
         await embedded.put((taken, failed))
         if is_over is not None:
             raise is_over
 
-    def _plan(self, batch: Documents, there: set[bytes]) -> tuple[Documents, dict[bytes, str], SyncFailed | None]:
+    def _plan(self, batch: Documents, there: frozenset[bytes]) -> tuple[Documents, dict[bytes, str], SyncFailed | None]:
         """The documents that the budget allows, and what is to be embedded for them."""
         texts: dict[bytes, str] = {}
         for number, document in enumerate(batch):
@@ -122,11 +124,12 @@ class Intake:
             work.progress.count(changed=1)
 
     async def _give_up(self, document: PreparedDocument) -> None:
-        """A document that is indexed stays as it was; only one that is not fails for good."""
-        work = self._work
-        work.progress.has_unembedded = True
-        work.progress.fail(document.origin.source, document.origin.path, Failing.EMBEDDING_FAILED, _NOT_EMBEDDED)
-        if document.known is not None and document.known.state is DocumentState.INDEXED:
+        """A document that the index has stays there as it was; only one that it has not fails for good."""
+        work, known = self._work, document.known
+        work.progress.unembedded += 1
+        work.progress.spared |= {chunk.embedded_hash for chunk in document.chunks}
+        work.progress.fail(document.origin.source, document.origin.path, _NOT_EMBEDDED.reason, _NOT_EMBEDDED.message)
+        if known is not None and (known.indexed_hash is not None or known.failure == _NOT_EMBEDDED):
             return
         await work.store.fail_document(
             work.tenant_id,
@@ -134,7 +137,7 @@ class Intake:
             work.index,
             origin=document.origin,
             facts=document.facts,
-            failure=DocumentFailure(Failing.EMBEDDING_FAILED, _NOT_EMBEDDED),
+            failure=_NOT_EMBEDDED,
         )
 
 

@@ -13,6 +13,7 @@ class Known:
     """What is known of a document from before, for conditional requests."""
 
     content_hash: bytes | None
+    """None: its bytes are wanted, whatever is known of them, so a source does not say that they are the same."""
     validators: Mapping[str, str]
 
 

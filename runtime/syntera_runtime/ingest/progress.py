@@ -27,8 +27,10 @@ class Progress:
         self._failures: list[SyncFailure] = []
         self.has_changed = False
         """Whether the index holds something else than before."""
-        self.has_unembedded = False
-        """Whether there are texts that the model endpoint did not embed."""
+        self.unembedded = 0
+        """Documents that the model endpoint did not embed in full."""
+        self.spared: set[bytes] = set()
+        """Hashes of the texts of these: what was embedded of them is kept for the next try."""
 
     @property
     def sync(self) -> Sync:

@@ -6,7 +6,7 @@ or the configuration says anew of it. One whose content is as it was and that th
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 
 import structlog
@@ -21,6 +21,7 @@ from ..models.knowledge import (
     DocumentState,
     Extracted,
     Failing,
+    IndexedChunk,
     KnownDocument,
 )
 from .documents import PreparedDocument, cut_document
@@ -35,7 +36,6 @@ from .facts import (
     replace_validators,
     without_ours,
 )
-from .failures import killed
 from .items import DocumentSource, Fetched, Item, Known, Missed, Same
 from .room import Room
 from .work import Work
@@ -76,6 +76,7 @@ class SourcePass:
         self._queue = queue
         self._room = room
         self._extractions = asyncio.Semaphore(EXTRACTIONS_AT_ONCE)
+        self._cutting = asyncio.Lock()
         self._known: dict[str, KnownDocument] = {}
         self._seen: set[str] = set()
         self._touched: dict[DocumentId, tuple[DocumentFacts, Mapping[str, str]]] = {}
@@ -85,7 +86,6 @@ class SourcePass:
         """Read the source; every document of it has gone on, or has failed, or is forgotten, once this returns.
 
         Raises:
-            SyncFailed: The process is to end.
             StoreUnavailable: Something could not be read or written.
         """
         await self._load_known()
@@ -94,8 +94,6 @@ class SourcePass:
             aclosing(self._reader.read(self._conditions())) as items,
         ):
             async for item in items:
-                if self._work.stop.is_set():
-                    raise killed()
                 await self._take(item, group)
         if self._is_missed:
             await self._carry_rest()
@@ -218,6 +216,12 @@ class SourcePass:
         self, known: KnownDocument, extracted: Extracted, facts: DocumentFacts, validators: Mapping[str, str]
     ) -> None:
         assert known.content_hash is not None
+        try:
+            chunks = await self._cut(extracted, facts.title)
+        except ExtractionFailed as failure:
+            told = DocumentFailure(failure.reason, failure.message)
+            await self._fail(known.origin, facts, told, known)
+            return
         weight = max(1, len(extracted.text))
         await self._room.enter(weight)
         await self._queue.put(
@@ -228,11 +232,16 @@ class SourcePass:
                 known.content_hash,
                 validators,
                 extracted,
-                await cut_document(self._work.config, extracted, title=facts.title),
+                chunks,
                 is_carried=True,
                 weight=weight,
             )
         )
+
+    async def _cut(self, extracted: Extracted, title: str) -> Sequence[IndexedChunk]:
+        """One after the other: pieces of a long text take some memory."""
+        async with self._cutting:
+            return await cut_document(self._work.config, extracted, title=title)
 
     # A document that is new or has changed ----------------------------------------------------------------------------
 
@@ -250,11 +259,12 @@ class SourcePass:
             facts = merge_facts(
                 item.facts, self._settings, extracted, media_type=extraction.media_type, size=len(item.content)
             )
-            chunks = await cut_document(self._work.config, extracted, title=facts.title)
-            if not chunks:
-                raise ExtractionFailed(Failing.NO_TEXT, "It holds no text.")
+            chunks = await self._cut(extracted, facts.title)
         except ExtractionFailed as failure:
-            await self._fail(item, origin, DocumentFailure(failure.reason, failure.message[:512]), known)
+            facts = merge_facts(
+                item.facts, self._settings, Extracted(""), media_type=item.facts.media_type, size=len(item.content)
+            )
+            await self._fail(origin, facts, DocumentFailure(failure.reason, failure.message[:512]), known)
             await self._room.leave(weight)
             return
         await self._queue.put(
@@ -272,13 +282,10 @@ class SourcePass:
         )
 
     async def _fail(
-        self, item: Fetched, origin: DocumentOrigin, failure: DocumentFailure, known: KnownDocument | None
+        self, origin: DocumentOrigin, facts: DocumentFacts, failure: DocumentFailure, known: KnownDocument | None
     ) -> None:
         work = self._work
         work.progress.fail(origin.source, origin.path, failure.reason, failure.message)
-        facts = merge_facts(
-            item.facts, self._settings, Extracted(""), media_type=item.facts.media_type, size=len(item.content)
-        )
         if known is not None and known.failure == failure and known.facts == facts:
             return
         work.progress.has_changed = True

@@ -26,7 +26,7 @@ from .documents import PreparedDocument
 from .embedding import Embedding
 from .estimate import check_budget, estimate_rebuild
 from .extraction_port import Extractor
-from .failures import EMBEDDING_FAILED, SyncFailed, explain
+from .failures import EMBEDDING_FAILED, SyncFailed, explain, killed
 from .intake import Intake
 from .items import KnownPages
 from .progress import Progress, reported
@@ -39,6 +39,8 @@ BUSY_SECONDS = 5.0
 """How often a sync that waits for another one looks whether that has ended."""
 LAST_WORD_SECONDS = 10.0
 """How long writing down the end may take once the process is to end."""
+MOST_UNEMBEDDED = 0.1
+"""Part of all documents that an index may lack because the model does not take their texts, and replace another one all the same."""
 _QUEUED = 8
 """Documents between the two halves of their way."""
 
@@ -62,8 +64,8 @@ class SyncTools:
     tenant_id: TenantId
     store: KnowledgeWriter
     history: SyncHistory
-    vectors: Mapping[IndexStorage, VectorIndex]
-    """By where they are; what is not there cannot be reached as configured."""
+    build_vectors: Callable[[KnowledgeBaseConfig | None], Mapping[IndexStorage, VectorIndex]]
+    """Vectors by where they are; what is not there cannot be reached as configured."""
     embedder: Embedder
     """It tries once."""
     extractor: Extractor
@@ -120,6 +122,7 @@ class _Synchronisation:
         self._store = tools.store
         self._config = config
         self._knowledge_base = knowledge_base
+        self._vectors = tools.build_vectors(config)
 
     async def run(self, trigger: str) -> Sync:
         was_cut_off = await self._was_cut_off()
@@ -131,7 +134,7 @@ class _Synchronisation:
         log.info("sync began", sync_id=str(begun.id), trigger=trigger, revision=self._config.revision)
         try:
             async with reported(progress, self._store, self._tenant_id):
-                await self._bring_in_step(progress)
+                await self._bring_in_step(progress, was_cut_off=was_cut_off)
         except BaseException as error:
             failure = explain(error)
             await self._end(progress, SyncState.FAILED, failure=failure)
@@ -170,20 +173,22 @@ class _Synchronisation:
                 await asyncio.shield(self._store.report_sync(self._tenant_id, ended))
         return ended
 
-    async def _bring_in_step(self, progress: Progress) -> None:
+    async def _bring_in_step(self, progress: Progress, *, was_cut_off: bool) -> None:
         index = await self._open_index()
         progress.fills(index.number)
+        vectors = self._vectors[index.storage]
         work = Work(
             self._tenant_id,
             self._knowledge_base.id,
             self._config,
             index,
             self._store,
-            self._vectors_of(index),
+            vectors,
             self._tools.extractor,
             self._tools.reader,
             progress,
             self._tools.stop,
+            await self._find_vectors(index, vectors) if was_cut_off else frozenset(),
         )
         await apply_audiences(work)
         is_building = index.state is not IndexState.ACTIVE
@@ -194,19 +199,14 @@ class _Synchronisation:
             check_budget(work, estimated)
         await self._forget_sources(work)
         await self._read_sources(work)
-        if is_building and progress.has_unembedded and self._knowledge_base.active is not None:
-            raise SyncFailed(
-                EMBEDDING_FAILED,
-                "Some texts were not embedded, so the new index is not whole; the one before serves on. The next sync"
-                " goes on from here.",
-                is_final=False,
-            )
+        if is_building and self._knowledge_base.active is not None:
+            _check_whole(progress)
         if is_building or progress.has_changed:
             await self._store.finish_index(self._tenant_id, index)
         if is_building:
             await self._store.activate_index(self._tenant_id, index)
             log.info("index activated", index=index.number)
-        if progress.has_changed and not progress.has_unembedded:
+        if progress.has_changed:
             await _sweep_vectors(work)
         await self._drop_expired()
 
@@ -220,8 +220,12 @@ class _Synchronisation:
             storage=IndexStorage.COMMON if pinecone is None else IndexStorage.PINECONE,
         )
 
-    def _vectors_of(self, index: Index) -> VectorIndex:
-        return self._tools.vectors[index.storage]
+    async def _find_vectors(self, index: Index, vectors: VectorIndex) -> frozenset[bytes]:
+        """What a sync that broke off has paid for and stored no chunks of, where the store of chunks cannot tell."""
+        if index.storage is not IndexStorage.PINECONE:
+            return frozenset()
+        async with aclosing(vectors.hashes(self._tenant_id, index)) as pages:
+            return frozenset([key async for page in pages for key in page])
 
     async def _forget_sources(self, work: Work) -> None:
         """Remove the documents of sources that are configured no more."""
@@ -254,9 +258,30 @@ class _Synchronisation:
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(Intake(work, embedding, room).run(queue), name="intake")
+            await self._read_until_stopped(work, queue, room)
+            await queue.put(None)
+        if work.stop.is_set():
+            raise killed()
+
+    async def _read_until_stopped(
+        self, work: Work, queue: "asyncio.Queue[PreparedDocument | None]", room: Room
+    ) -> None:
+        """Nothing is lost where reading breaks off; what was sent to be embedded is waited for by whoever sent it."""
+
+        async def read_all() -> None:
             for source in self._config.sources:
                 await self._read_source(work, source, queue, room)
-            await queue.put(None)
+
+        reading = asyncio.create_task(read_all(), name="reading of sources")
+        stopping = asyncio.create_task(work.stop.wait(), name="stop")
+        try:
+            await asyncio.wait((reading, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                await reading
+        finally:
+            reading.cancel()
+            stopping.cancel()
+            await asyncio.wait((reading, stopping))
 
     async def _read_source(
         self, work: Work, source: Source, queue: "asyncio.Queue[PreparedDocument | None]", room: Room
@@ -270,23 +295,32 @@ class _Synchronisation:
             self._tenant_id, self._knowledge_base.id, kept=timedelta(hours=self._config.rollback_hours)
         )
         for index in expired:
-            await drop_index(self._tools, index)
+            await self._drop(index)
+
+    async def _drop(self, index: Index) -> None:
+        vectors = self._vectors.get(index.storage)
+        if vectors is None:
+            # Its keys are gone with the configuration. Nobody can find what is there without the rows that go now.
+            log.warning("vectors left behind", index=index.number, storage=index.storage.value)
+        else:
+            await vectors.drop(self._tenant_id, index)
+        await self._store.drop_index(self._tenant_id, index)
+        log.info("index dropped", index=index.number)
 
 
-async def drop_index(tools: SyncTools, index: Index) -> None:
-    """Forget an index with its vectors.
+def _check_whole(progress: Progress) -> None:
+    """Refuse to have an index searched in place of another one while it lacks too much.
 
     Raises:
-        StoreUnavailable: Something of it is left; trying again goes on.
+        SyncFailed: It does.
     """
-    vectors = tools.vectors.get(index.storage)
-    if vectors is None:
-        # Its keys are gone with the configuration. Nobody can find what is there without the rows that go now.
-        log.warning("vectors left behind", index=index.number, storage=index.storage.value)
-    else:
-        await vectors.drop(tools.tenant_id, index)
-    await tools.store.drop_index(tools.tenant_id, index)
-    log.info("index dropped", index=index.number)
+    if progress.unembedded > MOST_UNEMBEDDED * progress.sync.counts.documents:
+        raise SyncFailed(
+            EMBEDDING_FAILED,
+            f"{progress.unembedded} documents were not embedded, so the new index is not searched; the one before serves on. See"
+            " whether the model takes texts of chunking.targetTokens.",
+            is_final=False,
+        )
 
 
 async def _sweep_vectors(work: Work) -> None:
@@ -294,6 +328,6 @@ async def _sweep_vectors(work: Work) -> None:
     async with aclosing(work.vectors.hashes(work.tenant_id, work.index)) as pages:
         async for page in pages:
             used = await work.store.used_hashes(work.tenant_id, work.index, page)
-            left = [key for key in page if key not in used]
+            left = [key for key in page if key not in used and key not in work.progress.spared]
             if left:
                 await work.vectors.delete(work.tenant_id, work.index, left)

@@ -1,7 +1,7 @@
 """What all parts of one sync share."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig, Source
@@ -35,6 +35,17 @@ class Work:
     progress: Progress
     stop: asyncio.Event
     """Set where no further document may begin."""
+    found: frozenset[bytes] = frozenset()
+    """Hashes of vectors that are there although the store of chunks may know nothing of them."""
+
+    async def known_vectors(self, hashes: Sequence[bytes]) -> frozenset[bytes]:
+        """Those of the embedded texts that need not be embedded.
+
+        Raises:
+            StoreUnavailable: It could not be looked up.
+        """
+        rest = [key for key in hashes if key not in self.found]
+        return (frozenset(hashes) & self.found) | await self.store.known_vectors(self.tenant_id, self.index, rest)
 
     def holds(self, document: KnownDocument) -> bool:
         """Whether the index has the document with the content that is known of it."""

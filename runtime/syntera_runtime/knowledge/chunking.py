@@ -20,6 +20,9 @@ from .pieces import Kind, Piece, cut_into_pieces
 VERSION = "2"
 """Grows with every change that cuts documents otherwise, so that they are cut anew."""
 
+MOST_CHUNKS = 50_000
+"""Of one document."""
+
 _LARGEST = 2
 """Times the target: what alone is larger is cut wherever it has to be."""
 _TINY = 0.25
@@ -28,11 +31,17 @@ _FULL = 0.6
 """A chunk with this part of the target ends where the next paragraph, list or table would not fit as a whole."""
 _REST = 0.2
 """What is left of a section and is at most this part of the target goes with the chunk before."""
+_GRAIN = 1 / 16
+"""Pieces that are together at most this part of the target count as one, so that a text of a million words is not a million pieces."""
+
+
+class TooManyChunks(Exception):
+    """A document has more than `MOST_CHUNKS`."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """A piece with its size."""
+    """A piece, or several tiny ones, with the size."""
 
     piece: Piece
     size: int
@@ -59,18 +68,23 @@ def cut(extracted: Extracted, chunking: Chunking) -> tuple[Chunk, ...]:
     """The chunks of a document, in order. Empty: it holds nothing but spaces.
 
     Together they hold every character that is no space; each has at most `2 x target_tokens` tokens, as estimated.
+
+    Raises:
+        TooManyChunks: It is too long.
     """
     target = chunking.target_tokens * BYTES_OF_A_TOKEN
     pieces = cut_into_pieces(
         extracted.text, most_tokens=_LARGEST * chunking.target_tokens, piece_tokens=chunking.target_tokens
     )
-    sections = _join_tiny(_split(extracted, _measure(extracted.text, pieces)), target)
+    sections = _join_tiny(_split(extracted, _measure(extracted.text, pieces), grain=int(_GRAIN * target)), target)
     pages = _Pages(extracted.marks)
     chunks: list[Chunk] = []
     for section in sections:
         overlap = 0
         for first, last in _pack(section.units, chunking, target):
             start, end = section.units[first].piece.start, section.units[last].piece.end
+            if len(chunks) == MOST_CHUNKS:
+                raise TooManyChunks
             if chunks:
                 overlap = max(0, chunks[-1].end - start)
             chunks.append(
@@ -107,7 +121,7 @@ def _measure(text: str, pieces: Iterable[Piece]) -> Iterator[_Unit]:
         yield _Unit(previous, _size(text[previous.start : previous.end]))
 
 
-def _split(extracted: Extracted, units: Iterable[_Unit]) -> Iterator[_Section]:
+def _split(extracted: Extracted, units: Iterable[_Unit], *, grain: int) -> Iterator[_Section]:
     """One section for each stretch with the same path of headings. A piece belongs to where it begins."""
     borders = _borders(extracted.marks)
     starts = [start for start, _ in borders]
@@ -119,9 +133,20 @@ def _split(extracted: Extracted, units: Iterable[_Unit]) -> Iterator[_Section]:
             yield _Section(borders[number][1] if number >= 0 else (), current)
             current = []
         number = now
-        current.append(unit)
+        if current and (joined := _join_units(current[-1], unit, grain)) is not None:
+            current[-1] = joined
+        else:
+            current.append(unit)
     if current:
         yield _Section(borders[number][1] if number >= 0 else (), current)
+
+
+def _join_units(first: _Unit, second: _Unit, grain: int) -> _Unit | None:
+    """Both as one, where they are tiny; a heading is none with what is below it."""
+    one, other = first.piece, second.piece
+    if first.size + second.size > grain or (one.kind is Kind.HEADING) != (other.kind is Kind.HEADING):
+        return None
+    return _Unit(Piece(one.start, other.end, other.kind, other.block), first.size + second.size)
 
 
 def _borders(marks: Sequence[Mark]) -> list[tuple[int, tuple[str, ...]]]:

@@ -4,7 +4,7 @@ It reads the Markdown-like text that extraction writes: headings, paragraphs, li
 of a paragraph, a list item, a row of a table, a line of code, a heading. What is larger than a bound is cut further: at sentences,
 then at spaces, then anywhere. All pieces together hold every character that is no space, in order.
 
-One pass over the lines, each expression linear in what it reads: the text may be anything. A Markdown parser would tell lines where
+One pass over the lines, each expression linear in what it reads, one piece at a time in memory: the text may be anything. A Markdown parser would tell lines where
 places in the text are wanted, and reads text that a hostile author has nested without end.
 """
 
@@ -158,8 +158,7 @@ def _bound(text: str, start: int, end: int, *, most_tokens: int, piece_tokens: i
         yield start, end
         return
     pending: int | None = None
-    sentences = list(_sentences(text, start, end))
-    for sentence_start, sentence_end in sentences:
+    for sentence_start, sentence_end in _sentences(text, start, end):
         begin = sentence_start if pending is None else pending
         if _fits(text, begin, sentence_end, piece_tokens):
             pending = begin

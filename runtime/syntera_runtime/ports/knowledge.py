@@ -304,6 +304,22 @@ class KnowledgeWriter(Protocol):
         ...
 
 
+class ChunksOfVectors(Protocol):
+    """What an index of vectors that is outside of the store asks the store: whose its vectors are."""
+
+    async def find_chunks(
+        self, tenant_id: TenantId, index: Index, hashes: Sequence[bytes], *, filter: SearchFilter
+    ) -> Sequence[Hit]:
+        """The chunks that passed the filter among those with these hashes, in no order and without a score."""
+        ...
+
+    async def list_hashes(
+        self, tenant_id: TenantId, index: Index, *, filter: SearchFilter, limit: int
+    ) -> Sequence[bytes]:
+        """Hashes of the chunks that pass the filter, none twice, as many at most."""
+        ...
+
+
 class VectorIndex(Protocol):
     """Vectors of an index, by the hash of the text that was embedded (16 bytes)."""
 

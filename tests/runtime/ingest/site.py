@@ -170,7 +170,7 @@ class SyncSite:
             tenant_id=self.tenant_id,
             store=self.knowledge.writer,
             history=self.knowledge.editor,
-            vectors={IndexStorage.COMMON: self.knowledge.vectors},
+            build_vectors=lambda _: dict.fromkeys(IndexStorage, self.knowledge.vectors),
             embedder=self.embedder,
             extractor=self.extractor,
             reader=self.reader,

@@ -7,13 +7,23 @@ from datetime import timedelta
 
 import pytest
 
-from syntera_crds.contract.knowledge_config import Chunking, SyncBudget
+from syntera_crds.contract.agent_config import SecretKey
+from syntera_crds.contract.knowledge_config import Chunking, PineconeIndex, SyncBudget
 from syntera_runtime.errors import ModelRefused, ModelTimeout, ModelUnavailable, SecretMissing, StoreUnavailable
 from syntera_runtime.ingest import embedding as embedding_module
 from syntera_runtime.ingest.failures import SyncFailed
 from syntera_runtime.ingest.items import Item, Missed, Same
 from syntera_runtime.ingest.sync import synchronise
-from syntera_runtime.models.knowledge import DocumentFacts, DocumentState, Extracted, Failing, IndexState, SyncState
+from syntera_runtime.models.ids import TenantId
+from syntera_runtime.models.knowledge import (
+    DocumentFacts,
+    DocumentState,
+    Extracted,
+    Failing,
+    IndexState,
+    Sync,
+    SyncState,
+)
 from tests.runtime.ingest.site import NAME, SyncSite, fetched, make_config, make_source
 
 GONE = Missed(None, Failing.UNAVAILABLE, "The server does not answer. Try again later.")
@@ -168,6 +178,24 @@ async def test_text_that_no_store_keeps_fails_alone(site: SyncSite, text: str, r
     assert [failure.reason for failure in sync.failures] == [reason]
 
 
+async def test_document_of_too_many_chunks_fails_alone(site: SyncSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("syntera_runtime.knowledge.chunking.MOST_CHUNKS", 3)
+    sync = await site.sync(fetched("a.md", long_text(1)), fetched("b.md", "Two."))
+    assert [(failure.document, failure.reason) for failure in sync.failures] == [("a.md", Failing.TOO_LARGE)]
+    assert set(await site.contents()) == {"b.md"}
+
+
+async def test_rebuild_with_too_many_chunks_fails_the_document_alone(
+    site: SyncSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await site.sync(fetched("a.md", long_text(1)), fetched("b.md", "Two."))
+    monkeypatch.setattr("syntera_runtime.knowledge.chunking.MOST_CHUNKS", 3)
+    site.config = make_config(chunking=Chunking(target_tokens=64, overlap_tokens=0))
+    sync = await site.sync(Same("a.md"), Same("b.md"))
+    assert (sync.state, sync.counts.failed) == (SyncState.COMPLETE, 1)
+    assert set(await site.contents()) == {"b.md"}
+
+
 async def test_path_that_is_too_long_fails_alone(site: SyncSite) -> None:
     sync = await site.sync(fetched("a" * 3000, "One."), fetched("b.md", "Two."))
     assert (sync.counts.failed, set(await site.documents())) == (1, {"b.md"})
@@ -261,11 +289,11 @@ async def test_another_audience_reaches_all_documents_without_embedding(site: Sy
     site.config = make_config(make_source(audience=["member"], tags=["internal"]))
     await site.sync(Same("a.md") if is_same else fetched("a.md", "One."))
     facts = (await site.documents())["a.md"].facts
-    assert (facts.audience, facts.tags) == ({"member"}, {"internal"})
+    assert (facts.audience, facts.tags) == (frozenset({"member"}), frozenset({"internal"}))
     site.config = make_config(make_source(audience=["public"]))
     await site.sync()
     facts = (await site.documents())["a.md"].facts
-    assert (facts.audience, facts.tags) == ({"public"}, set())
+    assert (facts.audience, facts.tags) == (frozenset({"public"}), frozenset())
     assert len(site.embedder.texts) == 1
 
 
@@ -353,20 +381,50 @@ async def test_rebuild_beyond_the_budget_embeds_nothing(site: SyncSite) -> None:
     assert f"{sync.estimated_tokens:,}" in failure.message
 
 
-async def test_rebuild_that_was_not_embedded_in_full_is_not_activated(site: SyncSite) -> None:
-    await site.sync(fetched("a.md", "One."), fetched("b.md", "Two."))
+def refuse_poison(texts: Sequence[str]) -> Exception | None:
+    """As a model does that cannot take one text."""
+    return ModelRefused("Too long.") if any("poison" in text for text in texts) else None
+
+
+async def test_rebuild_that_lacks_too_much_is_not_activated(site: SyncSite) -> None:
+    await site.sync(fetched("a.md", "One."), fetched("b.md", "poison"))
     site.config = make_config(embedding=site.config.embedding.model_copy(update={"model": "e-2"}))
-    site.embedder.fail = lambda texts: ModelRefused("No.") if any("Two" in text for text in texts) else None
+    site.embedder.fail = refuse_poison
     failure = await fail(site)
     assert (failure.code, failure.is_final) == ("embedding-failed", False)
     assert set(await site.contents()) == {"a.md", "b.md"}
     site.embedder.fail = lambda texts: None
     await site.sync()
-    assert sorted(set(site.embedder.texts)) == ["a.md\n\nOne.", "b.md\n\nTwo.", "test"]
     assert site.embedder.texts.count("a.md\n\nOne.") == 2
     active = await site.active()
     assert active is not None
     assert active.number == 2
+    assert set(await site.contents()) == {"a.md", "b.md"}
+
+
+async def test_rebuild_is_activated_although_the_model_refuses_a_document(site: SyncSite) -> None:
+    texts = [f"Text {number}." for number in range(20)]
+    await site.sync(*(fetched(f"{number}.md", text) for number, text in enumerate([*texts, "poison"])))
+    site.config = make_config(embedding=site.config.embedding.model_copy(update={"model": "e-2"}))
+    site.embedder.fail = refuse_poison
+    sync = await site.sync()
+    assert (sync.state, sync.counts.failed, sync.index_number) == (SyncState.COMPLETE, 1, 2)
+    assert len(await site.contents()) == 20
+    assert (await site.documents())["20.md"].state is DocumentState.FAILED
+
+
+async def test_document_that_is_refused_again_and_again_costs_its_other_texts_once(site: SyncSite) -> None:
+    site.embedder.fail = refuse_poison
+    items = [fetched("a.md", long_text(1) + "\n\n# Last\n\n" + "poison " * 300), fetched("b.md", "Two.")]
+    await site.sync(*items)
+    paid = set(site.embedder.texts) - {"test"}
+    assert len(paid) > 1
+    writes = watch_writes(site)
+    sync = await site.sync(items[0], fetched("b.md", "Two, changed."))
+    assert sync.counts.failed == 1
+    assert writes == ["write", "put_document", "finish_index", "delete"]
+    embedded = [text for text in site.embedder.texts if text != "test"]
+    assert len(embedded) == len(set(embedded)) == len(paid) + 1
 
 
 async def test_index_that_was_replaced_goes_after_its_time(site: SyncSite) -> None:
@@ -491,6 +549,26 @@ async def test_endpoint_that_is_away_ends_the_sync(site: SyncSite) -> None:
 # ---- ends ----
 
 
+async def test_progress_is_told_while_a_sync_runs(site: SyncSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("syntera_runtime.ingest.progress.REPORT_SECONDS", 0.01)
+    site.embedder.wait = asyncio.Event()
+    told = asyncio.Event()
+    report_sync = site.knowledge.writer.report_sync
+
+    async def watched(tenant_id: TenantId, sync: Sync) -> None:
+        await report_sync(tenant_id, sync)
+        if sync.state is SyncState.RUNNING and sync.counts.documents == 2:
+            told.set()
+
+    monkeypatch.setattr(site.knowledge.writer, "report_sync", watched)
+    running = asyncio.create_task(site.sync(fetched("a.md", "One."), fetched("b.md", "Two.")))
+    await told.wait()
+    (sync,) = await site.syncs()
+    assert (sync.state, sync.index_number, sync.counts.documents) == (SyncState.RUNNING, 1, 2)
+    site.embedder.wait.set()
+    assert (await running).state is SyncState.COMPLETE
+
+
 async def test_busy_knowledge_base_is_left_alone_or_waited_for(site: SyncSite, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("syntera_runtime.ingest.sync.BUSY_SECONDS", 0.01)
     async with site.knowledge.writer.lock(site.tenant_id, NAME):
@@ -516,6 +594,17 @@ async def test_stop_ends_at_the_next_safe_point(site: SyncSite) -> None:
     paid = len(site.embedder.texts)
     assert 0 < paid < 1800
     site.stop, site.embedder.wait = asyncio.Event(), None
+    await site.sync()
+    assert len(site.embedder.texts) == len(set(site.embedder.texts)) == 1800
+
+
+async def test_vectors_in_pinecone_are_found_by_the_sync_after_one_that_broke_off(site: SyncSite) -> None:
+    pinecone = PineconeIndex(index_host="https://pinecone.example", api_key=SecretKey(name="pinecone", key="key"))
+    site.config = make_config(pinecone=pinecone)
+    items = [fetched(f"{number}.md", long_text(number)) for number in range(200)]
+    site.embedder.fail = lambda texts: SecretMissing("gone") if len(site.embedder.texts) > 300 else None
+    await fail(site, *items)
+    site.embedder.fail = lambda texts: None
     await site.sync()
     assert len(site.embedder.texts) == len(set(site.embedder.texts)) == 1800
 
@@ -570,7 +659,7 @@ async def test_what_was_written_while_a_sync_is_read_anew(site: SyncSite) -> Non
         found = await read_text(tenant_id, document_id)  # type: ignore[arg-type]
         return None if found is not None and found.text == "One." else found
 
-    site.knowledge.writer.read_text = gone  # type: ignore[method-assign, assignment]
+    site.knowledge.writer.read_text = gone  # type: ignore[method-assign]
     sync = await site.sync(Same("a.md"), Same("b.md"))
     assert sync.state is SyncState.COMPLETE
     assert set(await site.contents()) == {"b.md"}

@@ -7,7 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from syntera_crds.contract.knowledge_config import Chunking
-from syntera_runtime.knowledge.chunking import cut
+from syntera_runtime.knowledge import chunking
+from syntera_runtime.knowledge.chunking import TooManyChunks, cut
 from syntera_runtime.models.knowledge import Chunk, Extracted, Mark
 from syntera_runtime.models.tokens import estimate_tokens
 
@@ -197,6 +198,16 @@ def test_headings_without_marks_are_not_left_behind() -> None:
     text = "\n\n".join(f"## Part {number}\n\n{sentences(3)}" for number in range(6))
     for content in contents(cut(Extracted(text), SMALL)):
         assert not content.splitlines()[-1].startswith("#")
+
+
+def test_document_of_too_many_chunks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    extracted = Extracted(sentences(12))
+    number = len(cut(extracted, SMALL))
+    monkeypatch.setattr(chunking, "MOST_CHUNKS", number)
+    assert len(cut(extracted, SMALL)) == number
+    monkeypatch.setattr(chunking, "MOST_CHUNKS", number - 1)
+    with pytest.raises(TooManyChunks):
+        cut(extracted, SMALL)
 
 
 @pytest.mark.parametrize("text", ["", " \n\t\u00a0\n"])

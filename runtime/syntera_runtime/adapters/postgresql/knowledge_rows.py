@@ -128,7 +128,7 @@ def facts_values(facts: DocumentFacts) -> tuple[Any, ...]:
 
 def read_document(row: Record) -> Document:
     """A row with `DOCUMENT_COLUMNS` and `chunks`."""
-    reason, file_id = row["failure_reason"], row["file_id"]
+    file_id = row["file_id"]
     return Document(
         id=DocumentId(row["id"]),
         knowledge_base_id=KnowledgeBaseId(row["knowledge_base_id"]),
@@ -138,13 +138,19 @@ def read_document(row: Record) -> Document:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         checked_at=row["checked_at"],
-        failure=None if reason is None else DocumentFailure(read_reason(reason), row["failure_message"]),
+        failure=read_document_failure(row),
         content_hash=row["content_hash"],
         validators=json.loads(row["validators"]),
         characters=row["characters"],
         chunks=row["chunks"],
         file_id=None if file_id is None else FileId(file_id),
     )
+
+
+def read_document_failure(row: Record) -> DocumentFailure | None:
+    """A row with `failure_reason` and `failure_message`."""
+    reason = row["failure_reason"]
+    return None if reason is None else DocumentFailure(read_reason(reason), row["failure_message"])
 
 
 def read_reason(reason: str) -> Failing:

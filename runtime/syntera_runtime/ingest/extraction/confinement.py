@@ -100,6 +100,11 @@ class Confinement:
         self._files = _build_file_rules(self._libc)
         self._calls = _build_filter(platform.machine())
 
+    @property
+    def restricts_files(self) -> bool:
+        """Whether the kernel has Landlock."""
+        return self._files is not None
+
     def enter(self, *, kept: tuple[int, ...]) -> None:
         """Give up everything but computing with what is imported already and with the descriptors in `kept`. There is no way back."""
         self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

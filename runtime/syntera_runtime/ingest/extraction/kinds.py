@@ -6,7 +6,6 @@ import zipfile
 from enum import StrEnum
 
 import orjson
-import puremagic
 
 from .faults import Fault, Unreadable
 
@@ -68,7 +67,7 @@ _HEADING = re.compile(r"^#{1,6} \S.*$|\A---\n", re.MULTILINE)
 
 
 def find_binary_kind(content: bytes) -> Kind | None:
-    """The kind of a document that is no text; None: it may be text.
+    """The kind of a document that is no text; None: it is text, or nothing that is read, as decoding it will show.
 
     Raises:
         Unreadable: It is certainly of no format that is read.
@@ -79,8 +78,6 @@ def find_binary_kind(content: bytes) -> Kind | None:
         return _find_kind_of_archive(content)
     if content.startswith(_OLE):
         raise Unreadable(Fault.ENCRYPTED if _ENCRYPTED_OFFICE in content else Fault.OLD_OFFICE)
-    if b"\0" in content[:_LOOKED_AT] and _is_known_binary(content):
-        raise Unreadable(Fault.UNKNOWN_FORMAT)
     return None
 
 
@@ -94,7 +91,7 @@ def find_text_kind(text: str, *, name: str, media_type: str | None) -> Kind:
     head = text[:_LOOKED_AT]
     if hint not in (Kind.MARKDOWN, Kind.TEXT) and _HTML.match(head):
         return Kind.HTML
-    if hint is not Kind.TEXT and _XML.match(head):
+    if hint not in (Kind.TEXT, Kind.HTML) and _XML.match(head):
         raise Unreadable(Fault.UNKNOWN_FORMAT)
     if hint is Kind.HTML:
         return Kind.HTML if _TAG.search(head) else Kind.TEXT
@@ -123,13 +120,6 @@ def _find_kind_of_archive(content: bytes) -> Kind:
     if len(found) != 1:
         raise Unreadable(Fault.NOT_A_DOCUMENT)
     return found[0]
-
-
-def _is_known_binary(content: bytes) -> bool:
-    try:
-        return bool(puremagic.magic_string(content[:_LOOKED_AT]))
-    except (puremagic.PureError, ValueError):
-        return False
 
 
 def _is_json(text: str) -> bool:

@@ -168,7 +168,9 @@ def _find_body_height(lines: Sequence[_Line]) -> float:
 
 
 def _edge_key(lines: Sequence[_Line], at: int) -> str:
-    return _DIGITS.sub("0", lines[at].text)
+    """What is the same on all pages: of the outermost lines all but numbers, of the next ones everything."""
+    is_outermost = at in (0, len(lines) - 1)
+    return _DIGITS.sub("0", lines[at].text) if is_outermost else lines[at].text
 
 
 def _compose(pages: Sequence[Sequence[_Line]]) -> Composition:

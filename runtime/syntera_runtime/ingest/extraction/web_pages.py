@@ -107,6 +107,7 @@ def parse_html(text: str) -> html.HtmlElement | None:
     except (etree.ParserError, etree.XMLSyntaxError):
         return None
     assert isinstance(tree, html.HtmlElement)
+    _drop([link for link in tree.iter("a") if "".join(link.itertext()).strip() in _ANCHORS])
     return tree
 
 
@@ -179,7 +180,7 @@ class _HtmlReader:
     def _visit_inline(self, element: html.HtmlElement) -> None:
         if element.tag == "br":
             self._inline.append("\n")
-        elif not _is_anchor(element):
+        else:
             self._visit_children(element)
 
     def _visit_children(self, element: html.HtmlElement) -> None:
@@ -206,10 +207,6 @@ class _HtmlReader:
 def _is_layout(table: html.HtmlElement) -> bool:
     """Whether a table only places what is in it."""
     return next(table.iterdescendants("table", "pre", *_HEADINGS), None) is not None
-
-
-def _is_anchor(element: html.HtmlElement) -> bool:
-    return element.tag == "a" and "".join(element.itertext()).strip() in _ANCHORS
 
 
 def _build_listing(element: html.HtmlElement) -> str:
@@ -243,7 +240,7 @@ def _item_lines(item: html.HtmlElement, *, mark: str, depth: int) -> list[str]:
 def _texts_outside(element: html.HtmlElement, left_out: frozenset[html.HtmlElement]) -> list[str]:
     texts = [element.text or ""]
     for child in element:
-        if child not in left_out and child.tag not in _SKIPPED and not _is_anchor(child):
+        if child not in left_out and child.tag not in _SKIPPED:
             is_word_part = child.tag in _INLINE and child.tag != "br"
             # Cells, paragraphs and the like are words of their own.
             texts += _texts_outside(child, left_out) if is_word_part else [" ", *_texts_outside(child, left_out), " "]

@@ -9,11 +9,16 @@ from syntera_crds.contract.knowledge_config import Source
 from ...errors import ConfigurationError
 from ...models.files import Storage
 from ...models.ids import TenantId
+from ...ports.configuration import Secrets
 from ...ports.files import BlobStore, FileStore
 from ..items import DocumentSource, KnownPages
 from .config_map import ConfigMapFiles
+from .git import GitFiles
 from .inline import InlineText
+from .s3 import S3Objects
 from .uploads import UploadedFiles
+from .web import WebPages
+from .web_http import Http
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +27,14 @@ class SourceTools:
 
     tenant_id: TenantId
     config_maps_dir: Path
+    """Where ConfigMaps are mounted, each in a folder of its name."""
     files: FileStore
     blobs: Mapping[Storage, BlobStore]
+    secrets: Secrets
+    websites: Http
+    """Guarded by a policy for websites: nothing secret is sent by it."""
+    repositories: Http
+    """Guarded by the tenant's policy as it is."""
 
     def build(self, source: Source, documents: KnownPages) -> DocumentSource:
         """The reader of a source; nothing is read before it is asked to.
@@ -36,6 +47,12 @@ class SourceTools:
         if source.config_map is not None:
             name = source.config_map.name
             return ConfigMapFiles(self.config_maps_dir / name, name=name)
+        if source.web is not None:
+            return WebPages(source, self.websites)
+        if source.git is not None:
+            return GitFiles(source, self.repositories, self.secrets)
+        if source.s3 is not None:
+            return S3Objects(source, self.secrets)
         if source.upload is not None:
             return UploadedFiles(
                 self.tenant_id, documents, self.files, self.blobs, max_megabytes=source.upload.max_file_megabytes

@@ -99,7 +99,7 @@ def make_presentation(slides: Sequence[tuple[str, Sequence[str], str]], *, hidde
         slide = presentation.slides.add_slide(presentation.slide_layouts[1])
         assert slide.shapes.title is not None
         slide.shapes.title.text = title
-        slide.placeholders[1].text_frame.text = "\n".join(lines)  # type: ignore[attr-defined]  # the layout's body has text
+        slide.placeholders[1].text_frame.text = "\n".join(lines)
         if notes:
             frame = slide.notes_slide.notes_text_frame
             assert frame is not None

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -12,9 +13,15 @@ from syntera_runtime.ids import new_id
 from syntera_runtime.ingest.items import DocumentSource, Fetched, Item, Known, KnownPages, Missed
 from syntera_runtime.ingest.sources.build import SourceTools
 from syntera_runtime.ingest.sources.config_map import ConfigMapFiles
+from syntera_runtime.ingest.sources.git import GitFiles
+from syntera_runtime.ingest.sources.inline import InlineText
+from syntera_runtime.ingest.sources.s3 import S3Objects
+from syntera_runtime.ingest.sources.uploads import UploadedFiles
+from syntera_runtime.ingest.sources.web import WebPages
 from syntera_runtime.models.files import FileContent, NewFile, Storage
 from syntera_runtime.models.ids import FileId
 from syntera_runtime.models.knowledge import DocumentFacts, DocumentOrigin, DocumentState, Failing, KnownDocument
+from tests.runtime.adapters.fixed_secrets import KEY, FixedSecrets
 from tests.runtime.ingest.site import NAME, SyncSite, make_config
 
 
@@ -22,12 +29,22 @@ async def read(source: DocumentSource, known: dict[str, Known] | None = None) ->
     return [item async for item in source.read(known or {})]
 
 
+class NoHttp:
+    """For tests that ask nobody."""
+
+    def request(self, *args: object, **fields: object) -> NoReturn:
+        raise AssertionError
+
+
 def make_tools(site: SyncSite, folder: Path) -> SourceTools:
-    return SourceTools(site.tenant_id, folder, site.files, {Storage.POSTGRESQL: site.blobs})
+    return SourceTools(
+        site.tenant_id, folder, site.files, {Storage.POSTGRESQL: site.blobs}, FixedSecrets(), NoHttp(), NoHttp()
+    )
 
 
 async def no_documents() -> AsyncGenerator[Sequence[KnownDocument], None]:
-    for page in ():
+    pages: Sequence[Sequence[KnownDocument]] = ()
+    for page in pages:
         yield page
 
 
@@ -62,6 +79,33 @@ async def test_each_entry_of_a_config_map_is_a_document(tmp_path: Path) -> None:
         ("a.pdf", b"%PDF\xff", "a.pdf"),
         ("b.md", b"Two.", "b.md"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        ({"inline": {"title": "t", "text": "x"}}, InlineText),
+        ({"config_map": {"name": "faq"}}, ConfigMapFiles),
+        ({"web": {"urls": ["https://shop.example"]}}, WebPages),
+        ({"git": {"url": "https://git.example/docs"}}, GitFiles),
+        (
+            {
+                "s3": {
+                    "endpoint": "https://s3.example",
+                    "region": "eu",
+                    "bucket": "docs",
+                    "access_key_id": KEY,
+                    "secret_access_key": KEY,
+                }
+            },
+            S3Objects,
+        ),
+        ({"upload": {}}, UploadedFiles),
+    ],
+)
+def test_each_kind_of_source_has_a_reader(tmp_path: Path, fields: dict[str, object], kind: type) -> None:
+    source = Source.model_validate({"name": "docs", **fields})
+    assert isinstance(make_tools(SyncSite(), tmp_path).build(source, no_documents), kind)
 
 
 @pytest.mark.parametrize("is_mounted", [True, False])
