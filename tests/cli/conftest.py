@@ -9,27 +9,39 @@ import pytest
 import structlog
 from fastapi import FastAPI
 
+from syntera_crds.contract.agent_config import AgentKnowledge
 from syntera_crds.contract.api_key import Scope
 from syntera_runtime.adapters.memory import MemoryStore
 from syntera_runtime.adapters.openai_models import OpenAIChatModels
 from syntera_runtime.api.app import build_public_app
 from tests.runtime.adapters.fixed_secrets import FixedSecrets
-from tests.runtime.builders import make_agent, make_candidate, make_services, put_key
-from tests.runtime.fakes import FakeCatalogue
+from tests.runtime.builders import (
+    TENANT,
+    make_agent,
+    make_candidate,
+    make_knowledge_base,
+    make_services,
+    put_key,
+)
+from tests.runtime.fakes import FakeCatalogue, FakeSearcher
+from tests.runtime.knowledge_fakes import make_config, make_site
 from tests.support.serving import serving
 from tests.support.stand_in import StandIn, running_stand_in
 
+DESK = "The desk opens at nine every morning."
 INSTRUCTIONS = "You are the travel assistant of Acme Travel. Every passenger may take one cabin bag of 8 kg."
 
 
 @dataclass(frozen=True)
 class RunningTenant:
-    """Where the API is, keys for it, and the hand on the model behind it."""
+    """Where the API is, keys for it, and the hand on what is behind it."""
 
     url: str
     key: str
     admin_key: str
     stand_in: StandIn
+    store: MemoryStore
+    searcher: FakeSearcher
 
 
 def silence() -> None:
@@ -57,9 +69,16 @@ def running_tenant(quiet_logs: None) -> Iterator[RunningTenant]:
             suggestions=["Where is my booking?", "How much baggage may I take?"],
         )
         quiet = make_agent(name="quiet", display_name="Quiet one", description="", models=[candidate])
-        agents = FakeCatalogue(travel, quiet)
+        learned = make_agent(
+            name="learned", display_name="Learned one", models=[candidate], knowledge=[AgentKnowledge(name="handbook")]
+        )
+        agents = FakeCatalogue(travel, quiet, learned)
+        agents.knowledge_bases["handbook"] = make_knowledge_base()
+        searches = FakeSearcher()
         models = OpenAIChatModels(FixedSecrets())
-        services = make_services(store, models=models, agents=agents)
+        knowledge = make_site(TENANT)
+        asyncio.run(knowledge.fill(make_config(), {"desk.md": [DESK]}, url="https://docs.example/desk"))
+        services = make_services(store, models=models, agents=agents, searcher=knowledge.searcher, searches=searches)
         app = build_public_app(services)
 
         @asynccontextmanager
@@ -73,7 +92,7 @@ def running_tenant(quiet_logs: None) -> Iterator[RunningTenant]:
         app.router.lifespan_context = closing_at_the_end
         with serving(app, lifespan=True) as url:
             admin_key = put_key(store, scopes=frozenset({Scope.ADMIN}))
-            yield RunningTenant(url, put_key(store), admin_key, stand_in)
+            yield RunningTenant(url, put_key(store), admin_key, stand_in, store, searches)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 from syntera_runtime.adapters.postgresql.knowledge_reader import PostgresqlKnowledgeReader
 from syntera_runtime.adapters.postgresql.knowledge_vectors import PostgresqlVectors
 from syntera_runtime.adapters.postgresql.knowledge_writer import PostgresqlKnowledgeWriter
-
 from syntera_runtime.adapters.postgresql.pool import Pool
 from syntera_runtime.models.ids import TenantId
 from tests.support.postgresql import PostgresqlServer

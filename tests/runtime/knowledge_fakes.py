@@ -93,7 +93,9 @@ class KnowledgeSite:
         """Publish a knowledge base and index documents in it: by their paths, with the texts of their chunks."""
         self.configs.configs[config.name] = config
         base = await self.stores.begin(config.name)
-        index = await self.stores.open_index(base, config.fingerprint(), dimensions=config.embedding.dimensions)
+        index = await self.stores.open_index(
+            base, config.fingerprint(), dimensions=config.embedding.dimensions, embedding=config.embedding
+        )
         for path, texts in documents.items():
             await self.add(index, path, *texts, **facts)
         await self.stores.publish(index)

@@ -46,6 +46,8 @@ class KnowledgeStores:
     writer: KnowledgeWriter
     vectors: VectorIndex
     files: FileStore
+    storage: IndexStorage = IndexStorage.COMMON
+    """Of the indexes that are opened."""
 
     async def begin(self, name: str = "handbook") -> KnowledgeBase:
         """A knowledge base of that name, made known."""
@@ -55,7 +57,7 @@ class KnowledgeStores:
 
     async def open_index(self, base: KnowledgeBase, fingerprint: str = "f1", **changes: Any) -> Index:
         """An index as a sync opens it."""
-        fields = {"dimensions": DIMENSIONS, "storage": IndexStorage.COMMON, **changes}
+        fields = {"dimensions": DIMENSIONS, "storage": self.storage, **changes}
         return await self.writer.open_index(self.tenant_id, base.id, fingerprint=fingerprint, **fields)
 
     async def put(
@@ -142,7 +144,7 @@ class KnowledgeStores:
         return {blob.file_id for blob in found}
 
     async def upload(
-        self, base_id: KnowledgeBaseId, name: str = "guide.txt", text: str = "Some text"
+        self, base_id: KnowledgeBaseId, name: str = "guide.txt", text: str = "Some text", **facts: Any
     ) -> tuple[DocumentId, FileId]:
         """An uploaded document that no sync has got to yet."""
         file_id = await self.add_file(text.encode())
@@ -150,7 +152,7 @@ class KnowledgeStores:
             self.tenant_id,
             base_id,
             origin=DocumentOrigin("uploads", name),
-            facts=make_facts(title=name),
+            facts=make_facts(**{"title": name, **facts}),
             content_hash=content_hash(text),
             file_id=file_id,
         )

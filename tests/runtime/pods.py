@@ -1,7 +1,7 @@
 """Pods of one tenant on real stores: the parts of a runtime process, without Kubernetes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +17,8 @@ from syntera_runtime.adapters.postgresql.deliveries import PostgresqlDeliveries
 from syntera_runtime.adapters.postgresql.directory import PostgresqlDirectory
 from syntera_runtime.adapters.postgresql.editor import PostgresqlEditor
 from syntera_runtime.adapters.postgresql.files import PostgresqlFiles
+from syntera_runtime.adapters.postgresql.knowledge_editor import PostgresqlKnowledgeEditor
+from syntera_runtime.adapters.postgresql.knowledge_reader import PostgresqlKnowledgeReader
 from syntera_runtime.adapters.postgresql.pool import Pool
 from syntera_runtime.adapters.postgresql.turns import PostgresqlTurns
 from syntera_runtime.adapters.postgresql.usage import PostgresqlUsage
@@ -30,6 +32,7 @@ from syntera_runtime.adapters.redis.turn_register import RedisTurnRegister
 from syntera_runtime.chat.events import ReplyCompleted, ReplyFailed, ReplyStopped, TurnEvent
 from syntera_runtime.chat.feed import Feed
 from syntera_runtime.chat.sweeper import Sweeper
+from syntera_runtime.knowledge.search import Searcher
 from syntera_runtime.models.conversations import Message
 from syntera_runtime.models.files import Storage
 from syntera_runtime.models.identity import Principal
@@ -103,6 +106,7 @@ async def open_pod(
     agents: FakeCatalogue | None = None,
     key_sets: KeySets | None = None,
     lease_seconds: float = 15,
+    build_searcher: Callable[[Pool], Searcher] | None = None,
 ) -> AsyncIterator[Pod]:
     """A pod, with its tasks running."""
     async with AsyncExitStack() as stack:
@@ -125,6 +129,8 @@ async def open_pod(
             audit=PostgresqlAuditLog(pool),
             file_store=PostgresqlFiles(pool),
             blobs={Storage.POSTGRESQL: PostgresqlBlobs(pool)},
+            knowledge_reader=PostgresqlKnowledgeReader(pool),
+            knowledge_editor=PostgresqlKnowledgeEditor(pool),
             webhooks=PostgresqlWebhooks(pool),
             deliveries=PostgresqlDeliveries(pool),
             events=events,
@@ -134,6 +140,7 @@ async def open_pod(
             key_sets=key_sets,
             models=FakeChatModels() if models is None else models,
             lease_seconds=lease_seconds,
+            searcher=None if build_searcher is None else build_searcher(pool),
             presence=RedisPresence(redis),
             open_socket_manager=partial(RedisSocketManager, redis, tenant_id),
         )

@@ -51,61 +51,66 @@ class PineconeFake:
         await asyncio.sleep(self.pause_seconds)
         operation, content = await _read(request)
         self.requests.append((operation, content))
-        if self.answers:
-            status, headers = self.answers.pop(0)
-            return web.json_response({"code": 13, "message": "as told", "details": []}, status=status, headers=headers)
-        if request.headers.get("Api-Key") != KEY:
-            return web.Response(status=401, text="Invalid API Key")
-        if request.headers.get("X-Pinecone-Api-Version") != FACTS["version"]:
-            return _refuse("another version of the API")
+        try:
+            if self.answers:
+                status, headers = self.answers.pop(0)
+                raise _Refused(status, "as told", headers)
+            return web.json_response(self._answer(request.headers, operation, content))
+        except _Refused as refused:
+            body = {"code": 3, "message": refused.message, "details": []}
+            return web.json_response(body, status=refused.status, headers=refused.headers)
+
+    def _answer(self, headers: Mapping[str, str], operation: str, content: dict[str, Any]) -> dict[str, Any]:
+        if headers.get("Api-Key") != KEY:
+            raise _Refused(401, "Invalid API Key")
+        if headers.get("X-Pinecone-Api-Version") != FACTS["version"]:
+            raise _Refused(400, "another version of the API")
         facts = FACTS["operations"].get(operation)
         if facts is None:
-            return web.json_response(
-                {"code": 5, "message": f"no such operation: {operation}", "details": []}, status=404
-            )
+            raise _Refused(404, f"no such operation: {operation}")
         faults = [fault.message for fault in Draft202012Validator(facts["request"]).iter_errors(content)]
         if faults:
-            return _refuse("; ".join(faults))
-        answer = self._do(operation, content)
-        if isinstance(answer, web.Response):
-            return answer
+            raise _Refused(400, "; ".join(faults))
+        work = {
+            "POST /vectors/upsert": self._upsert,
+            "POST /query": self._query,
+            "GET /vectors/fetch": self._fetch,
+            "GET /vectors/list": self._list,
+            "POST /vectors/delete": self._delete,
+            "DELETE /namespaces/{namespace}": self._delete_namespace,
+        }
+        answer = work[operation](content.get("namespace", ""), content)
         Draft202012Validator(facts["response"]).validate(answer)
-        return web.json_response(answer)
+        return answer
 
-    def _do(self, operation: str, content: dict[str, Any]) -> dict[str, Any] | web.Response:
-        namespace = content.get("namespace", "")
-        match operation:
-            case "POST /vectors/upsert":
-                return self._upsert(namespace, content["vectors"])
-            case "POST /query":
-                return self._query(namespace, content["vector"], content["topK"])
-            case "GET /vectors/fetch":
-                kept = self.namespaces.get(namespace, {})
-                found = {key: {"id": key, "values": kept[key]} for key in content["ids"] if key in kept}
-                return {"vectors": found, "namespace": namespace, "usage": {"readUnits": 1}}
-            case "GET /vectors/list":
-                return self._list(namespace, content.get("paginationToken", ""), content.get("limit", 100))
-            case "POST /vectors/delete":
-                for key in content.get("ids", []):
-                    self.namespaces.get(namespace, {}).pop(key, None)
-                return {}
+    def _fetch(self, namespace: str, content: dict[str, Any]) -> dict[str, Any]:
+        kept = self.namespaces.get(namespace, {})
+        found = {key: {"id": key, "values": kept[key]} for key in content["ids"] if key in kept}
+        return {"vectors": found, "namespace": namespace, "usage": {"readUnits": 1}}
+
+    def _delete(self, namespace: str, content: dict[str, Any]) -> dict[str, Any]:
+        for key in content.get("ids", []):
+            self.namespaces.get(namespace, {}).pop(key, None)
+        return {}
+
+    def _delete_namespace(self, namespace: str, _content: dict[str, Any]) -> dict[str, Any]:
         if namespace not in self.namespaces:
-            return web.json_response({"code": 5, "message": "Namespace not found", "details": []}, status=404)
+            raise _Refused(404, "Namespace not found")
         del self.namespaces[namespace]
         return {}
 
-    def _upsert(self, namespace: str, vectors: list[dict[str, Any]]) -> dict[str, Any] | web.Response:
+    def _upsert(self, namespace: str, content: dict[str, Any]) -> dict[str, Any]:
+        vectors = content["vectors"]
         if any(len(vector["values"]) != self.dimensions for vector in vectors):
-            return _refuse("Vector dimension does not match the dimension of the index")
+            raise _Refused(400, "Vector dimension does not match the dimension of the index")
         self.namespaces[namespace].update({vector["id"]: vector["values"] for vector in vectors})
         return {"upsertedCount": len(vectors)}
 
     def _query(self, namespace: str, content: dict[str, Any]) -> dict[str, Any]:
         vector, top = content["vector"], content["topK"]
-        scored = [
-            {"id": key, "score": _compare(kept, vector)} for key, kept in self.namespaces.get(namespace, {}).items()
-        ]
-        matches = sorted(scored, key=lambda match: match["score"], reverse=True)[:top]
+        kept = self.namespaces.get(namespace, {})
+        scored = sorted(((_compare(values, vector), key) for key, values in kept.items()), reverse=True)
+        matches = [{"id": key, "score": score} for score, key in scored[:top]]
         return {"matches": matches, "namespace": namespace, "usage": {"readUnits": 1}}
 
     def _list(self, namespace: str, content: dict[str, Any]) -> dict[str, Any]:

@@ -107,10 +107,10 @@ def _introduction(instructions: str) -> str:
 
 def _fitting_sentence(instructions: str, question: str) -> str:
     """The sentence that shares most words with the question; the first of equals, "" if none shares any."""
-    wanted = _stems(question)
+    wanted = find_stems(question)
     sentences = [sentence.strip(" -*#\t") for sentence in _SENTENCE_END.split(instructions)]
-    best = max(sentences, key=lambda sentence: len(_stems(sentence) & wanted))
-    return best if _stems(best) & wanted else ""
+    best = max(sentences, key=lambda sentence: len(find_stems(sentence) & wanted))
+    return best if find_stems(best) & wanted else ""
 
 
 def _cite(passages: Sequence[GivenPassage], question: str) -> str:
@@ -118,9 +118,9 @@ def _cite(passages: Sequence[GivenPassage], question: str) -> str:
 
     Words of the sentence count twice, those of the passage's place once; the first of equals, because the best passage stands first.
     """
-    wanted = _stems(question)
+    wanted = find_stems(question)
     sentences = [
-        (2 * len(_stems(sentence) & wanted) + len(_stems(passage.place) & wanted), sentence, passage.number)
+        (2 * len(find_stems(sentence) & wanted) + len(find_stems(passage.place) & wanted), sentence, passage.number)
         for passage in passages
         for sentence in passage.sentences
     ]
@@ -128,7 +128,8 @@ def _cite(passages: Sequence[GivenPassage], question: str) -> str:
     return f"{_shorten(sentence)} [{number}]" if score else ""
 
 
-def _stems(text: str) -> set[str]:
+def find_stems(text: str) -> set[str]:
+    """The beginnings of the words that tell what a text is about."""
     words = (word.lower() for word in _WORD.findall(text))
     return {word[:_STEM_LENGTH] for word in words if word not in _COMMON}
 
@@ -147,9 +148,9 @@ def _choose_tool(request: ChatRequest) -> Function | None:
         return request.tool_choice.function
     if not request.tools or request.tool_choice == "none":
         return None
-    wanted = _stems(request.messages[-1].text)
+    wanted = find_stems(request.messages[-1].text)
     for tool in request.tools:
-        if _stems(f"{tool.function.name} {tool.function.description}".replace("_", " ")) & wanted:
+        if find_stems(f"{tool.function.name} {tool.function.description}".replace("_", " ")) & wanted:
             return tool.function
     return request.tools[0].function if request.tool_choice == "required" else None
 

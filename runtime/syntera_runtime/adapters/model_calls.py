@@ -20,8 +20,8 @@ from ..tracing import Attributes, Span, Tracer
 _MODEL_NAME = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}")
 """What a server may call its model, as far as it is believed: no sentence fits."""
 
-Operation = Literal["chat", "embeddings"]
-"""As the conventions spell it."""
+Operation = Literal["chat", "embeddings", "rerank"]
+"""As the conventions spell it; they have no name for judging passages."""
 
 
 class ModelCall:

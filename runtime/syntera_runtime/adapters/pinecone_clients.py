@@ -1,7 +1,8 @@
 """Clients of Pinecone's indexes: one per host and key, made when first needed, closed when out of use.
 
 A rotated key gives another client with the next request, and requests that run keep theirs. What the vendor's client raises is
-turned into errors of ours here; it must not know what is kept in an index.
+turned into errors of ours here; it must not know what is kept in an index. It tries again by itself, up to three times and within a
+budget for each host; nobody above does, and whoever asks bounds the time of all tries together.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from pinecone import AsyncIndex, AsyncPinecone, RetryConfig
+from pinecone import AsyncIndex
 from pinecone.errors import (
     ApiError,
     ForbiddenError,
@@ -29,8 +30,6 @@ from ..ports.configuration import Secrets
 STORE = "Pinecone"
 IDLE_SECONDS = 120.0
 """A client that was not used for this long is closed when another one is asked for."""
-_RETRIES = RetryConfig(max_retries=1, backoff_factor=0.2, max_wait=2.0)
-"""Searches have a second or two, and a sync tries documents again by itself: more tries here would only make storms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +40,9 @@ class _Settings:
 
 @dataclass(slots=True)
 class _Client:
-    account: AsyncPinecone
     index: AsyncIndex
     users: int = 0
     last_used: float = 0.0
-
-    async def aclose(self) -> None:
-        await self.index.close()
-        await self.account.close()
 
 
 class PineconeClients:
@@ -74,7 +68,8 @@ class PineconeClients:
             SecretMissing: Its key is not there.
         """
         settings = _Settings(target.index_host, self._secrets.value(target.api_key).strip())
-        client = self._clients.get(settings) or await self._open(settings)
+        await self._close_idle(kept=settings)
+        client = self._clients.get(settings) or self._open(settings)
         client.users += 1
         try:
             async with asyncio.timeout(seconds):
@@ -92,27 +87,29 @@ class PineconeClients:
         """Close every client; requests that still run fail."""
         clients, self._clients = self._clients, {}
         for client in clients.values():
-            await client.aclose()
+            await client.index.close()
 
-    async def _open(self, settings: _Settings) -> _Client:
-        await self._close_idle()
+    def _open(self, settings: _Settings) -> _Client:
         try:
-            account = AsyncPinecone(api_key=settings.api_key, retry_config=_RETRIES)
-            client = _Client(account, await account.index(host=settings.host))
-        except (PineconeError, ValueError):
+            if not settings.api_key:
+                raise ValueError("the vendor's client would look for a key in the environment")
+            client = _Client(AsyncIndex(host=settings.host, api_key=settings.api_key))
+        except ValueError:
             message = (
-                "The address of the Pinecone index or its API key is not usable. Check vectors.pinecone.indexHost and"
-                " the Secret that apiKeySecretRef names."
+                "The address of the Pinecone index or its API key is not usable. Check the Tenant's"
+                " stores.vectors.pinecone and the Secret that it names."
             )
             raise StoreUnavailable(message, store=STORE) from None
-        # Another task may have made one meanwhile: the last one stays, and both work.
-        return self._clients.setdefault(settings, client)
+        self._clients[settings] = client
+        return client
 
-    async def _close_idle(self) -> None:
+    async def _close_idle(self, *, kept: _Settings) -> None:
         limit = time.monotonic() - self._idle_seconds
-        idle = [s for s, client in self._clients.items() if not client.users and client.last_used <= limit]
+        idle = [
+            s for s, client in self._clients.items() if not client.users and client.last_used <= limit and s != kept
+        ]
         for client in [self._clients.pop(settings) for settings in idle]:
-            await client.aclose()
+            await client.index.close()
 
 
 def _translate(error: PineconeError, target: PineconeIndex) -> StoreUnavailable:
@@ -122,11 +119,11 @@ def _translate(error: PineconeError, target: PineconeIndex) -> StoreUnavailable:
         case UnauthorizedError() | ForbiddenError():
             message = f"Pinecone refused the API key (HTTP {error.status_code}). Check {key}."
         case NotFoundError():
-            message = "Pinecone knows no such index. Check vectors.pinecone.indexHost."
+            message = "Pinecone knows no such index. Check indexHost in the Tenant's stores.vectors.pinecone."
         case RateLimitError(retry_after=seconds):
             message = "Pinecone limits its requests (HTTP 429). Try again later."
         case ApiError():
             message = f"Pinecone answered with an error (HTTP {error.status_code}). Try again later."
         case _:
-            message = "The connection to Pinecone failed. Check vectors.pinecone.indexHost."
+            message = "The connection to Pinecone failed. Check indexHost in the Tenant's stores.vectors.pinecone."
     return StoreUnavailable(message, store=STORE, retry_after_seconds=seconds)

@@ -141,8 +141,8 @@ class PineconeVectors:
     def _known_target(self) -> PineconeIndex:
         if self._target is None:
             message = (
-                "The knowledge base has vectors in Pinecone, and its configuration does not say where. Restore"
-                " vectors.pinecone, or wait until the next sync has built the index that takes its place."
+                "The knowledge base has vectors in Pinecone, and its configuration does not say where. Restore the"
+                " Tenant's stores.vectors.pinecone, or wait until a sync has built the index that takes its place."
             )
             raise StoreUnavailable(message, store=STORE)
         return self._target

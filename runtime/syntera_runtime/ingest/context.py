@@ -13,9 +13,9 @@ from ..adapters.openai_embeddings import OpenAIEmbedder
 from ..adapters.pinecone_clients import PineconeClients
 from ..adapters.pinecone_vectors import PineconeVectors
 from ..adapters.postgresql.blobs import PostgresqlBlobs
+from ..adapters.postgresql.chunks_of_vectors import PostgresqlChunksOfVectors
 from ..adapters.postgresql.files import PostgresqlFiles
 from ..adapters.postgresql.knowledge_editor import PostgresqlKnowledgeEditor
-from ..adapters.postgresql.knowledge_reader import PostgresqlKnowledgeReader
 from ..adapters.postgresql.knowledge_vectors import PostgresqlVectors
 from ..adapters.postgresql.knowledge_writer import PostgresqlKnowledgeWriter
 from ..adapters.postgresql.pool import Pool
@@ -66,7 +66,7 @@ async def open_tools(settings: IngestSettings, *, stop: asyncio.Event) -> AsyncI
             common = PostgresqlVectors(pool)
             found: dict[IndexStorage, VectorIndex] = {IndexStorage.COMMON: common, IndexStorage.OWN: common}
             if config is not None and config.pinecone is not None:
-                chunks = PostgresqlKnowledgeReader(pool)
+                chunks = PostgresqlChunksOfVectors(pool)
                 found[IndexStorage.PINECONE] = PineconeVectors(pinecone, config.pinecone, chunks)
             return found
 

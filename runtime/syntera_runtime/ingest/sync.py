@@ -218,6 +218,7 @@ class _Synchronisation:
             fingerprint=self._config.fingerprint(),
             dimensions=self._config.embedding.dimensions,
             storage=IndexStorage.COMMON if pinecone is None else IndexStorage.PINECONE,
+            embedding=self._config.embedding,
         )
 
     async def _find_vectors(self, index: Index, vectors: VectorIndex) -> frozenset[bytes]:

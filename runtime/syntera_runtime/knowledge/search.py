@@ -283,7 +283,10 @@ class _Search:
         candidates = await self._find()
         kept = [one for one in candidates if self._is_good(one.scores)]
         left_out = len(candidates) - len(kept)
-        chosen = drop_duplicates(await self._read(drop_same_texts(kept)[: self.plan.read]), _content)
+        most = (
+            self.plan.top_k if self.plan.rerank is None else None
+        )  # a judge shall see all that there is to choose from
+        chosen = drop_duplicates(await self._read(drop_same_texts(kept)[: self.plan.read]), _content, most=most)
         judged = await self._judge(chosen)
         good = [one for one in judged if self._is_good(one.scores)]
         left_out += len(judged) - len(good)
@@ -323,7 +326,7 @@ class _Search:
                     filter=self.request.filter,
                     limit=self.plan.candidates,
                 )
-            except StoreUnavailable as error:
+            except (StoreUnavailable, SecretMissing) as error:
                 if self.plan.mode is SearchMode.VECTOR:
                     raise
                 stage.failure = error.code
@@ -372,7 +375,7 @@ class _Search:
             return list(candidates)
         try:
             similar = await self._vectors.similarities(self.tenant_id, self.index, self.vector, hashes)
-        except StoreUnavailable:
+        except (StoreUnavailable, SecretMissing):
             similar = {}
         return [
             one.with_score("vector", similar[one.embedded_hash])

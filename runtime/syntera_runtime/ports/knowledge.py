@@ -114,7 +114,8 @@ class KnowledgeEditor(Protocol):
         """Note an uploaded file as a document that is to be taken in, in place of one with the same origin.
 
         The file must be there in full; from now on it is the document's: nobody sweeps it, and it is found by `find_files` alone.
-        The file of the document that it replaces is doomed.
+        The file of the document that it replaces is doomed. What is indexed of that one stays until the next sync, unless the new
+        one is for more people than it was: they must not find what was not for them.
 
         Raises:
             KnowledgeBaseNotFound: It is not known, or has been erased.
@@ -186,11 +187,14 @@ class KnowledgeWriter(Protocol):
         fingerprint: str,
         dimensions: int,
         storage: IndexStorage,
+        embedding: EmbeddingModel | None = None,
     ) -> Index:
         """The active index if it has that fingerprint, else the one that is being built with it, else a new one.
 
         Indexes that were being built with other fingerprints are retired. One that was active before and is still kept is taken up
         again where the fingerprint is its own: then its documents are brought in step like those of any other.
+
+        `embedding` is the model that its vectors are made with; a new index keeps it, and questions are compared with it.
         """
         ...
 

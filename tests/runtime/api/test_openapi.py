@@ -73,6 +73,17 @@ def test_operations_are_those_that_are_promised() -> None:
         "revokeApiKey",
         "getIdentitySecret",
         "listActs",
+        "listKnowledgeBases",
+        "getKnowledgeBase",
+        "listSyncs",
+        "requestSync",
+        "searchKnowledgeBase",
+        "listDocuments",
+        "createDocument",
+        "getDocument",
+        "deleteDocument",
+        "reingestDocument",
+        "listChunks",
         "createWebhook",
         "listWebhooks",
         "getWebhook",
@@ -226,6 +237,7 @@ def test_fields_are_in_camel_case_except_where_openai_writes_otherwise() -> None
         "createdAt",
         "error",
         "limitedBy",
+        "refused",
     }
     assert "max_completion_tokens" in schemas["ChatCompletionRequest"]["properties"]
 

@@ -152,6 +152,21 @@ def test_citation_tells_exactly_what_was_given() -> None:
     assert "\0" not in citation.quote
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://docs.example/desk", "https://docs.example/desk"),
+        ("HTTP://docs.example", "HTTP://docs.example"),
+        ("javascript:alert(1)", None),
+        ("data:text/html,<script>", None),
+        ("//docs.example", None),
+        (None, None),
+    ],
+)
+def test_citation_leads_to_websites_alone(url: str | None, shown: str | None) -> None:
+    assert Given(1, make_passage(url=url)).citation.url == shown
+
+
 # ---- the question ----
 
 

@@ -254,8 +254,19 @@ async def test_index_is_searched_with_its_own_model_while_another_is_built(site:
     site.configs.configs["handbook"] = newer
     await site.stores.open_index(base, newer.fingerprint(), dimensions=8)
     result = await find(site, "skis")
-    assert paths(result)[0] == "luggage.md"
-    assert ("newer-embed", ["skis"]) not in site.embedder.asked
+    assert (paths(result)[0], result.failure) == ("luggage.md", None)
+    assert site.embedder.asked == [("stand-in-embed", ["skis"])]
+
+
+async def test_words_do_when_nobody_knows_the_model_of_an_index(site: KnowledgeSite) -> None:
+    base = await site.stores.begin("older")
+    index = await site.stores.open_index(base, dimensions=64)
+    await site.add(index, "luggage.md", *DOCUMENTS["luggage.md"])
+    await site.stores.publish(index)
+    site.configs.configs["older"] = make_config("older", embedding=make_embedding(dimensions=8))
+    result = await site.searcher.search(site.stores.tenant_id, "older", ask("skis"))
+    assert (paths(result)[0], result.failure) == ("luggage.md", "knowledge-base-not-ready")
+    assert site.embedder.asked == []
 
 
 async def test_reranker_decides_the_order_and_its_score_the_threshold() -> None:

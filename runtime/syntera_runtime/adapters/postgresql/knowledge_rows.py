@@ -7,6 +7,8 @@ from typing import Any
 
 from asyncpg import Record
 
+from syntera_crds.contract.knowledge_config import EmbeddingModel
+
 from ...models.ids import ChunkId, DocumentId, FileId, IndexId, KnowledgeBaseId
 from ...models.knowledge import (
     Chunk,
@@ -28,7 +30,7 @@ from ...models.knowledge import (
 
 INDEX_COLUMNS = (
     "i.id, i.knowledge_base_id, i.number, i.fingerprint, i.dimensions, i.state, i.storage, i.created_at, i.activated_at, "
-    "i.retired_at, i.languages"
+    "i.retired_at, i.languages, i.embedding"
 )
 
 FACTS_COLUMNS = "d.source, d.path, d.title, d.url, d.media_type, d.language, d.audience, d.tags, d.modified_at, d.bytes"
@@ -90,6 +92,7 @@ def read_index(row: Record) -> Index:
         activated_at=row["activated_at"],
         retired_at=row["retired_at"],
         languages=frozenset(row["languages"]),
+        embedding=None if row["embedding"] is None else EmbeddingModel.model_validate_json(row["embedding"]),
     )
 
 
