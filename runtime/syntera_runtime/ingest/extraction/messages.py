@@ -26,7 +26,11 @@ MOST_MARKS = 500_000
 REQUEST = struct.Struct(">II")
 """Lengths of the header and of the document."""
 ANSWER = struct.Struct(">IB")
-"""Length of the answer, and the signal that ended who gave it, or 0."""
+"""Length of the answer, and the signal that ended who gave it, or one of the next two, or 0."""
+EXHAUSTED = 0xFE
+"""In place of a signal: the reader had too little memory left to say so."""
+SILENT = 0xFF
+"""In place of a signal: it ended by itself, or said what is no answer."""
 
 
 @dataclass(frozen=True, slots=True)

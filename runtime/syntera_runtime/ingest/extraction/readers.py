@@ -10,13 +10,23 @@ from typing import BinaryIO, NoReturn
 
 from .confinement import Confinement
 from .faults import Fault, Unreadable
-from .messages import ANSWER, MOST_ANSWER, REQUEST, Answer, Hints, Implausible, Request, build_answer, read_exactly
+from .messages import (
+    ANSWER,
+    EXHAUSTED,
+    MOST_ANSWER,
+    REQUEST,
+    SILENT,
+    Answer,
+    Hints,
+    Implausible,
+    Request,
+    build_answer,
+    read_exactly,
+)
 from .reading import NeedsReaderOfItsOwn, read_document
 
 DEEPEST_RECURSION = 2_000
 """Of Python's calls: trees of HTML are up to 256 deep, and some parsers take several calls for a level."""
-SILENT = 0xFF
-"""In place of a signal: it ended by itself, or said what is no answer."""
 
 
 class Reader:
@@ -62,7 +72,7 @@ class Reader:
         return read_exactly(self._answers, size)
 
     def end(self) -> int:
-        """End it. Returns the signal that had ended it before, or `SILENT`."""
+        """End it. Returns the signal that had ended it before, or `EXHAUSTED`, or `SILENT`."""
         if self._process is None:
             return SILENT
         process, self._process = self._process, None
@@ -72,7 +82,9 @@ class Reader:
         with contextlib.suppress(BrokenPipeError):
             self._requests.close()
         _, status = os.waitpid(process, 0)
-        return os.WTERMSIG(status) if os.WIFSIGNALED(status) else SILENT
+        if os.WIFSIGNALED(status):
+            return os.WTERMSIG(status)
+        return EXHAUSTED if os.WEXITSTATUS(status) == EXHAUSTED else SILENT
 
 
 def _serve_and_exit(confinement: Confinement, asked: int, answered: int, *, seconds: int, reads_any: bool) -> NoReturn:
@@ -81,6 +93,8 @@ def _serve_and_exit(confinement: Confinement, asked: int, answered: int, *, seco
         sys.setrecursionlimit(DEEPEST_RECURSION)
         with os.fdopen(asked, "rb") as requests, os.fdopen(answered, "wb") as answers:
             _serve(requests, answers, seconds=seconds, reads_any=reads_any)
+    except MemoryError:
+        os._exit(EXHAUSTED)
     finally:
         # Whatever happened: this process never returns into the loop of the one that it was forked from.
         os._exit(0)

@@ -13,8 +13,8 @@ from typing import BinaryIO
 
 from .confinement import Confinement
 from .languages import load_identifier
-from .messages import ANSWER, REQUEST, Implausible, Request, read_exactly
-from .readers import SILENT, Reader
+from .messages import ANSWER, REQUEST, SILENT, Implausible, Request, read_exactly
+from .readers import Reader
 
 READY = b"\x01"
 """Said once, when everything is imported."""

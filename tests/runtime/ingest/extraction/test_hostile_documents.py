@@ -55,7 +55,7 @@ async def test_a_form_that_draws_itself_costs_its_own_reader_alone(pool: Extract
 
 async def test_a_document_that_takes_too_long_is_given_up() -> None:
     marks = "\u0316\u0300" * 300_000
-    async with ExtractorPool(bounds=Bounds(seconds=1)) as pool:
+    async with ExtractorPool(bounds=Bounds(seconds=1, processor_seconds=1)) as pool:
         await assert_reads_on(pool)
         # Sorting combining marks takes time by the square of their number.
         assert await fail(pool, f"a{marks}".encode(), "a.txt") is Failing.TOOK_TOO_LONG
