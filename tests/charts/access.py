@@ -27,6 +27,7 @@ FURTHER_VERBS = {
 """Verbs of the authorizer's own, beside those of HTTP."""
 UNSERVED = {
     "agents.syntera.io/finalizers": ("update",),
+    "knowledgebases.syntera.io/finalizers": ("update",),
     "tenants.syntera.io/finalizers": ("update",),
     "users": ("impersonate",),
     "groups": ("impersonate",),

@@ -123,6 +123,8 @@ def pod_specs(manifests: list[Manifest]) -> dict[str, Manifest]:
             found[manifest["metadata"]["name"]] = manifest["spec"]
         elif "template" in manifest.get("spec", {}):
             found[manifest["metadata"]["name"]] = manifest["spec"]["template"]["spec"]
+        elif manifest["kind"] == "CronJob":
+            found[manifest["metadata"]["name"]] = manifest["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     return found
 
 

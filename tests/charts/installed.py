@@ -16,6 +16,7 @@ from .chart import CHART, Chart, Manifest, Values
 
 TENANTS = Resource("syntera.io", "v1alpha1", "tenants", "Tenant", namespaced=False)
 AGENTS = Resource("syntera.io", "v1alpha1", "agents", "Agent")
+KNOWLEDGE_BASES = Resource("syntera.io", "v1alpha1", "knowledgebases", "KnowledgeBase")
 SYSTEM_MASTERS = "system:masters"
 DRY_RUN = {"dryRun": "All"}
 MERGE_PATCH = "application/merge-patch+json"
@@ -96,6 +97,13 @@ def agent_manifest(name: str, namespace: str) -> Manifest:
     """An Agent."""
     metadata = {"name": name, "namespace": namespace}
     return {"apiVersion": AGENTS.api_version, "kind": "Agent", "metadata": metadata, "spec": {"instructions": "Help."}}
+
+
+def knowledge_base_manifest(name: str, namespace: str) -> Manifest:
+    """A KnowledgeBase."""
+    metadata = {"name": name, "namespace": namespace}
+    spec = {"sources": [{"name": "uploads", "upload": {}}]}
+    return {"apiVersion": KNOWLEDGE_BASES.api_version, "kind": "KnowledgeBase", "metadata": metadata, "spec": spec}
 
 
 def install(chart: Chart, server: RunningApiServer, values: Values) -> Installed:

@@ -8,6 +8,7 @@ from syntera_operator.cluster import Cluster
 from syntera_operator.reconcile.context import Context
 from syntera_operator.reconcile.tenant import reconcile_tenant
 from tests.operator.reconcile.conftest import make_settings
+from tests.support.fake_knowledge import FakeKnowledge
 from tests.support.fake_runtimes import FakeRuntimes
 from tests.support.fake_stores import FakeStores
 
@@ -38,7 +39,7 @@ async def _reconcile(installed: Installed, tenant: dict[str, object]) -> None:
         async with cluster.running(), asyncio.timeout(_DEADLINE_SECONDS):
             await cluster.load()
             cluster.observe(TENANTS, tenant, deleted=False)
-            context = Context(cluster, FakeStores(), FakeRuntimes(), settings)
+            context = Context(cluster, FakeStores(), FakeKnowledge(), FakeRuntimes(), settings)
             while True:
                 try:
                     await reconcile_tenant(str(tenant["metadata"]["name"]), context)  # type: ignore[index]

@@ -10,7 +10,9 @@ import pytest
 
 from syntera_kube.resources import (
     CONFIG_MAPS,
+    CRON_JOBS,
     DEPLOYMENTS,
+    JOBS,
     NAMESPACES,
     ROLE_BINDINGS,
     ROLES,
@@ -23,11 +25,13 @@ from tests.support.apiserver import ApiRefused, RunningApiServer, unique_name
 from .installed import (
     AGENTS,
     DRY_RUN,
+    KNOWLEDGE_BASES,
     MERGE_PATCH,
     TENANTS,
     Installed,
     agent_manifest,
     eventually_refused,
+    knowledge_base_manifest,
     role_binding,
     tenant_manifest,
 )
@@ -35,6 +39,7 @@ from .installed import (
 pytestmark = pytest.mark.api
 
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+_POD = {"spec": {"containers": [{"name": "a", "image": "b"}], "restartPolicy": "Never"}}
 MADE = {"syntera.io/made-for": "some-uid"}
 
 
@@ -265,6 +270,8 @@ def test_operator_may_bind_a_role_to_accounts_of_its_namespace_only(
                 }
             },
         ),
+        (JOBS, {"spec": {"template": _POD}}),
+        (CRON_JOBS, {"spec": {"schedule": "@daily", "jobTemplate": {"spec": {"template": _POD}}}}),
         (AGENTS, {"spec": {"instructions": "Help."}}),
     ],
     ids=lambda value: str(value) if isinstance(value, Resource) else "",
@@ -310,6 +317,22 @@ def test_operator_may_change_a_tenants_finalizers_but_not_its_spec(
     patch(mighty_operator, path, {"metadata": {"finalizers": ["syntera.io/tenant"]}})
     with pytest.raises(ApiRefused, match="may not change the spec of a Tenant"):
         patch(mighty_operator, path, {"spec": {"suspended": True}})
+    patch(mighty_operator, path, {"metadata": {"finalizers": None}})
+
+
+def test_operator_may_change_a_knowledge_bases_finalizers_anywhere_but_not_its_spec(
+    mighty_operator: RunningApiServer, api_server: RunningApiServer
+) -> None:
+    """Anywhere: a namespace that lost the tenant's label must not keep it for ever."""
+    namespace = api_server.create_namespace()
+    path = KNOWLEDGE_BASES.path(namespace=namespace, name="handbook")
+    api_server.send("POST", KNOWLEDGE_BASES.path(namespace=namespace), knowledge_base_manifest("handbook", namespace))
+
+    patch(mighty_operator, path, {"metadata": {"finalizers": ["syntera.io/knowledge-base"]}})
+    with pytest.raises(ApiRefused, match="may not change the spec of a Tenant or a KnowledgeBase"):
+        patch(mighty_operator, path, {"spec": {"rollbackHours": 1}})
+    with pytest.raises(ApiRefused, match="may write only in namespaces that carry the label"):
+        mighty_operator.send("DELETE", path)
     patch(mighty_operator, path, {"metadata": {"finalizers": None}})
 
 

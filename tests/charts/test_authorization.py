@@ -224,6 +224,8 @@ def test_operator_may_write_events_where_the_object_is(
         Request("create", "serviceaccounts/token", "tenant", "syntera-runtime"),
         Request("update", "deployments.apps/scale", "tenant"),
         Request("deletecollection", "secrets", "tenant"),
+        Request("create", "knowledgebases.syntera.io", "tenant"),
+        Request("delete", "knowledgebases.syntera.io", "default"),
         Request("create", "agents.syntera.io", "tenant"),
         Request("patch", "agents.syntera.io", "tenant"),
         Request("escalate", "roles.rbac.authorization.k8s.io", "tenant"),
@@ -262,9 +264,9 @@ def test_operator_cannot_give_the_runtime_more_than_it_has(operator: RunningApiS
 # People ------------------------------------------------------------------------------------------------------------
 
 NAMESPACED = {
-    "view": {("agents", READ): True, ("agents", WRITE): False},
-    "edit": {("agents", READ): True, ("agents", WRITE): True},
-    "admin": {("agents", READ): True, ("agents", WRITE): True},
+    "view": {READ: True, WRITE: False},
+    "edit": {READ: True, WRITE: True},
+    "admin": {READ: True, WRITE: True},
 }
 
 
@@ -278,22 +280,23 @@ def people_namespace(installed: Installed) -> str:
         installed.server.send("POST", ROLE_BINDINGS.path(namespace=namespace), binding)
     for role, rights in NAMESPACED.items():
         # Roles are aggregated by a controller, a moment after they were made, and from several parts one after the other.
-        for (_, verbs), is_given in rights.items():
+        for verbs, is_given in rights.items():
             if is_given:
                 request = Request(verbs[-1], "agents.syntera.io", namespace)
                 eventually(partial(check_allowed, installed.server, role, request))
     return namespace
 
 
+@pytest.mark.parametrize("kind", ["agents", "knowledgebases"])
 @pytest.mark.parametrize("role", NAMESPACED)
-def test_people_may_do_with_agents_what_they_may_do_with_the_namespace(
-    role: str, installed: Installed, people_namespace: str
+def test_people_may_do_with_what_is_in_a_namespace_what_they_may_do_with_that(
+    role: str, kind: str, installed: Installed, people_namespace: str
 ) -> None:
     def may(verb: str, namespace: str) -> bool:
-        request = Request(verb, "agents.syntera.io", namespace)
+        request = Request(verb, f"{kind}.syntera.io", namespace)
         return is_allowed(installed.server, role, ["system:authenticated"], request)
 
-    for (_, verbs), expected in NAMESPACED[role].items():
+    for verbs, expected in NAMESPACED[role].items():
         assert {verb: may(verb, people_namespace) for verb in verbs} == dict.fromkeys(verbs, expected)
         assert not any(may(verb, "default") for verb in verbs)
 
@@ -305,7 +308,8 @@ def test_people_with_a_role_in_a_namespace_have_no_say_on_tenants(
     for verb in (*READ, *WRITE):
         request = Request(verb, "tenants.syntera.io")
         assert not is_allowed(installed.server, role, ["system:authenticated"], request)
-    for subresource in ("agents.syntera.io/status", "agents.syntera.io/finalizers"):
+    kinds = ("agents.syntera.io", "knowledgebases.syntera.io")
+    for subresource in (f"{kind}/{part}" for kind in kinds for part in ("status", "finalizers")):
         request = Request("update", subresource, people_namespace)
         assert not is_allowed(installed.server, role, ["system:authenticated"], request)
 

@@ -15,8 +15,10 @@ import yaml
 
 from syntera_crds.v1alpha1 import Tenant
 from syntera_operator.config import Settings, load_settings
+from syntera_operator.desired.destinations import InPublic
 from syntera_operator.desired.metadata import Scope
 from syntera_operator.desired.namespace import build_namespace
+from syntera_operator.desired.sync_job import build_sync_labels
 from syntera_operator.reconcile.children import Children, Surroundings, build_children
 from tests.support.make import make_endpoint, make_issuer, make_tenant
 from tests.support.network import Network, Outside, Place, Pod
@@ -47,6 +49,9 @@ TENANTS = {
         auth={"issuers": [make_issuer(jwksURL="https://login.example:8443/jwks.json")]},
     ),
 }
+
+SYNCED = "acme"
+"""The tenant that has a knowledge base, with a source at a public host's port 8444."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,8 @@ def site(chart: Chart, settings: Settings) -> Site:
         policies += [one for one in children.walls if one["kind"] == "NetworkPolicy"]
         template = (children.pods or {})["spec"]["template"]
         places[f"{name}'s runtime"] = Pod.of_template(template, namespace=name, address=f"10.0.1{number}.1")
+        if name == SYNCED:
+            places[f"{name}'s sync"] = Pod(name, build_sync_labels(scope, "handbook"), f"10.0.1{number}.3")
         places[f"{name}'s other pod"] = Pod(name, {"app": "job"}, f"10.0.1{number}.2")
     return Site(namespaces, policies, places)
 
@@ -147,6 +154,7 @@ def children_of(tenant: Tenant, settings: Settings) -> Children:
         published=None,
         usable_secrets=frozenset(),
         api_server=[(API_SERVER.address, API_SERVER_PORT)],
+        sources=[InPublic(8444)] if tenant.metadata.name == SYNCED else None,
     )
     scope = Scope(tenant=tenant.metadata.name, namespace=tenant.namespace)
     return build_children(scope, tenant, surroundings, settings)
@@ -170,6 +178,15 @@ INTENDED = [
     *[("operator", f"{name}'s runtime", INTERNAL, "TCP") for name in TENANTS],
     *[("prometheus", f"{name}'s runtime", INTERNAL, "TCP") for name in TENANTS],
     ("ingress controller", "acme's runtime", API, "TCP"),
+    # A sync of its knowledge base.
+    *[("acme's sync", "dns", DNS, protocol) for protocol in ("UDP", "TCP")],
+    ("acme's sync", "postgresql", POSTGRESQL, "TCP"),
+    ("acme's sync", "redis", REDIS, "TCP"),
+    ("acme's sync", "model server", 8000, "TCP"),
+    ("acme's sync", "addressed model server", 9000, "TCP"),
+    *[("acme's sync", "public host", port, "TCP") for port in (80, 443, 8444)],
+    ("acme's sync", "receiver", 8080, "TCP"),
+    ("acme's sync", "receiver outside of the cluster", 8080, "TCP"),
     # The operator.
     ("operator", "dns", DNS, "UDP"),
     ("operator", "api server", API_SERVER_PORT, "TCP"),
@@ -214,6 +231,16 @@ REFUSED = [
     ("beta's runtime", "issuer", 8080, "TCP"),
     ("acme's runtime", "public host", 8443, "TCP"),
     ("beta's runtime", "addressed model server", 9000, "TCP"),
+    # A sync of its knowledge base, which nobody has business with.
+    ("acme's sync", "api server", API_SERVER_PORT, "TCP"),
+    ("acme's sync", "acme's runtime", INTERNAL, "TCP"),
+    ("acme's sync", "operator", 8081, "TCP"),
+    ("acme's sync", "metadata service", 80, "TCP"),
+    ("acme's sync", "node", KUBELET, "TCP"),
+    ("acme's sync", "stranger", 443, "TCP"),
+    ("acme's sync", "public host", 25, "TCP"),
+    ("acme's sync", "a cloud's metadata service in a range", 80, "TCP"),
+    *[(source, "acme's sync", API, "TCP") for source in ("acme's runtime", "operator", "prometheus", "stranger")],
     # Who has no business with it.
     *[("stranger", f"{name}'s runtime", port, "TCP") for name in TENANTS for port in (API, INTERNAL)],
     *[("squatter", f"{name}'s runtime", port, "TCP") for name in TENANTS for port in (API, INTERNAL)],

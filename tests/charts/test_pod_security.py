@@ -9,11 +9,13 @@ from uuid import UUID
 import pytest
 import yaml
 
+from syntera_crds.contract.agent_config import SecretKey
 from syntera_crds.v1alpha1.tenant import Resources
 from syntera_kube.resources import PODS, SERVICE_ACCOUNTS
 from syntera_operator.desired.deployment import Image, RuntimePods, build_deployment
 from syntera_operator.desired.metadata import Scope
 from syntera_operator.desired.namespace import build_namespace
+from syntera_operator.desired.sync_job import SyncPods, build_cron_job, build_erase_job, build_sync_job
 from tests.support.apiserver import ApiRefused, RunningApiServer
 
 from .chart import FULL, ROOT, Chart, Manifest, pod_specs
@@ -39,6 +41,22 @@ def runtime_deployment() -> Manifest:
     return build_deployment(Scope(tenant="acme", namespace="acme"), pods)
 
 
+def sync_jobs() -> list[Manifest]:
+    scope = Scope(tenant="acme", namespace="acme")
+    pods = SyncPods(
+        tenant_id=UUID("01900000-0000-7000-8000-000000000001"),
+        knowledge_base="handbook",
+        image=Image("registry.example/syntera-ingestion:1", "IfNotPresent", ("registry",)),
+        config_maps=("policies",),
+        secrets=frozenset({SecretKey(name="git", key="password")}),
+    )
+    return [
+        build_sync_job(scope, pods, name="sync", trigger="request"),
+        build_cron_job(scope, pods, cron="@daily", time_zone=None, is_suspended=False),
+        build_erase_job(scope, pods, name="erase"),
+    ]
+
+
 def add_claims(manifest: Manifest) -> None:
     """Give a StatefulSet's pods the volumes that its controller would."""
     for claim in manifest.get("spec", {}).get("volumeClaimTemplates", ()):
@@ -56,6 +74,7 @@ def all_pods(chart: Chart) -> Iterator[tuple[str, Manifest]]:
         "stores of the local node": kustomized(ROOT / "dev" / "manifests" / "stores"),
         "stand-in models": list(yaml.safe_load_all((ROOT / "dev" / "manifests" / "stand-in-models.yaml").read_text())),
         "tenant": [runtime_deployment()],
+        "knowledge base": sync_jobs(),
     }
     for source, manifests in sources.items():
         for manifest in manifests:
@@ -94,7 +113,7 @@ def test_every_pod_passes_at_the_level_restricted(chart: Chart, api_server: Runn
         try_pod(api_server, namespace, spec)
         tried.append(name)
 
-    assert len(tried) == 10
+    assert len(tried) == 13
 
 
 def test_pod_that_may_raise_its_rights_does_not_pass(

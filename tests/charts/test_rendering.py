@@ -48,6 +48,7 @@ OTHERWISE: dict[tuple[str, ...], Any] = {
     ("crds", "keep"): False,
     ("image", "operator", "digest"): "sha256:" + "0" * 64,
     ("image", "runtime", "tag"): "other",
+    ("image", "ingestion", "tag"): "other",
     ("serviceAccount", "create"): False,
     ("rbac", "aggregate"): False,
     ("podDisruptionBudget", "enabled"): False,

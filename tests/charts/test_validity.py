@@ -56,7 +56,7 @@ def test_examples_conform(schemas: Path) -> None:
     code, said = conform(yaml.safe_dump_all(examples), schemas)
 
     assert code == 0, said
-    assert "2 resources found" in said
+    assert "3 resources found" in said
 
 
 @pytest.mark.parametrize(

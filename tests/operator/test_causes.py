@@ -7,11 +7,12 @@ import pytest
 from syntera_crds.contract import names
 from syntera_kube import Change, Manifest
 from syntera_operator import causes
-from syntera_operator.causes import Wakeup, agent_key, tenant_key
-from tests.support.make import make_agent_manifest, make_tenant_manifest
+from syntera_operator.causes import Wakeup, agent_key, knowledge_base_key, tenant_key
+from tests.support.make import make_agent_manifest, make_knowledge_base_manifest, make_tenant_manifest
 
 ACME = tenant_key("acme")
 TRAVEL = agent_key("acme", "travel")
+HANDBOOK = knowledge_base_key("acme", "handbook")
 
 
 def make_namespace(name: str = "acme", *, tenant: str | None = "acme", **metadata: Any) -> Manifest:
@@ -34,13 +35,16 @@ def make_child(*owners: tuple[str, str], namespace: str | None = "acme", api: st
 
 
 class Views:
-    """One tenant with one agent, in the namespace `acme`."""
+    """One tenant with one agent and one knowledge base, in the namespace `acme`."""
 
     def tenants(self) -> list[Manifest]:
         return [make_tenant_manifest()]
 
     def agents(self, namespace: str) -> list[Manifest]:
         return [make_agent_manifest()] if namespace == "acme" else []
+
+    def knowledge_bases(self, namespace: str) -> list[Manifest]:
+        return [make_knowledge_base_manifest()] if namespace == "acme" else []
 
     def namespace(self, name: str) -> Manifest | None:
         return make_namespace() if name == "acme" else None
@@ -61,18 +65,19 @@ def deleted(old: Manifest) -> Change:
     return Change("DELETED", old, None)
 
 
-def test_key_tells_tenants_from_agents() -> None:
+def test_key_tells_kinds_apart() -> None:
     assert causes.key_of(make_tenant_manifest()) == ACME
+    assert causes.key_of(make_knowledge_base_manifest()) == HANDBOOK
     assert causes.key_of(make_agent_manifest()) == TRAVEL
 
 
 @pytest.mark.parametrize("change", [added(make_tenant_manifest()), deleted(make_tenant_manifest())])
-def test_tenant_that_comes_or_goes_wakes_its_agents(change: Change) -> None:
-    assert list(causes.of_tenant(change, VIEWS)) == [Wakeup(ACME), Wakeup(TRAVEL)]
+def test_tenant_that_comes_or_goes_wakes_all_in_its_namespace(change: Change) -> None:
+    assert list(causes.of_tenant(change, VIEWS)) == [Wakeup(ACME), Wakeup(TRAVEL), Wakeup(HANDBOOK)]
 
 
 @pytest.mark.parametrize(
-    ("fields", "wakes_agents"),
+    ("fields", "wakes_members"),
     [
         ({}, False),
         ({"generation": 2}, True),
@@ -87,12 +92,14 @@ def test_tenant_that_comes_or_goes_wakes_its_agents(change: Change) -> None:
         ({"status": {"conditions": [{"type": "DatabaseReady", "status": "False"}]}}, False),
     ],
 )
-def test_change_of_a_tenant_wakes_its_agents_where_they_look(fields: dict[str, Any], wakes_agents: bool) -> None:
+def test_change_of_a_tenant_wakes_all_in_its_namespace_where_they_look(
+    fields: dict[str, Any], wakes_members: bool
+) -> None:
     change = modified(make_tenant_manifest(), make_tenant_manifest(**fields))
 
     woken = [wakeup.key for wakeup in causes.of_tenant(change, VIEWS)]
 
-    assert woken == ([ACME, TRAVEL] if wakes_agents else [ACME])
+    assert woken == ([ACME, TRAVEL, HANDBOOK] if wakes_members else [ACME])
 
 
 def test_tenant_without_a_namespace_of_its_own_has_the_default() -> None:
@@ -117,6 +124,26 @@ def test_agent_without_a_tenant_wakes_itself_alone() -> None:
     assert list(causes.of_agent(change, VIEWS)) == [Wakeup(agent_key("nobodys", "travel"))]
 
 
+def test_knowledge_base_wakes_its_tenant_at_once_when_its_spec_changes() -> None:
+    manifest = make_knowledge_base_manifest()
+    for change in (added(manifest), deleted(manifest), modified(manifest, make_knowledge_base_manifest(generation=2))):
+        assert list(causes.of_knowledge_base(change, VIEWS)) == [Wakeup(HANDBOOK), Wakeup(ACME)]
+
+
+def test_knowledge_base_wakes_itself_alone_when_its_status_or_annotation_changes() -> None:
+    for other in ({"status": {"revision": 2}}, {"annotations": {names.SYNC_ANNOTATION: "now"}}):
+        change = modified(make_knowledge_base_manifest(), make_knowledge_base_manifest(**other))
+        assert list(causes.of_knowledge_base(change, VIEWS)) == [Wakeup(HANDBOOK)]
+
+
+def test_job_wakes_the_knowledge_base_that_it_works_for_whoever_owns_it() -> None:
+    scheduled = make_child(("CronJob", "kb-handbook"), api="batch/v1")
+    scheduled["metadata"]["labels"] = {names.KNOWLEDGE_BASE_LABEL: "handbook"}
+
+    assert list(causes.of_job(added(scheduled), VIEWS)) == [Wakeup(HANDBOOK)]
+    assert list(causes.of_job(added(make_child(("CronJob", "others"), api="batch/v1")), VIEWS)) == []
+
+
 def test_child_wakes_its_owners_before_and_after() -> None:
     change = modified(make_child(("Agent", "old")), make_child(("Tenant", "acme"), ("Agent", "travel")))
 
@@ -136,19 +163,28 @@ def test_child_wakes_no_tenant_whose_namespace_it_is_not_in() -> None:
         assert list(causes.of_child(added(child), VIEWS)) == []
 
 
+def test_child_of_a_knowledge_base_wakes_it() -> None:
+    assert list(causes.of_child(added(make_child(("KnowledgeBase", "handbook"))), VIEWS)) == [Wakeup(HANDBOOK)]
+
+
 def test_agent_cannot_own_what_has_no_namespace() -> None:
     assert list(causes.of_child(added(make_child(("Agent", "travel"), namespace=None)), VIEWS)) == []
 
 
 def test_namespace_wakes_its_tenant_and_all_in_it_when_it_comes_or_goes() -> None:
     for change in (added(make_namespace()), deleted(make_namespace())):
-        assert list(causes.of_namespace(change, VIEWS)) == [Wakeup(ACME), Wakeup(TRAVEL)]
+        assert list(causes.of_namespace(change, VIEWS)) == [Wakeup(ACME), Wakeup(TRAVEL), Wakeup(HANDBOOK)]
 
 
 def test_namespace_wakes_both_tenants_when_it_changes_hands() -> None:
     change = modified(make_namespace(tenant="old"), make_namespace())
 
-    assert [wakeup.key for wakeup in causes.of_namespace(change, VIEWS)] == [tenant_key("old"), ACME, TRAVEL]
+    assert [wakeup.key for wakeup in causes.of_namespace(change, VIEWS)] == [
+        tenant_key("old"),
+        ACME,
+        TRAVEL,
+        HANDBOOK,
+    ]
 
 
 def test_namespace_wakes_its_tenant_alone_when_little_changes() -> None:

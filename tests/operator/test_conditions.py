@@ -32,6 +32,9 @@ SUSPENDED = Problem(Reason.SUSPENDED, "It rests.", Outlook.WANTED)
 ACCEPTED, RESOLVED = AGENT_ASPECTS
 
 
+INCOMPLETE = Problem(Reason.SYNC_FAILED, "Mend it.", Outlook.STALLED, serves=True)
+
+
 def build(
     checks: dict[ConditionType, Check], *, ready: Check = SERVING, current: Any = (), now: datetime = T0, **changes: Any
 ) -> dict[str, Condition]:
@@ -179,3 +182,24 @@ def test_stalled_is_not_denied_by_telling_people_to_do_nothing_while_something_i
     resolved: Check, message: str
 ) -> None:
     assert build({ACCEPTED: GOOD, RESOLVED: resolved})["Stalled"].message == message
+
+
+def test_problem_that_keeps_nothing_from_serving_is_told_beside_readiness() -> None:
+    made = build({ACCEPTED: GOOD, RESOLVED: INCOMPLETE})
+
+    assert made[RESOLVED].status is ConditionStatus.FALSE
+    assert (made[ConditionType.READY].status, made[ConditionType.READY].reason) == (
+        ConditionStatus.TRUE,
+        Reason.SERVING,
+    )
+    assert made[ConditionType.STALLED].status is ConditionStatus.TRUE
+    assert made[ConditionType.RECONCILING].status is ConditionStatus.FALSE
+
+
+def test_problem_that_keeps_it_from_serving_comes_before_one_that_does_not() -> None:
+    made = build({ACCEPTED: INCOMPLETE, RESOLVED: WAITING})
+
+    assert (made[ConditionType.READY].status, made[ConditionType.READY].reason) == (
+        ConditionStatus.FALSE,
+        Reason.PROGRESSING,
+    )

@@ -24,7 +24,7 @@ def make_engine(
 ) -> Engine:
     """An engine whose parts have the given state."""
     unused: dict[str, Any] = dict.fromkeys(
-        ("leadership", "cache", "retention", "reconcile", "watch_own_kinds", "migrate")
+        ("leadership", "cache", "retention", "requests", "reconcile", "watch_own_kinds", "migrate")
     )
     parts: dict[str, Any] = {
         "cluster": SimpleNamespace(silent_seconds=lambda: silent, deaf_to=lambda: list(deaf)),
@@ -86,7 +86,7 @@ async def test_lease_is_given_back_although_a_reconcile_does_not_let_go() -> Non
 
 
 @virtual_time
-async def test_retention_runs_while_this_process_leads_and_no_longer() -> None:
+async def test_retention_and_requests_are_looked_after_while_this_process_leads_and_no_longer() -> None:
     states: list[str] = []
     elected, lost = asyncio.Event(), asyncio.Event()
 
@@ -106,6 +106,7 @@ async def test_retention_runs_while_this_process_leads_and_no_longer() -> None:
         "_queue": SimpleNamespace(open=lambda: None, run=stand_still),
         "_cache": SimpleNamespace(cache_run_id=stand_still),
         "_retention": SimpleNamespace(run=run),
+        "_requests": SimpleNamespace(run=run),
         "_settings": SimpleNamespace(workers=1, migrate_on_start=False),
     }
     engine = make_engine()
@@ -116,10 +117,10 @@ async def test_retention_runs_while_this_process_leads_and_no_longer() -> None:
     assert states == []
     elected.set()
     await asyncio.sleep(60)
-    assert states == ["runs"]
+    assert states == ["runs", "runs"]
 
     lost.set()
 
     with pytest.raises(LeadershipLost):
         await leading
-    assert states == ["runs", "ended"]
+    assert states == ["runs", "runs", "ended", "ended"]

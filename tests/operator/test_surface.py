@@ -23,7 +23,7 @@ from syntera_operator.events import Announcer
 from syntera_operator.handlers import build_registry
 from syntera_operator.handlers.framework import run_framework
 from syntera_operator.handlers.process import build_login, configure
-from syntera_operator.manifest import AGENTS, TENANTS
+from syntera_operator.manifest import OWN_KINDS
 from tests.kube.faulty_server import failed, faulty_server, ok
 from tests.operator.observed import make_observed_metrics
 from tests.support.make import make_tenant_manifest
@@ -175,7 +175,7 @@ async def test_handlers_hand_events_on() -> None:
             await handler.fn(event={"type": kind, "object": {"metadata": {}}})  # type: ignore[misc,call-arg]
 
     told = ((False, False), (False, True), (True, False))
-    assert seen == [(resource, *deleted_listed) for resource in (TENANTS, AGENTS) for deleted_listed in told]
+    assert seen == [(resource, *deleted_listed) for resource in OWN_KINDS for deleted_listed in told]
 
 
 def test_no_name_of_the_framework_gets_into_the_cluster() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 GROUP_VERSION = "/apis/syntera.io/v1alpha1"
-KINDS = {"tenants", "agents"}
+KINDS = {"tenants", "agents", "knowledgebases"}
 LEASE = "operator.syntera.io"
 DEADLINE_SECONDS = 60
 

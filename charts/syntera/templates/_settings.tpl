@@ -48,6 +48,8 @@ OpenTelemetry's own. */}}
   value: {{ include "syntera.tenantRoleName" . }}
 - name: SYNTERA_RUNTIME_IMAGE
   value: {{ include "syntera.image" (dict "root" . "image" .Values.image.runtime) }}
+- name: SYNTERA_INGESTION_IMAGE
+  value: {{ include "syntera.image" (dict "root" . "image" .Values.image.ingestion) }}
 - name: SYNTERA_IMAGE_PULL_POLICY
   value: {{ .Values.image.pullPolicy }}
 - name: SYNTERA_IMAGE_PULL_SECRETS

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from syntera_crds.contract import names
-from syntera_crds.v1alpha1 import KINDS, Agent, Tenant
+from syntera_crds.v1alpha1 import KINDS, Agent, KnowledgeBase, Tenant
 
 from .judge_operator import OperatorEvidence, is_operator
 from .judge_references import OWN_SECRETS, SeenOutline, list_references, outline
@@ -114,6 +114,27 @@ def find_agents(lookout: Lookout, namespace: str = "") -> SeenAll:
     return lookout.list(path_of(names.API_VERSION, Agent.info.plural, namespace=namespace), f"list Agents {where}")
 
 
+def find_knowledge_bases(lookout: Lookout, namespace: str = "") -> SeenAll:
+    """The KnowledgeBases of a namespace, or all of them.
+
+    Raises:
+        ClusterUnusable: The API server cannot be asked.
+    """
+    where = f"in namespace {namespace!r}" if namespace else "in all namespaces"
+    path = path_of(names.API_VERSION, KnowledgeBase.info.plural, namespace=namespace)
+    return lookout.list(path, f"list KnowledgeBases {where}")
+
+
+def find_sync_pods(lookout: Lookout, tenant: Manifest) -> SeenAll:
+    """The pods that fill or empty KnowledgeBases of a Tenant.
+
+    Raises:
+        ClusterUnusable: The API server cannot be asked.
+    """
+    selector = {names.NAME_LABEL: names.INGESTION, names.TENANT_LABEL: name_of(tenant)}
+    return _list_pods(lookout, namespace_name(tenant), selector)
+
+
 def find_namespace(lookout: Lookout, tenant: Manifest) -> Seen:
     """The Tenant's namespace.
 
@@ -125,7 +146,7 @@ def find_namespace(lookout: Lookout, tenant: Manifest) -> Seen:
 
 
 def look_at_tenant(lookout: Lookout, tenant: Manifest) -> TenantEvidence:
-    """Everything in the Tenant's namespace that matters, but its Agents.
+    """Everything in the Tenant's namespace that matters, but its Agents and KnowledgeBases.
 
     Raises:
         ClusterUnusable: The API server cannot be asked.

@@ -36,6 +36,8 @@ class Check(StrEnum):
     """The namespace's quotas leave room for another pod."""
     EVENTS = "events"
     """What Kubernetes complained of lately."""
+    KNOWLEDGE = "knowledge"
+    """The KnowledgeBases are searched, and in step with their sources."""
     AGENTS = "agents"
     """The Agents are published and served."""
     QUESTION = "question"

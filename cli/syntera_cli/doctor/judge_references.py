@@ -72,6 +72,9 @@ def list_references(tenant: Manifest) -> Iterator[Reference]:
     if ref := ((spec.get("files") or {}).get("s3") or {}).get("credentialsSecretRef"):
         for key in (ACCESS_KEY_ID, SECRET_ACCESS_KEY):
             yield Reference("spec.files.s3.credentialsSecretRef", "Secret", ref["name"], key)
+    vectors = (spec.get("stores") or {}).get("vectors") or {}
+    if ref := (vectors.get("pinecone") or {}).get("apiKeySecretRef"):
+        yield Reference("spec.stores.vectors.pinecone.apiKeySecretRef", "Secret", ref["name"], ref["key"])
     if name := (spec.get("exposure") or {}).get("tlsSecretName"):
         yield Reference("spec.exposure.tlsSecretName", "Secret", name, "")
 

@@ -9,8 +9,10 @@ from .evidence import (
     TenantEvidence,
     find_agents,
     find_kinds,
+    find_knowledge_bases,
     find_namespace,
     find_operators,
+    find_sync_pods,
     find_tenant,
     find_tenants,
     look_at_operator,
@@ -19,6 +21,7 @@ from .evidence import (
 from .findings import Check, Finding, State, forbidden, has_problem, ok, problem, skipped, warning
 from .judge_agents import is_agent_ready, judge_agents
 from .judge_cluster import judge_kinds, judge_version
+from .judge_knowledge import is_knowledge_base_ready, judge_knowledge
 from .judge_operator import judge_no_operator, judge_operator, judge_presence
 from .judge_references import judge_credentials, judge_references
 from .judge_surroundings import judge_events, judge_quotas
@@ -55,6 +58,14 @@ class Wish:
     """Whom to ask; None: the first Agent that is ready."""
     asks: bool = True
     """Whether to ask a question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """What of ours lives in a Tenant's namespace."""
+
+    agents: SeenAll
+    knowledge_bases: SeenAll
 
 
 class Walk:
@@ -111,12 +122,12 @@ class Walk:
         if isinstance(tenant, Hidden):
             yield replace(forbidden(Check.TENANT, tenant.action), tenant=name)
             return
-        agents = find_agents(self._lookout, namespace_name(tenant))
+        members = self._find_members(namespace_name(tenant))
         findings: list[Finding] = []
-        for finding in self._examine(tenant, agents):
+        for finding in self._examine(tenant, members):
             findings.append(finding)
             yield finding
-        yield replace(self._question(tenant, agents, findings), tenant=name)
+        yield replace(self._question(tenant, members.agents, findings), tenant=name)
 
     def _look_at_all(self, *, trusts_operator: bool) -> Iterator[Finding]:
         """A line for each Tenant that is well, details of the others, and a question to the first that is well."""
@@ -127,29 +138,36 @@ class Walk:
         if not tenants:
             yield ok(Check.TENANT, "There is no Tenant yet; docs/how-to/install.md says how to make one.")
             return
-        everywhere = find_agents(self._lookout)
-        agents = {name_of(tenant): self._agents_of(tenant, everywhere) for tenant in tenants}
+        everywhere = self._find_members()
+        members = {name_of(tenant): self._members_of(tenant, everywhere) for tenant in tenants}
         well: list[Manifest] = []
         for tenant in tenants:
-            if trusts_operator and is_well(tenant) and _are_ready(agents[name_of(tenant)]):
-                yield _summarize(tenant, agents[name_of(tenant)])
+            if trusts_operator and is_well(tenant) and _are_ready(members[name_of(tenant)]):
+                yield _summarize(tenant, members[name_of(tenant)].agents)
                 well.append(tenant)
             else:
-                yield from self._examine(tenant, agents[name_of(tenant)])
-        yield self._question_to_one_of(well, agents)
+                yield from self._examine(tenant, members[name_of(tenant)])
+        yield self._question_to_one_of(well, {name: one.agents for name, one in members.items()})
 
-    def _agents_of(self, tenant: Manifest, everywhere: SeenAll) -> SeenAll:
-        if isinstance(everywhere, Hidden):
-            return find_agents(self._lookout, namespace_name(tenant))
-        return [agent for agent in everywhere if namespace_of(agent) == namespace_name(tenant)]
+    def _find_members(self, namespace: str = "") -> Members:
+        return Members(find_agents(self._lookout, namespace), find_knowledge_bases(self._lookout, namespace))
 
-    def _examine(self, tenant: Manifest, agents: SeenAll) -> Iterator[Finding]:
+    def _members_of(self, tenant: Manifest, everywhere: Members) -> Members:
+        namespace = namespace_name(tenant)
+        if isinstance(everywhere.agents, Hidden) or isinstance(everywhere.knowledge_bases, Hidden):
+            return self._find_members(namespace)
+        return Members(
+            [agent for agent in everywhere.agents if namespace_of(agent) == namespace],
+            [one for one in everywhere.knowledge_bases if namespace_of(one) == namespace],
+        )
+
+    def _examine(self, tenant: Manifest, members: Members) -> Iterator[Finding]:
         """One Tenant in detail, but for the question."""
         name = name_of(tenant)
-        for finding in self._judge_tenant(tenant, agents):
+        for finding in self._judge_tenant(tenant, members):
             yield replace(finding, tenant=name)
 
-    def _judge_tenant(self, tenant: Manifest, agents: SeenAll) -> Iterator[Finding]:
+    def _judge_tenant(self, tenant: Manifest, members: Members) -> Iterator[Finding]:
         namespace = find_namespace(self._lookout, tenant)
         yield from judge_tenant(tenant, namespace, logs=self._logs, now=self._lookout.now())
         if is_being_deleted(tenant):
@@ -167,7 +185,15 @@ class Walk:
         yield from judge_references(tenant, evidence.outlines)
         yield from judge_credentials(tenant, evidence.outlines)
         yield from self._judge_runtime(tenant, evidence)
-        yield from judge_agents(agents, logs=self._logs)
+        yield from self._judge_knowledge(tenant, members.knowledge_bases, evidence)
+        yield from judge_agents(members.agents, logs=self._logs)
+
+    def _judge_knowledge(
+        self, tenant: Manifest, knowledge_bases: SeenAll, evidence: TenantEvidence
+    ) -> Iterator[Finding]:
+        is_any = not isinstance(knowledge_bases, Hidden) and len(knowledge_bases) > 0
+        pods: SeenAll = find_sync_pods(self._lookout, tenant) if is_any else []
+        yield from judge_knowledge(knowledge_bases, pods, evidence.events, logs=self._logs, now=self._lookout.now())
 
     def _judge_runtime(self, tenant: Manifest, evidence: TenantEvidence) -> Iterator[Finding]:
         if is_suspended(tenant):
@@ -239,8 +265,10 @@ def _is_or_are(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
-def _are_ready(agents: SeenAll) -> bool:
-    return not isinstance(agents, Hidden) and all(is_agent_ready(agent) for agent in agents)
+def _are_ready(members: Members) -> bool:
+    if isinstance(members.agents, Hidden) or isinstance(members.knowledge_bases, Hidden):
+        return False
+    return all(map(is_agent_ready, members.agents)) and all(map(is_knowledge_base_ready, members.knowledge_bases))
 
 
 def _first_ready(agents: SeenAll) -> str | None:

@@ -149,7 +149,12 @@ class Writer:
         patch = {
             "apiVersion": resource.api_version,
             "kind": resource.kind,
-            "metadata": {"name": name_of(item), "resourceVersion": version, "finalizers": list(finalizers)},
+            "metadata": {
+                "name": name_of(item),
+                **({} if ref.namespace is None else {"namespace": ref.namespace}),
+                "resourceVersion": version,
+                "finalizers": list(finalizers),
+            },
         }
         await self._write_own(ref, item, self._client.merge_patch(resource, patch, field_manager=manager))
         return True

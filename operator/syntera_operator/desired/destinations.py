@@ -123,6 +123,8 @@ def is_allowed(url: str, tenant: Tenant) -> bool:
     if not isinstance(destination, AtAddress):
         return False
     address = ip_address(destination.address)
+    if any(address in never for never in NEVER):
+        return False
     ranges = [ip_network(cidr, strict=False) for cidr in tenant.spec.egress.networks]
     return address.is_global or any(address in one for one in ranges)
 

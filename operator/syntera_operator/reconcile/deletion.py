@@ -51,8 +51,8 @@ async def delete_tenant(manifest: Manifest, context: Context) -> Outcome:
     erases = _erases(manifest)
     if erases and namespace is not None and (left := await _delete_members(name_of(namespace), context)):
         return await _wait(manifest, context, f"{left} are being deleted.")
-    if is_whole and namespace is not None and (left := await _end_syncs(name_of(namespace), context)):
-        return await _wait(manifest, context, f"{left} Jobs of KnowledgeBases are being ended.")
+    if is_whole and namespace is not None and (running := await _end_syncs(name_of(namespace), context)):
+        return await _wait(manifest, context, f"{running} Jobs of KnowledgeBases are being ended.")
     await _leave_stores(manifest, context, erases=erases)
     if namespace is not None and is_whole:
         await _delete_children(name_of(namespace), owner, context)

@@ -15,6 +15,7 @@ from syntera_crds.contract import names
 from syntera_crds.contract.agent_config import SecretKey
 from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig
 from syntera_crds.v1alpha1.common import Reason
+from syntera_crds.v1alpha1.knowledge_base import KnowledgeBaseStatus
 from syntera_crds.v1alpha1.tenant import DeletionPolicy
 from syntera_kube import resources as kube
 from syntera_kube.errors import Forbidden
@@ -23,14 +24,18 @@ from ..causes import knowledge_base_key, namespace_of_tenant
 from ..conditions import Outlook, Problem
 from ..desired.deployment import Image
 from ..desired.metadata import Scope
+from ..desired.published import build_published
 from ..desired.sync_job import SyncPods, build_erase_job, erase_job_name
 from ..errors import StoreRefused, StoreUnavailable
-from ..manifest import Manifest, annotations_of, is_being_deleted, labels_of, name_of, namespace_of, uid_of
+from ..manifest import Manifest, annotations_of, is_being_deleted, labels_of, managers, name_of, namespace_of, uid_of
 from ..queue import Outcome
 from .context import Context
 from .identity import describe_store_error
+from .knowledge_compiling import compile_knowledge_base
 from .knowledge_jobs import end_syncs, failed_at, find_failure, is_complete
 from .knowledge_status import report_knowledge_base
+from .publishing import Refused
+from .report import read_status
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +64,7 @@ async def delete_knowledge_base(manifest: Manifest, context: Context) -> Outcome
     if held is not None and annotations_of(manifest).get(names.ABANDON_KNOWLEDGE_ANNOTATION) != "true":
         return await _wait(manifest, context, held)
     if held is not None:
+        await _withdraw(manifest, context)
         message = "What the stores hold of the knowledge base may still be there, and nobody looks after it any more."
         await context.cluster.event(manifest, type="Warning", reason="KnowledgeAbandoned", message=message)
     context.cluster.set_references(knowledge_base_key(namespace, name), set())
@@ -69,7 +75,7 @@ async def delete_knowledge_base(manifest: Manifest, context: Context) -> Outcome
 async def _erase(manifest: Manifest, context: Context) -> str | None:
     """Take the next step of the erasure; gives what it waits for, None when nothing is left."""
     tenant = _find_tenant(manifest, context)
-    config = _read_published(manifest, context)
+    config = _read_published(manifest, context) or await _compile(manifest, context)
     has_vectors_elsewhere = config is not None and config.pinecone is not None
     if tenant is None:
         return await _forget(manifest, context)
@@ -102,6 +108,17 @@ def _read_published(manifest: Manifest, context: Context) -> KnowledgeBaseConfig
     try:
         return KnowledgeBaseConfig.model_validate_json((found or {})["data"][names.KNOWLEDGE_BASE_CONFIG_KEY])
     except (KeyError, TypeError, ValidationError):
+        return None
+
+
+async def _compile(manifest: Manifest, context: Context) -> KnowledgeBaseConfig | None:
+    """What was published, for where the garbage collector took it already: a deletion in the foreground takes everything along
+    that the object owns. None: nothing ever was, or it cannot be told any more."""
+    if read_status(KnowledgeBaseStatus, manifest).revision is None:
+        return None
+    try:
+        return (await compile_knowledge_base(manifest, context)).config
+    except Refused:
         return None
 
 
@@ -151,16 +168,18 @@ async def _erase_by_job(
             ),
             secrets=_list_secrets(config),
         )
-        desired = build_erase_job(scope, pods, name=job_name)
+        published = build_published(scope, config, digest=config.digest())
         try:
             # Without an owner: the garbage collector takes what is owned before an owner that is deleted in the foreground.
-            await cluster.apply(desired, owner=None, manager=names.KNOWLEDGE_BASE_FIELD_MANAGER)
+            for desired in (published, build_erase_job(scope, pods, name=job_name)):
+                await cluster.apply(desired, owner=None, manager=names.KNOWLEDGE_BASE_FIELD_MANAGER)
         except Forbidden:
             # The namespace is on its way out, and nobody has told yet.
             return await _forget(manifest, context)
         log.info("erasure begun", job=job_name)
         return "A Job erases what the stores hold of it."
     if is_complete(job):
+        await _withdraw(manifest, context)
         return None
     failure = find_failure(job)
     if failure is None:
@@ -178,6 +197,14 @@ async def _identify(tenant_name: str, manifest: Manifest, context: Context) -> U
     except (StoreUnavailable, StoreRefused) as error:
         await _wait(manifest, context, describe_store_error(error))
         raise
+
+
+async def _withdraw(manifest: Manifest, context: Context) -> None:
+    """Delete what is published, which nobody owns any more."""
+    namespace, name = namespace_of(manifest), names.published_knowledge_base_name(name_of(manifest))
+    found = context.cluster.child(kube.CONFIG_MAPS, namespace, name)
+    if found is not None and names.KNOWLEDGE_BASE_FIELD_MANAGER in managers(found):
+        await context.cluster.delete(kube.CONFIG_MAPS, namespace, name, uid=uid_of(found))
 
 
 def _list_secrets(config: KnowledgeBaseConfig) -> frozenset[SecretKey]:

@@ -72,6 +72,15 @@ class Site:
         conditions = [one for one in make_conditions(Ready=ready) if one["type"] == "Ready"]
         self._set_status(f"{path}/{name}", {"observedGeneration": 1, "revision": 3, "conditions": conditions})
 
+    def make_knowledge_base(self, name: str, *, synced: tuple[str, str, str] = ("True", "Synced", "It is.")) -> None:
+        """A KnowledgeBase; one that is not synced has never been, and cannot be searched."""
+        path = f"/apis/{names.API_VERSION}/namespaces/{self.namespace}/knowledgebases"
+        body = {"apiVersion": names.API_VERSION, "kind": "KnowledgeBase", "metadata": {"name": name}}
+        self.server.send("POST", path, {**body, "spec": {"sources": [{"name": "uploads", "upload": {}}]}})
+        ready = ("True", "Serving", "It is searched.") if synced[0] == "True" else synced
+        conditions = make_conditions(Ready=ready, Synced=synced)
+        self._set_status(f"{path}/{name}", {"observedGeneration": 1, "conditions": conditions})
+
     def set_pods(self, namespace: str, *, container: Json | None = None, ready: bool = True) -> list[str]:
         """Say how the pods of a namespace are; their names."""
         pods = f"/api/v1/namespaces/{namespace}/pods"

@@ -120,6 +120,10 @@ def break_agent(site: Site) -> None:
     site.make_agent("broken", reason="EndpointNotFound", message="There is no endpoint 'x'.")
 
 
+def break_knowledge(site: Site) -> None:
+    site.make_knowledge_base("handbook", synced=("False", "SyncFailed", "It would cost too much."))
+
+
 def suspend(site: Site) -> None:
     site.change_tenant({"spec": {"suspended": True}})
     site.tell_tenant(
@@ -151,6 +155,7 @@ def delete_tenant(site: Site) -> None:
         (break_conditions, "stores", "The tenant's login in PostgreSQL does not work: PostgreSQL is not available."),
         (break_pods, "pods", "the image x cannot be had (ErrImagePull): not found."),
         (break_agent, "agents", "The Agent 'broken' is not served as its spec says: There is no endpoint 'x'."),
+        (break_knowledge, "knowledge", "The KnowledgeBase 'handbook' is not as its spec says: It would cost too much."),
         (suspend, "tenant", "is suspended: no pod of it runs"),
         (edit_unseen, "tenant", "has not judged the present spec of the Tenant"),
         (take_label, "namespace", "does not carry the label syntera.io/tenant"),
@@ -166,6 +171,21 @@ def test_what_is_broken_is_told(
     problems = [finding for finding in findings(told) if finding["state"] == "problem"]
     assert any(finding["check"] == check and says in finding["says"] for finding in problems), problems
     assert all(finding["do"] or finding["command"] for finding in problems)
+
+
+def test_knowledge_base_that_is_well_is_told_and_one_in_trouble_keeps_its_tenant_from_a_single_line(
+    site: Site,
+) -> None:
+    operator = ("--operator", f"{site.system}/{site.operator}")
+    site.make_knowledge_base("handbook")
+
+    told = CliRunner().invoke(app, ["doctor", site.tenant, "--no-question", "-o", "json", *operator])
+    said = [finding["says"] for finding in findings(told) if finding["check"] == "knowledge"]
+    assert said == ["The KnowledgeBase 'handbook' is searched and in step with its sources."]
+
+    site.make_knowledge_base("prices", synced=("False", "SyncFailed", "It would cost too much."))
+    told = CliRunner().invoke(app, ["doctor", "--no-question", "-o", "json", *operator])
+    assert len([one for one in findings(told) if one["tenant"] == site.tenant]) > 10
 
 
 def test_unknown_tenant_is_told(site: Site) -> None:
@@ -221,7 +241,7 @@ def test_what_the_user_may_not_see_is_told_as_that(site: Site, monkeypatch: pyte
 def test_who_may_see_tenants_alone_is_told_what_they_say(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     reader = f"reader-of-{site.tenant}"
     rbac = "/apis/rbac.authorization.k8s.io/v1"
-    rule = {"apiGroups": ["syntera.io"], "resources": ["tenants", "agents"], "verbs": ["get", "list"]}
+    rule = {"apiGroups": ["syntera.io"], "resources": ["tenants", "agents", "knowledgebases"], "verbs": ["get", "list"]}
     site.server.send("POST", f"{rbac}/clusterroles", {"metadata": {"name": reader}, "rules": [rule]})
     subject = {"kind": "User", "name": reader, "apiGroup": "rbac.authorization.k8s.io"}
     role = {"kind": "ClusterRole", "name": reader, "apiGroup": "rbac.authorization.k8s.io"}

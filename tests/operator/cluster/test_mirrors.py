@@ -194,7 +194,7 @@ async def test_kind_that_the_cluster_does_without_is_no_broken_watch(woken: Woke
         server.answers = [failed(404)]
         mirrors = Mirrors(client, woken.enqueue)
         async with mirrors.running():
-            while mirrors.broken() < 16:  # noqa: ASYNC110
+            while mirrors.broken() < 18:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.1)
-            assert mirrors.broken() == 16
+            assert mirrors.broken() == 18

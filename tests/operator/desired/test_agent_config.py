@@ -7,11 +7,11 @@ import pytest
 from syntera_crds.contract.agent_config import AgentConfig
 from syntera_crds.v1alpha1 import Agent, Tenant
 from syntera_operator.desired.agent_config import (
-    EndpointMissing,
     build_agent_config,
     choose_models,
     choose_soft_models,
 )
+from syntera_operator.desired.model_access import EndpointMissing, ModelMissing
 from syntera_operator.desired.templates import TemplateError
 from tests.support.golden import Golden
 from tests.support.make import make_agent, make_endpoint, make_tenant
@@ -83,6 +83,9 @@ def test_agent_config_of_a_full_agent(golden: Golden) -> None:
             "overSoftLimit": {"model": {"endpoint": "vllm"}, "historyMessages": 6},
             "message": "{{agent.displayName}} is back tomorrow.",
         },
+        knowledge=[{"name": "handbook", "topK": 7, "minScore": 0.5}, {"name": "prices"}],
+        retrieval={"maxTokens": 2000, "onNothingFound": "Refuse", "refusal": "{{agent.displayName}} does not know."},
+        guardrails={"requireCitations": True},
     )
     tenant = make_tenant(displayName="Acme Travel", models=[make_endpoint(), FULL_ENDPOINT], currency="EUR")
     config = compile_(agent, tenant)
@@ -121,6 +124,35 @@ def test_model_that_has_no_price_is_published_without_one() -> None:
 
 def test_agent_without_limits_keeps_its_text() -> None:
     assert "limits" not in compile_(make_agent(), make_tenant()).to_json()
+
+
+def test_agent_that_names_no_model_asks_the_first_endpoint_that_has_one() -> None:
+    embeds = make_endpoint("embeds", embedding={"model": "e", "dimensions": 3})
+    embeds.pop("chat")
+    tenant = make_tenant(models=[embeds, make_endpoint("talks")])
+    assert [one.endpoint.name for one in choose_models(make_agent(), tenant)] == ["talks"]
+    named = make_agent(model={"endpoint": "embeds", "name": "x"})
+    assert [one.model for one in choose_models(named, tenant)] == ["x"]
+
+
+@pytest.mark.parametrize("model", [{}, {"endpoint": "embeds"}])
+def test_agent_config_when_nobody_names_a_model(model: dict[str, Any]) -> None:
+    embeds = make_endpoint("embeds")
+    embeds.pop("chat")
+    with pytest.raises(ModelMissing, match=r"spec\.model: endpoint 'embeds' of Tenant 'acme' has no chat model"):
+        choose_models(make_agent(model=model), make_tenant(models=[embeds]))
+
+
+def test_agent_without_knowledge_keeps_its_text() -> None:
+    text = compile_(make_agent(), make_tenant()).to_json()
+    assert not any(word in text for word in ("knowledge", "retrieval", "guardrails"))
+
+
+def test_refusal_uses_the_same_expressions() -> None:
+    agent = make_agent(retrieval={"refusal": "Ask {{tenant.displayName}}."})
+    assert compile_(agent, make_tenant(displayName="Acme Travel")).retrieval.refusal == "Ask Acme Travel."
+    with pytest.raises(TemplateError, match=r"spec\.retrieval\.refusal: "):
+        compile_(make_agent(retrieval={"refusal": "{{nobody}}"}), make_tenant())
 
 
 def test_greeting_uses_the_same_expressions() -> None:

@@ -10,6 +10,7 @@ from syntera_operator.desired.destinations import (
     InRange,
     destination_of,
     exceptions_of,
+    is_allowed,
     list_egress,
     list_urls,
     ports_of_store,
@@ -143,3 +144,35 @@ def test_wide_range_leaves_out_what_nobody_reaches() -> None:
     assert exceptions_of("100.64.0.0/10") == ["100.100.100.200/32"]
     assert {"169.254.0.0/16", "127.0.0.0/8"} <= set(exceptions_of("0.0.0.0/0"))
     assert "::/96" in exceptions_of("::/0")
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("https://git.example/a", True),
+        ("https://git.example:8443/a", True),
+        ("https://93.184.216.34/", True),
+        ("https://git.tools.svc/a", True),
+        ("https://GIT.tools.svc./a", True),
+        ("https://10.1.2.3/", True),
+        ("http://vllm.gpu.svc:8000/", True),
+        ("https://git.others.svc/a", False),
+        ("https://git/a", False),
+        ("https://10.2.2.3/", False),
+        ("https://[fd00::1]/", False),
+        ("https://168.63.129.16/", False),
+        ("https://100.100.100.200/", False),
+    ],
+)
+def test_source_may_lead_to_public_hosts_and_where_the_tenant_lets_it(url: str, allowed: bool) -> None:
+    tenant = make_tenant(
+        models=[make_endpoint(baseURL="http://vllm.gpu.svc:8000/v1")],
+        egress={"hosts": ["git.tools.svc"], "networks": ["10.1.0.0/16", "100.64.0.0/10"]},
+    )
+    assert is_allowed(url, tenant) is allowed
+
+
+@pytest.mark.parametrize("url", ["http://localhost/", "http://127.0.0.1/", "http://169.254.169.254/", "http://0x7f.1/"])
+def test_source_may_not_lead_to_the_pod_itself(url: str) -> None:
+    with pytest.raises(ValueError, match=r"loopback|another spelling"):
+        is_allowed(url, make_tenant(egress={"networks": ["0.0.0.0/0"]}))

@@ -8,7 +8,12 @@ import pytest
 from syntera_operator.config import NetworkSettings, Peer
 from syntera_operator.desired.destinations import AtAddress, InNamespace, InPublic, InRange
 from syntera_operator.desired.metadata import Scope, build_runtime_labels
-from syntera_operator.desired.network_policies import Flows, build_default_deny, build_runtime_policy
+from syntera_operator.desired.network_policies import (
+    Flows,
+    build_default_deny,
+    build_ingestion_policy,
+    build_runtime_policy,
+)
 from tests.support.golden import Golden
 from tests.support.network import Network, Outside, Pod
 
@@ -28,6 +33,17 @@ def test_default_deny(scope: Scope, golden: Golden) -> None:
 def test_runtime_policy(scope: Scope, golden: Golden) -> None:
     built = build_runtime_policy(scope, NetworkSettings(), FLOWS, operator=OPERATOR)
     golden.check_manifests("desired/network-runtime.yaml", built)
+
+
+def test_ingestion_policy(scope: Scope, golden: Golden) -> None:
+    golden.check_manifests("desired/network-ingestion.yaml", build_ingestion_policy(scope, NetworkSettings(), FLOWS))
+
+
+def test_ingestion_policy_admits_nobody_and_leads_not_to_the_api_server(scope: Scope) -> None:
+    spec = build_ingestion_policy(scope, NetworkSettings(), FLOWS)["spec"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in spec
+    assert "10.0.0.11" not in str(spec["egress"])
 
 
 def test_runtime_policy_is_the_same_whatever_the_order_of_its_inputs(scope: Scope) -> None:

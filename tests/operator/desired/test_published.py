@@ -6,8 +6,11 @@ import pytest
 from hypothesis import example, given, strategies
 
 from syntera_operator.desired.agent_config import build_agent_config, choose_models
+from syntera_operator.desired.knowledge_config import build_knowledge_base_config, choose_embedding
 from syntera_operator.desired.metadata import Scope
 from syntera_operator.desired.published import (
+    AGENT,
+    KNOWLEDGE_BASE,
     Publication,
     build_published,
     build_published_tenant,
@@ -16,7 +19,14 @@ from syntera_operator.desired.published import (
 )
 from syntera_operator.desired.tenant_config import build_tenant_config
 from tests.support.golden import Golden
-from tests.support.make import make_agent, make_issuer, make_tenant
+from tests.support.make import (
+    make_agent,
+    make_embedding,
+    make_endpoint,
+    make_issuer,
+    make_knowledge_base,
+    make_tenant,
+)
 
 
 def make_published(scope: Scope, revision: int = 7, digest: str = "d7") -> dict[str, Any]:
@@ -42,7 +52,7 @@ def test_published_tenant(scope: Scope, golden: Golden) -> None:
 
 
 def test_published_is_read_back(scope: Scope) -> None:
-    assert read_publication(make_published(scope)) == Publication(7, "d7")
+    assert read_publication(make_published(scope), AGENT) == Publication(7, "d7")
 
 
 @pytest.mark.parametrize(
@@ -61,11 +71,11 @@ def test_published_is_read_back(scope: Scope) -> None:
     ],
 )
 def test_published_that_was_edited_by_hand_says_nothing(data: Any) -> None:
-    assert read_publication({"data": data}) is None
+    assert read_publication({"data": data}, AGENT) is None
 
 
 def test_published_that_is_missing_says_nothing() -> None:
-    assert read_publication(None) is None
+    assert read_publication(None, AGENT) is None
 
 
 @pytest.mark.parametrize(
@@ -109,3 +119,15 @@ def test_next_revision_grows_by_one_with_each_change_whatever_is_lost(history: l
         current = Publication(made, digest)
         recorded = recorded if lost == {"s"} else current
         published = None if lost == {"p"} else current
+
+
+def test_published_knowledge_base(scope: Scope, golden: Golden) -> None:
+    knowledge_base, tenant = make_knowledge_base(), make_tenant(models=[make_endpoint(embedding=make_embedding())])
+    config = build_knowledge_base_config(
+        knowledge_base, tenant, choose_embedding(knowledge_base, tenant), None, bundles={}
+    )
+    published = build_published(scope, config.model_copy(update={"revision": 7}), digest="d7")
+
+    golden.check_manifests("desired/published-knowledge-base.yaml", published)
+    assert read_publication(published, KNOWLEDGE_BASE) == Publication(7, "d7")
+    assert read_publication(published, AGENT) is None

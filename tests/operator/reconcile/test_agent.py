@@ -16,7 +16,12 @@ from syntera_operator.manifest import AGENTS, Manifest
 from syntera_operator.queue import Key
 from tests.support.fake_cluster import Write
 from tests.support.kstatus import Kstatus
-from tests.support.make import make_agent_manifest, make_endpoint, make_tenant_manifest
+from tests.support.make import (
+    make_agent_manifest,
+    make_endpoint,
+    make_knowledge_base_manifest,
+    make_tenant_manifest,
+)
 
 from .conftest import World
 
@@ -498,3 +503,45 @@ async def test_agent_whose_status_makes_no_sense_gets_a_new_one(world: World, st
     agent["status"] = status
     await world.agent()
     assert agent["status"]["revision"] == 1
+
+
+async def test_agent_waits_for_the_knowledge_base_that_it_names(world: World) -> None:
+    agent = make(world, knowledge=[{"name": "handbook", "topK": 3}])
+    await world.agent()
+    assert world.conditions(agent)["ResolvedRefs"] == ("False", "KnowledgeBaseNotFound")
+    assert "spec.knowledge[0].name" in world.message(agent, "ResolvedRefs")
+    assert Reference("KnowledgeBase", "acme", "handbook") in world.cluster.references[Key("Agent", "acme", "travel")]
+    assert published_agents(world) == []
+
+    world.cluster.put(make_knowledge_base_manifest())
+    await world.agent()
+    assert world.conditions(agent)["ResolvedRefs"] == ("False", "KnowledgeBaseNotPublished")
+
+    world.the_knowledge_base()["status"] = {"revision": 1}
+    await world.agent()
+    assert world.conditions(agent)["ResolvedRefs"] == ("True", "Resolved")
+    [knowledge] = published(world).knowledge
+    assert (knowledge.name, knowledge.top_k, knowledge.min_score) == ("handbook", 3, None)
+
+
+async def test_agent_whose_knowledge_base_goes_keeps_what_is_published(world: World) -> None:
+    world.cluster.put(make_knowledge_base_manifest(status={"revision": 1}))
+    agent = make(world, knowledge=[{"name": "handbook"}])
+    await world.agent()
+    world.the_knowledge_base()["metadata"]["deletionTimestamp"] = "2026-01-02T00:00:00Z"
+
+    await world.agent()
+
+    assert world.conditions(agent)["ResolvedRefs"] == ("False", "KnowledgeBaseNotFound")
+    assert "Revision 1 stays published." in world.message(agent, "ResolvedRefs")
+
+
+async def test_agent_for_which_nobody_names_a_model_says_so(world: World) -> None:
+    endpoint = make_endpoint()
+    endpoint.pop("chat")
+    world.edit(world.the_tenant(), models=[endpoint])
+    agent = make(world)
+
+    await world.agent()
+
+    assert world.conditions(agent)["ResolvedRefs"] == ("False", "ModelNotFound")

@@ -16,12 +16,13 @@ from syntera_kube import resources as kube
 from syntera_kube.resources import Resource
 from syntera_kube.transport import Request
 from syntera_operator.cluster import Cluster
-from syntera_operator.manifest import AGENTS, TENANTS, Manifest
+from syntera_operator.manifest import AGENTS, TENANTS, Manifest, resource_of
 from syntera_operator.reconcile.agent import reconcile_agent
 from syntera_operator.reconcile.context import Context
 from syntera_operator.reconcile.tenant import reconcile_tenant
 from tests.operator.desired.test_quantities import SPELLINGS
 from tests.support.apiserver import ApiRefused, RunningApiServer, unique_name
+from tests.support.fake_knowledge import FakeKnowledge
 from tests.support.fake_runtimes import FakeRuntimes
 from tests.support.fake_stores import FakeStores
 from tests.support.kstatus import Kstatus, compute
@@ -61,17 +62,18 @@ class Api:
     server: RunningApiServer
     cluster: Cluster
     stores: FakeStores
+    knowledge: FakeKnowledge
     runtimes: FakeRuntimes
     writes: list[str]
     """HTTP verbs of the operator's requests, but for reading."""
 
     @property
     def context(self) -> Context:
-        return Context(self.cluster, self.stores, self.runtimes, make_settings())
+        return Context(self.cluster, self.stores, self.knowledge, self.runtimes, make_settings())
 
     def put(self, manifest: Manifest) -> Manifest:
         """Have somebody apply a Tenant or an Agent, and the operator hear of it."""
-        resource = TENANTS if manifest["kind"] == "Tenant" else AGENTS
+        resource = resource_of(manifest)
         metadata = {key: manifest["metadata"][key] for key in ("name", "namespace") if key in manifest["metadata"]}
         body = {key: manifest[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": metadata}
         answer = self.server.apply(resource.path(namespace=metadata.get("namespace"), name=metadata["name"]), body)
@@ -114,7 +116,7 @@ async def running_api(server: RunningApiServer) -> AsyncIterator[Api]:
         cluster = Cluster(client, before_write=lambda: None, enqueue=lambda _: None, instance="test")
         async with cluster.running():
             await cluster.load()
-            yield Api(server, cluster, FakeStores(), FakeRuntimes(), writes)
+            yield Api(server, cluster, FakeStores(), FakeKnowledge(), FakeRuntimes(), writes)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from syntera_operator.stores.redis_acl import RedisSettings
 from syntera_operator.stores.tenant_stores import TenantStores
 from tests.support.apiserver import unique_name
 from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_knowledge import FakeKnowledge
 from tests.support.fake_runtimes import FakeRuntimes
 from tests.support.make import make_tenant_manifest
 from tests.support.postgresql import Database
@@ -38,7 +39,9 @@ class Installation:
 
     async def reconcile(self) -> None:
         """With nothing remembered of earlier times."""
-        await reconcile_tenant(self.name, Context(self.cluster, self.stores, FakeRuntimes(), make_settings()))
+        await reconcile_tenant(
+            self.name, Context(self.cluster, self.stores, FakeKnowledge(), FakeRuntimes(), make_settings())
+        )
 
     async def create(self, *, uid: str = "uid-first", policy: str = "Retain") -> None:
         self.cluster.put(make_tenant_manifest(self.name, uid=uid, deletionPolicy=policy))

@@ -1,0 +1,323 @@
+"""The end of a KnowledgeBase: syncs first, then what the stores hold of it, then the object; and of its Tenant."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from syntera_crds.contract import names
+from syntera_kube import resources as kube
+from syntera_kube.errors import Forbidden
+from syntera_operator.desired.sync_job import erase_job_name
+from syntera_operator.errors import StoreUnavailable
+from syntera_operator.manifest import KNOWLEDGE_BASES, TENANTS, Manifest, name_of
+from syntera_operator.stores.knowledge_summary import KnowledgeSummary
+from tests.support.make import make_embedding, make_endpoint, make_knowledge_base_manifest
+
+from .conftest import World
+
+DELETED = "2026-01-02T00:00:00Z"
+ERASE = erase_job_name("handbook", "uid-handbook")
+PINECONE = {
+    "vectors": {"pinecone": {"indexHost": "https://docs.example", "apiKeySecretRef": {"name": "p", "key": "k"}}}
+}
+
+
+@pytest.fixture
+async def handbook(world: World, acme: Callable[..., Manifest]) -> Manifest:
+    """The KnowledgeBase `handbook`, whose first sync runs, and which has a schedule."""
+    acme(models=[make_endpoint(embedding=make_embedding())], finalizers=(names.TENANT_FINALIZER,))
+    await world.settle()
+    world.cluster.put(make_knowledge_base_manifest(schedule={"cron": "@daily"}))
+    await world.tenant()
+    await world.knows()
+    world.knowledge.summaries["handbook"] = KnowledgeSummary(active_index=1)
+    return world.the_knowledge_base()
+
+
+def delete(manifest: Manifest) -> None:
+    manifest["metadata"]["deletionTimestamp"] = DELETED
+
+
+def end_deleted(world: World) -> None:
+    """Do what the garbage collector would: what goes when all that it owns is gone goes."""
+    for resource in (kube.JOBS, kube.CRON_JOBS):
+        for name in world.cluster.list_names(resource, "acme"):
+            if "deletionTimestamp" in world.cluster.get(resource, "acme", name)["metadata"]:
+                world.cluster.remove(resource, "acme", name)
+
+
+def exists(world: World) -> bool:
+    return "handbook" in world.cluster.list_names(KNOWLEDGE_BASES, "acme")
+
+
+def list_jobs(world: World) -> list[str]:
+    return world.cluster.list_names(kube.JOBS, "acme")
+
+
+async def test_running_sync_ends_before_anything_is_erased(world: World, handbook: Manifest) -> None:
+    [sync] = list_jobs(world)
+    delete(handbook)
+
+    outcome = await world.knows()
+
+    assert outcome.requeue_after_seconds == 2.0
+    assert list_jobs(world) == [sync]
+    assert world.cluster.get(kube.JOBS, "acme", sync)["metadata"]["deletionTimestamp"]
+    assert world.cluster.get(kube.CRON_JOBS, "acme", "kb-handbook")["metadata"]["deletionTimestamp"]
+    manifest = world.the_knowledge_base()
+    assert world.conditions(manifest)["Ready"] == ("False", "Deleting")
+    assert "Jobs are being ended" in world.message(manifest, "Ready")
+    assert names.ABANDON_KNOWLEDGE_ANNOTATION in world.message(manifest, "Ready")
+
+    end_deleted(world)
+    await world.knows()
+    assert list_jobs(world) == [ERASE]
+
+
+async def test_object_goes_when_the_erasure_has_ended(world: World, handbook: Manifest) -> None:
+    delete(handbook)
+    await world.knows()
+    end_deleted(world)
+    await world.knows()
+    assert exists(world)
+    job = world.cluster.get(kube.JOBS, "acme", ERASE)
+    assert job["spec"]["template"]["spec"]["containers"][0]["command"][-1] == "erase"
+    assert "ownerReferences" not in job["metadata"], "an owner that is deleted in the foreground would take it along"
+
+    await world.knows()
+    assert exists(world)
+    world.cluster.finish_job("acme", ERASE)
+    await world.knows()
+
+    assert not exists(world)
+    assert world.knowledge.forgotten == []
+
+
+async def test_erasure_does_without_what_the_garbage_collector_took(world: World, handbook: Manifest) -> None:
+    """As a deletion in the foreground has it."""
+    end_syncs(world)
+    world.cluster.remove(kube.CONFIG_MAPS, "acme", "knowledge-handbook")
+    delete(handbook)
+
+    await world.knows()
+    assert list_jobs(world) == [ERASE]
+    assert "ownerReferences" not in world.cluster.get(kube.CONFIG_MAPS, "acme", "knowledge-handbook")["metadata"]
+    world.cluster.finish_job("acme", ERASE)
+    await world.knows()
+
+    assert not exists(world)
+    assert "knowledge-handbook" not in world.cluster.list_names(kube.CONFIG_MAPS, "acme")
+
+
+async def test_erasure_that_failed_is_told_and_tried_again(world: World, handbook: Manifest) -> None:
+    delete(handbook)
+    await world.knows()
+    end_deleted(world)
+    await world.knows()
+    world.cluster.finish_job("acme", ERASE, failure="BackoffLimitExceeded", at="2025-12-31T00:00:00Z")
+
+    await world.knows()
+
+    assert ERASE in world.message(world.the_knowledge_base(), "Ready")
+    assert list_jobs(world) == []
+    await world.knows()
+    assert list_jobs(world) == [ERASE]
+
+
+async def test_erasure_that_failed_just_now_rests_before_the_next(world: World, handbook: Manifest) -> None:
+    delete(handbook)
+    await world.knows()
+    end_deleted(world)
+    await world.knows()
+    now = world.time.isoformat().replace("+00:00", "Z")
+    world.cluster.finish_job("acme", ERASE, failure="BackoffLimitExceeded", at=now)
+
+    await world.knows()
+
+    assert list_jobs(world) == [ERASE]
+
+
+async def test_administrator_may_give_up_what_cannot_be_erased(world: World, handbook: Manifest) -> None:
+    delete(handbook)
+    await world.knows()
+    end_deleted(world)
+    await world.knows()
+    world.cluster.finish_job("acme", ERASE, failure="BackoffLimitExceeded", at="2025-12-31T00:00:00Z")
+    world.the_knowledge_base()["metadata"]["annotations"][names.ABANDON_KNOWLEDGE_ANNOTATION] = "true"
+
+    await world.knows()
+
+    assert not exists(world)
+    assert ("Warning", "KnowledgeAbandoned") in [(event.type, event.reason) for event in world.cluster.events]
+
+
+async def test_knowledge_base_that_was_never_published_is_forgotten(
+    world: World, acme: Callable[..., Manifest]
+) -> None:
+    acme()
+    await world.settle()
+    world.cluster.put(make_knowledge_base_manifest(finalizers=(names.KNOWLEDGE_BASE_FINALIZER,), deleted=DELETED))
+
+    await world.knows()
+
+    assert not exists(world)
+    assert world.knowledge.forgotten == ["handbook"]
+
+
+async def test_nothing_is_done_where_the_finalizer_is_gone(world: World, handbook: Manifest) -> None:
+    delete(handbook)
+    handbook["metadata"]["finalizers"] = ["somebody.example/else"]
+    world.cluster.forget_writes()
+
+    await world.knows()
+
+    assert world.cluster.writes == []
+
+
+async def test_rows_go_by_the_operators_hand_where_the_tenant_is_gone(world: World, handbook: Manifest) -> None:
+    end_syncs(world)
+    world.cluster.remove(TENANTS, None, "acme")
+    delete(handbook)
+
+    await world.knows()
+
+    assert not exists(world)
+    assert world.knowledge.forgotten == ["handbook"]
+    assert list_jobs(world) == []
+
+
+async def test_rows_go_by_the_operators_hand_where_the_namespace_goes(world: World, handbook: Manifest) -> None:
+    end_syncs(world)
+    delete(world.cluster.get(kube.NAMESPACES, None, "acme"))
+    delete(handbook)
+
+    await world.knows()
+
+    assert (exists(world), world.knowledge.forgotten) == (False, ["handbook"])
+
+
+async def test_rows_go_by_the_operators_hand_where_no_job_may_be_made(world: World, handbook: Manifest) -> None:
+    """The namespace goes, and nobody has told yet."""
+    end_syncs(world)
+    delete(handbook)
+    world.cluster.failures["apply", "Job"] = Forbidden("namespace acme is being terminated")
+
+    await world.knows()
+
+    assert (exists(world), world.knowledge.forgotten) == (False, ["handbook"])
+
+
+async def test_rows_go_by_the_operators_hand_where_the_tenant_is_suspended(world: World, handbook: Manifest) -> None:
+    end_syncs(world)
+    world.edit(world.the_tenant(), suspended=True)
+    delete(handbook)
+
+    await world.knows()
+
+    assert (exists(world), world.knowledge.forgotten) == (False, ["handbook"])
+
+
+async def test_vectors_elsewhere_wait_until_a_suspended_tenant_goes_on(world: World, handbook: Manifest) -> None:
+    await use_pinecone(world)
+    world.edit(world.the_tenant(), suspended=True)
+    delete(handbook)
+
+    await world.knows()
+    assert exists(world)
+    assert "suspended" in world.message(world.the_knowledge_base(), "Ready")
+
+    world.edit(world.the_tenant(), suspended=False)
+    await world.knows()
+    assert list_jobs(world) == [ERASE]
+    volumes = world.cluster.get(kube.JOBS, "acme", ERASE)["spec"]["template"]["spec"]["volumes"]
+    [secrets] = [volume["projected"] for volume in volumes if volume["name"] == "secrets"]
+    assert [source["secret"]["name"] for source in secrets["sources"]] == ["p"]
+
+
+async def test_store_that_is_away_holds_the_object_and_says_so(world: World, handbook: Manifest) -> None:
+    end_syncs(world)
+    world.cluster.remove(TENANTS, None, "acme")
+    world.knowledge.is_away = True
+    delete(handbook)
+
+    with pytest.raises(StoreUnavailable):
+        await world.knows()
+    assert "PostgreSQL does not answer" in world.message(world.the_knowledge_base(), "Ready")
+
+    world.the_knowledge_base()["metadata"]["annotations"][names.ABANDON_KNOWLEDGE_ANNOTATION] = "true"
+    await world.knows()
+    assert not exists(world)
+
+
+async def test_tenant_that_is_erased_takes_its_knowledge_bases_first(world: World, handbook: Manifest) -> None:
+    end_syncs(world)
+    world.edit(world.the_tenant(), deletionPolicy="Delete")
+    delete(world.the_tenant())
+    # Like an API server, which waits for finalizers.
+    await delete_tenant(world)
+
+    assert "KnowledgeBases" in world.message(world.the_tenant(), "Ready")
+    assert world.stores.erased == set()
+    await world.knows()
+    assert (exists(world), world.knowledge.forgotten, list_jobs(world)) == (False, [], [])
+    await world.tenant()
+    assert len(world.stores.erased) == 1
+
+
+async def test_tenant_that_is_erased_waits_for_vectors_elsewhere(world: World, handbook: Manifest) -> None:
+    await use_pinecone(world)
+    world.edit(world.the_tenant(), deletionPolicy="Delete")
+    delete(world.the_tenant())
+    await delete_tenant(world)
+
+    await world.knows()
+    assert list_jobs(world) == [ERASE]
+    await world.tenant()
+    assert world.stores.erased == set()
+
+    world.cluster.finish_job("acme", ERASE)
+    await world.knows()
+    await world.tenant()
+    assert len(world.stores.erased) == 1
+
+
+async def test_tenant_that_is_kept_ends_the_syncs_of_its_knowledge_bases(world: World, handbook: Manifest) -> None:
+    """Their pods could not log in any more, and the operator would have no right to end them."""
+    delete(world.the_tenant())
+
+    await world.tenant()
+    assert world.stores.released == set()
+    assert "Jobs of KnowledgeBases are being ended" in world.message(world.the_tenant(), "Ready")
+
+    end_deleted(world)
+    await world.tenant()
+    assert len(world.stores.released) == 1
+    assert exists(world)
+    assert world.cluster.list_names(kube.CRON_JOBS, "acme") == []
+
+
+def end_syncs(world: World) -> None:
+    """Have no Job and no schedule any more."""
+    for resource in (kube.JOBS, kube.CRON_JOBS):
+        for name in world.cluster.list_names(resource, "acme"):
+            world.cluster.remove(resource, "acme", name)
+
+
+async def use_pinecone(world: World) -> None:
+    """Have the vectors elsewhere, and everything synced."""
+    world.cluster.put_secret("acme", "p", "k")
+    world.edit(world.the_tenant(), stores=PINECONE)
+    await world.tenant()
+    await world.knows()
+    end_syncs(world)
+
+
+async def delete_tenant(world: World) -> None:
+    """Have the Tenant ask for its members' deletion, which their finalizers hold."""
+    kept: dict[str, Any] = {name_of(one): one for one in world.cluster.knowledge_bases("acme")}
+    await world.tenant()
+    for name, manifest in kept.items():
+        if name not in world.cluster.list_names(KNOWLEDGE_BASES, "acme"):
+            world.cluster.put(manifest)
+            delete(world.the_knowledge_base(name))
