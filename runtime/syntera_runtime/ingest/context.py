@@ -1,8 +1,8 @@
 """Builds everything that a sync consists of, and closes it in reverse order. The only place in a sync that knows adapters."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 
 from syntera_crds.contract import names
 from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig
@@ -19,7 +19,7 @@ from ..adapters.postgresql.knowledge_editor import PostgresqlKnowledgeEditor
 from ..adapters.postgresql.knowledge_vectors import PostgresqlVectors
 from ..adapters.postgresql.knowledge_writer import PostgresqlKnowledgeWriter
 from ..adapters.postgresql.pool import Pool
-from ..adapters.s3_blobs import S3Blobs
+from ..adapters.s3_blobs import S3Blobs, build_store
 from ..egress.tenant_egress import TenantEgress
 from ..errors import ConfigurationError
 from ..models.files import Storage
@@ -50,15 +50,19 @@ async def open_tools(settings: IngestSettings, *, stop: asyncio.Event) -> AsyncI
         secrets = MountedSecrets(settings.secrets_dir)
         tenant = MountedTenant(settings.config_dir)
         egress = TenantEgress(tenant)
-        websites = GuardedHttp(lambda: egress.policy().for_websites())
+
+        def open_http(urls: Iterable[str]) -> AbstractAsyncContextManager[GuardedHttp]:
+            named = tuple(urls)
+            return aclosing(GuardedHttp(lambda: egress.policy().for_reading(named)))
+
         sources = SourceTools(
             settings.owner,
             settings.config_maps_dir,
             PostgresqlFiles(pool),
             {Storage.POSTGRESQL: PostgresqlBlobs(pool), Storage.S3: S3Blobs(tenant, secrets)},
             secrets,
-            websites=await stack.enter_async_context(aclosing(websites)),
-            repositories=await stack.enter_async_context(aclosing(GuardedHttp(egress.policy))),
+            open_http,
+            build_store,
         )
         pinecone = await stack.enter_async_context(aclosing(PineconeClients(secrets)))
 

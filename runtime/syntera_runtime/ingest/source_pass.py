@@ -111,12 +111,14 @@ class SourcePass:
                 self._known |= {document.origin.path: document for document in page}
 
     def _conditions(self) -> Mapping[str, Known]:
-        """What the source may say "as it was" of."""
+        """What is known of its documents. Of some the bytes are wanted: the source may not say that these are as they were."""
         return {
-            path: Known(document.content_hash, without_ours(document.validators))
+            path: Known(document.content_hash if self._may_stay(document) else None, without_ours(document.validators))
             for path, document in self._known.items()
-            if self._is_current(document) or document.state is DocumentState.EXCLUDED
         }
+
+    def _may_stay(self, document: KnownDocument) -> bool:
+        return self._is_current(document) or document.state is DocumentState.EXCLUDED
 
     def _is_current(self, document: KnownDocument) -> bool:
         """Whether its stored text is what would be read out of the same content now."""

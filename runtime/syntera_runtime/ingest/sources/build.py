@@ -15,10 +15,10 @@ from ..items import DocumentSource, KnownPages
 from .config_map import ConfigMapFiles
 from .git import GitFiles
 from .inline import InlineText
-from .s3 import S3Objects
+from .s3 import OpenBucket, S3Objects
 from .uploads import UploadedFiles
 from .web import WebPages
-from .web_http import Http
+from .web_http import OpenHttp
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,8 @@ class SourceTools:
     files: FileStore
     blobs: Mapping[Storage, BlobStore]
     secrets: Secrets
-    websites: Http
-    """Guarded by a policy for websites: nothing secret is sent by it."""
-    repositories: Http
-    """Guarded by the tenant's policy as it is."""
+    open_http: OpenHttp
+    open_bucket: OpenBucket
 
     def build(self, source: Source, documents: KnownPages) -> DocumentSource:
         """The reader of a source; nothing is read before it is asked to.
@@ -48,11 +46,11 @@ class SourceTools:
             name = source.config_map.name
             return ConfigMapFiles(self.config_maps_dir / name, name=name)
         if source.web is not None:
-            return WebPages(source, self.websites)
+            return WebPages(source, self.open_http)
         if source.git is not None:
-            return GitFiles(source, self.repositories, self.secrets)
+            return GitFiles(source, self.open_http, self.secrets)
         if source.s3 is not None:
-            return S3Objects(source, self.secrets)
+            return S3Objects(source, self.open_http, self.secrets, open_bucket=self.open_bucket)
         if source.upload is not None:
             return UploadedFiles(
                 self.tenant_id, documents, self.files, self.blobs, max_megabytes=source.upload.max_file_megabytes

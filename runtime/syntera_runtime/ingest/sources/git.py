@@ -173,7 +173,7 @@ class GitFiles:
             tags=frozenset(self._source.tags),
             # The commit is no older than the file's last change. That it is not much younger is known only of files that were
             # another in the last sync.
-            modified_at=None if before is None or "blob" not in before.validators else fetched.committed_at,
+            modified_at=fetched.committed_at if _has_changed(file, before) else None,
             size=len(content),
         )
         return Fetched(file.path, content, facts, name, {"blob": file.blob.hex()})
@@ -293,6 +293,11 @@ class _Fetching:
                     waiting.append((f"{path}/", object_id, depth + 1))
                 elif stat.S_ISREG(mode) and self._globs.has_file(path):
                     yield path, object_id
+
+
+def _has_changed(file: _File, before: Known | None) -> bool:
+    """Whether it was there with another content."""
+    return before is not None and before.validators.get("blob") not in (None, file.blob.hex())
 
 
 def _check_url(url: str) -> str:

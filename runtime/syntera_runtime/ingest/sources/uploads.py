@@ -32,13 +32,14 @@ class UploadedFiles:
 
     async def read(self, known: Mapping[str, Known]) -> AsyncGenerator[Item, None]:
         """See `DocumentSource`."""
+        kept = {path for path, one in known.items() if one.content_hash is not None}
         async for page in self._documents():
-            wanted = [document for document in page if document.origin.path not in known]
+            wanted = [document for document in page if document.origin.path not in kept]
             ids = [document.file_id for document in wanted if document.file_id is not None]
             found = {file.id: file for file in await self._files.find_files(self._tenant_id, ids)} if ids else {}
             for document in page:
                 path = document.origin.path
-                yield Same(path) if path in known else await self._fetch(document, found)
+                yield Same(path) if path in kept else await self._fetch(document, found)
 
     async def _fetch(self, document: KnownDocument, found: Mapping[FileId, File]) -> Item:
         path = document.origin.path

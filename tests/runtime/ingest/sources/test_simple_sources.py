@@ -29,16 +29,14 @@ async def read(source: DocumentSource, known: dict[str, Known] | None = None) ->
     return [item async for item in source.read(known or {})]
 
 
-class NoHttp:
+def nothing(*_: object, **__: object) -> NoReturn:
     """For tests that ask nobody."""
-
-    def request(self, *args: object, **fields: object) -> NoReturn:
-        raise AssertionError
+    raise AssertionError
 
 
 def make_tools(site: SyncSite, folder: Path) -> SourceTools:
     return SourceTools(
-        site.tenant_id, folder, site.files, {Storage.POSTGRESQL: site.blobs}, FixedSecrets(), NoHttp(), NoHttp()
+        site.tenant_id, folder, site.files, {Storage.POSTGRESQL: site.blobs}, FixedSecrets(), nothing, nothing
     )
 
 
