@@ -22,8 +22,12 @@ _PASSES = """
   OFFSET 0
 """
 """Whether a chunk `c` may be found; looked up chunk by chunk."""
+_SCALE = 30
+"""Makes scores of what `ts_rank` gives for single words: at most 0.1, divided by the logarithm of the chunk's length to base 2, which
+is some 7. So 1 is hardly ever passed."""
 _RANK = (
-    "(SELECT sum(w.weight * ts_rank(c.terms, w.query)) FROM unnest(queries, weights) AS w (query, weight)) * 10 / total"
+    "(SELECT sum(w.weight * ts_rank(c.terms, w.query, 1)) FROM unnest(queries, weights) AS w (query, weight))"
+    f" * {_SCALE} / total"
 )
 
 _MOST_CHARACTERS = 4000
@@ -374,11 +378,20 @@ def _create_search() -> None:
             RETURN;
           END IF;
           -- Candidates are found by the rarest words, of which so many chunks together hold one; all words rank them.
-          WITH asked AS (
-            SELECT DISTINCT u.lexeme FROM (
-              SELECT DISTINCT syntera.text_configuration(spoken) AS configuration
-              FROM unnest(CASE WHEN found.languages = '{{}}' THEN ARRAY[''] ELSE found.languages END) AS spoken
-            ) AS c, unnest(to_tsvector(c.configuration, left(words, {_MOST_CHARACTERS}))) AS u
+          -- A word that any of the languages passes over as too common is one, whatever it means in the others: "the" is rare
+          -- among the words of a German text and says as little there. If nothing else is asked, all of it counts.
+          WITH spoken AS (
+            SELECT DISTINCT syntera.text_configuration(s.language) AS configuration
+            FROM unnest(CASE WHEN found.languages = '{{}}' THEN ARRAY[''] ELSE found.languages END) AS s (language)
+          ), said AS (
+            SELECT DISTINCT t.word FROM regexp_split_to_table(left(words, {_MOST_CHARACTERS}), '[[:space:]]+') AS t (word)
+          ), read AS (
+            SELECT to_tsvector(spoken.configuration, said.word) AS terms,
+              bool_or(to_tsvector(spoken.configuration, said.word) = '') OVER (PARTITION BY said.word) AS is_common
+            FROM said, spoken
+          ), asked AS (
+            SELECT DISTINCT u.lexeme FROM read AS r, unnest(r.terms) AS u
+            WHERE NOT r.is_common OR NOT EXISTS (SELECT FROM read AS other WHERE NOT other.is_common)
             LIMIT 1000
           ), known AS (
             SELECT a.lexeme, w.chunks AS chunks,
