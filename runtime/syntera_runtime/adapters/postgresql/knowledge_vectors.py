@@ -22,7 +22,7 @@ _PAGE = 5000
 _STEP = 2000
 """Vectors that are deleted by one statement."""
 
-_WIDER = 4
+_WIDER = 3
 """How many times as many vectors as chunks are wanted are looked at first."""
 _WIDEST = 40
 """The same before HNSW is given up."""
