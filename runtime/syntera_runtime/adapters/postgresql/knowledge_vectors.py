@@ -84,7 +84,8 @@ class PostgresqlVectors:
 
     async def write(self, tenant_id: TenantId, index: Index, vectors: Mapping[bytes, Vector]) -> None:
         """See `VectorIndex`."""
-        rows = [(tenant_id, index.id, hash, vector) for hash, vector in vectors.items()]
+        # In one order: documents are embedded side by side, and the texts that they share would have them wait for one another.
+        rows = [(tenant_id, index.id, hash, vectors[hash]) for hash in sorted(vectors)]
         async with self._pool.connection("write_vectors") as connection:
             await connection.executemany(_write_statement(table_of(tenant_id, index)), rows)
 
