@@ -30,7 +30,7 @@ _MOST_CHARACTERS = 4000
 """Of a question."""
 _MOST_WORDS = 24
 """Of a question that count, the rarest ones; so many more of those that at most one chunk holds."""
-_CANDIDATES = 700
+_CANDIDATES = 400
 """Chunks that hold one of the rarest words, as far as is known from the last count."""
 _MOST_CANDIDATES = 1200
 """That are ranked, however common the question's words are."""
@@ -296,7 +296,7 @@ def _create_statistics() -> None:
           spoken text[];
           written bigint;
         BEGIN
-          SELECT i.* INTO known FROM syntera.knowledge_indexes AS i WHERE i.tenant_id = tenant AND i.id = index FOR UPDATE;
+          SELECT i.* INTO known FROM syntera.knowledge_indexes AS i WHERE i.tenant_id = tenant AND i.id = index FOR NO KEY UPDATE;
           IF known.id IS NULL THEN
             RETURN;
           END IF;
