@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from syntera_crds.v1alpha1 import KINDS
 from syntera_dev.build import ensure_binary
 from syntera_kube.resources import NAMESPACES
 from tests.support.apiserver import RunningApiServer
 
 from .chart import FULL, NAMESPACE, Chart, Values
-from .installed import Installed
+from .installed import Installed, eventually
 from .kubernetes_schemas import LOCATION, write_schemas
 from .test_chart import METADATA
 
@@ -28,7 +29,14 @@ OF_PROMETHEUS = ("ServiceMonitor", "PodMonitor", "PrometheusRule")
 @pytest.fixture(scope="module")
 def schemas(api_server: RunningApiServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("schemas")
-    write_schemas(api_server, folder)
+    wanted = [folder / f"syntera.io_v1alpha1_{kind}.json".lower() for kind in KINDS]
+
+    def write() -> None:
+        write_schemas(api_server, folder)
+        assert all(file.exists() for file in wanted)
+
+    # An API server serves a new kind a moment before it describes it.
+    eventually(write)
     return folder
 
 

@@ -69,9 +69,11 @@ def test_status_write_leaves_spec_and_generation_alone(kind: str, kinds: Kinds) 
     ("kind", "narrow", "wide"),
     [
         ("Tenant", {"Ready": "True", "Status": "Serving", "Namespace": "acme", "Agents": 3}, {
-            "Endpoint": "https://acme.example", "Message": "It serves."}),
+            "Knowledge": 2, "Endpoint": "https://acme.example", "Message": "It serves."}),
         ("Agent", {"Ready": "True", "Status": "Serving"}, {
             "Revision": 7, "Model": "large", "URL": "https://acme.example/v1/agents/travel", "Message": "It serves."}),
+        ("KnowledgeBase", {"Ready": "True", "Status": "Serving", "Documents": 212, "Chunks": 5210}, {
+            "Index": 3, "Failed": 2, "Next sync": "2026-01-02T03:00:00Z", "Message": "It serves."}),
     ],
 )  # fmt: skip
 def test_kubectl_get_shows_what_a_person_asks_first(kind: str, narrow: Json, wide: Json, kinds: Kinds) -> None:
@@ -91,6 +93,8 @@ def test_kubectl_get_shows_what_a_person_asks_first(kind: str, narrow: Json, wid
     }
     age = shown[False].pop("Age")
     assert age.endswith("s")
+    if kind == "KnowledgeBase":
+        assert shown[False].pop("Last sync")[0].isdigit()  # the time since then
     assert shown == {False: {"Name": name, **narrow}, True: wide}
 
 

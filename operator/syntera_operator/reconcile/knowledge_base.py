@@ -35,7 +35,7 @@ from .context import Context
 from .host import Host, find_host
 from .knowledge_compiling import CompiledKnowledge, compile_knowledge_base
 from .knowledge_deletion import delete_knowledge_base
-from .knowledge_jobs import end_schedule, list_jobs, list_running
+from .knowledge_jobs import end_running, end_schedule, list_jobs, list_running
 from .knowledge_status import Observed, Wish, check_serving, check_synced, describe_contents, report_knowledge_base
 from .publishing import Refused, annotate_refusal, publish, read_published
 from .report import read_status
@@ -128,7 +128,9 @@ async def _sync(manifest: Manifest, published: _Published, context: Context) -> 
     blocked = None if due is None else _find_obstacle(compiled.host, observed, context)
     is_running = bool(list_running(observed.jobs))
     began: dict[str, Any] = {}
-    if due is not None and blocked is None and observed.error is None and not is_running and trouble is None:
+    if compiled.host.tenant.spec.suspended and await end_running(manifest, context):
+        began = {"synced_digest": None}  # it is begun again when the Tenant goes on
+    elif due is not None and blocked is None and observed.error is None and not is_running and trouble is None:
         trouble = await _begin(manifest, published, due, observed, context)
         if trouble is None:
             began = {"synced_digest": published.wanted_digest, "sync_token": published.token}
@@ -136,7 +138,7 @@ async def _sync(manifest: Manifest, published: _Published, context: Context) -> 
     contents = describe_contents(observed, compiled.knowledge_base.spec.schedule, now=context.now())
     fields = {"revision": published.publication.revision, "digest": published.publication.digest, **contents, **began}
     serving = check_serving(before.model_copy(update=fields))
-    wish = Wish(due.because, blocked) if due is not None and not began else None
+    wish = Wish(due.because, blocked) if due is not None and "sync_token" not in began else None
     serves = not isinstance(serving, Problem)
     checks[ConditionType.SYNCED] = trouble or check_synced(observed, wish, serves=serves)
     await report_knowledge_base(

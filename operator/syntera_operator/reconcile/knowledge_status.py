@@ -88,10 +88,15 @@ def _check_wish(wish: Wish | None) -> Problem | None:
 def _check_last(observed: Observed) -> Problem | None:
     """Whether the newest sync failed."""
     ended = None if observed.summary is None else observed.summary.last_ended
+    is_running = bool(list_running(observed.jobs))
     failure = _find_failure(find_last(observed.jobs), ended)
+    if failure is None and not is_running and _is_cut_off(observed.summary):
+        failure = (
+            "The last sync was ended before it had gone through all sources; ask for another one, which goes on there."
+        )
     if failure is None:
         return None
-    if list_running(observed.jobs):
+    if is_running:
         return Problem(Reason.SYNCING, f"{failure} It is being tried again.")
     return Problem(Reason.SYNC_FAILED, failure, Outlook.STALLED)
 
@@ -189,6 +194,11 @@ def _find_failure(job: Manifest | None, ended: SyncSummary | None) -> str | None
     if ended is None or ended.state != "failed":
         return None
     return f"The last sync failed: {ended.message or ended.failure or 'it told no reason'}"
+
+
+def _is_cut_off(summary: KnowledgeSummary | None) -> bool:
+    """Whether a sync began of which nobody told the end. Asked where no Job runs."""
+    return summary is not None and summary.last_sync is not None and summary.last_sync.state == "running"
 
 
 def _is_one_off(job: Manifest) -> bool:

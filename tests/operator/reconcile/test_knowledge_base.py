@@ -520,3 +520,38 @@ async def test_summary_of_another_time_is_replaced_whole(world: World, handbook:
 
     assert "activeIndex" not in world.the_knowledge_base()["status"]
     assert world.conditions(world.the_knowledge_base())["Ready"] == ("False", "Empty")
+
+
+async def test_sync_that_runs_when_its_tenant_is_suspended_ends_and_is_begun_again(
+    world: World, handbook: Callable[..., Manifest]
+) -> None:
+    handbook()
+    await settle(world)
+    [running] = list_jobs(world)
+    world.edit(world.the_tenant(), suspended=True)
+
+    await settle(world)
+    assert world.cluster.get(kube.JOBS, "acme", running)["metadata"]["deletionTimestamp"]
+    world.cluster.remove(kube.JOBS, "acme", running)
+    await world.knows()
+    assert list_jobs(world) == []
+    assert world.conditions(world.the_knowledge_base())["Ready"] == ("False", "Suspended")
+
+    world.edit(world.the_tenant(), suspended=False)
+    await settle(world)
+    assert len(list_jobs(world)) == 1
+
+
+async def test_sync_that_somebody_cut_off_is_told(world: World, handbook: Callable[..., Manifest]) -> None:
+    handbook()
+    await settle(world)
+    await finish_sync(world)
+    for name in list_jobs(world):
+        world.cluster.remove(kube.JOBS, "acme", name)
+    running = make_sync(state="running", ended_at=None)
+    world.knowledge.summaries["handbook"] = make_summary(last_sync=running)
+
+    await world.knows()
+
+    assert world.conditions(world.the_knowledge_base())["Synced"] == ("False", "SyncFailed")
+    assert "ended before" in world.message(world.the_knowledge_base(), "Synced")

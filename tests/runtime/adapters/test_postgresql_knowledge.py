@@ -13,7 +13,7 @@ from syntera_runtime.adapters.postgresql.pool import Connection
 from syntera_runtime.errors import StoreUnavailable
 from syntera_runtime.models.knowledge import SearchFilter
 from tests.runtime.conftest import PostgresqlStores, connected
-from tests.runtime.knowledge_stores import PUBLIC, KnowledgeStores, make_postgresql_knowledge
+from tests.runtime.knowledge_stores import PUBLIC, KnowledgeStores, embedded_hash, make_postgresql_knowledge
 from tests.support.postgresql import Database
 
 
@@ -244,6 +244,18 @@ async def test_documents_that_are_put_and_excluded_at_once_leave_no_chunk_behind
     async with made.pool.connection("test") as connection:
         assert await connection.fetchval("SELECT count(*) FROM syntera.knowledge_chunks") == 0
         assert await connection.fetchval("SELECT count(*) FROM syntera.knowledge_texts") == 0
+
+
+async def test_vectors_of_shared_texts_are_written_side_by_side(knowledge: KnowledgeStores) -> None:
+    index = await knowledge.open_index(await knowledge.begin())
+    hashes = [embedded_hash(str(number)) for number in range(300)]
+    orders = [random.Random(seed).sample(hashes, len(hashes)) for seed in range(8)]
+    vector = (1.0, 0.0, 0.0, 0.0)
+    for _ in range(3):
+        await asyncio.gather(
+            *(knowledge.vectors.write(knowledge.tenant_id, index, dict.fromkeys(order, vector)) for order in orders)
+        )
+    assert await knowledge.writer.known_vectors(knowledge.tenant_id, index, hashes) == set(hashes)
 
 
 async def test_sixty_thousand_characters_of_a_word_are_a_chunk_like_any_other(knowledge: KnowledgeStores) -> None:

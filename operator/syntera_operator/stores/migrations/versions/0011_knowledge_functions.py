@@ -25,16 +25,15 @@ _PASSES = """
 _SCALE = 30
 """Makes scores of what `ts_rank` gives for single words: at most 0.1, divided by the logarithm of the chunk's length to base 2, which
 is some 7. So 1 is hardly ever passed."""
-_RANK = (
-    "(SELECT sum(w.weight * ts_rank(c.terms, w.query, 1)) FROM unnest(queries, weights) AS w (query, weight))"
-    f" * {_SCALE} / total"
-)
+_RANK = f"""
+  (SELECT sum(w.weight * ts_rank(c.terms, w.query, 1)) FROM unnest(queries, weights) AS w (query, weight)) * {_SCALE} / total
+"""  # noqa: S608  # a constant
 
 _MOST_CHARACTERS = 4000
 """Of a question."""
 _MOST_WORDS = 24
 """Of a question that count, the rarest ones; so many more of those that at most one chunk holds."""
-_CANDIDATES = 700
+_CANDIDATES = 400
 """Chunks that hold one of the rarest words, as far as is known from the last count."""
 _MOST_CANDIDATES = 1200
 """That are ranked, however common the question's words are."""
@@ -300,7 +299,7 @@ def _create_statistics() -> None:
           spoken text[];
           written bigint;
         BEGIN
-          SELECT i.* INTO known FROM syntera.knowledge_indexes AS i WHERE i.tenant_id = tenant AND i.id = index FOR UPDATE;
+          SELECT i.* INTO known FROM syntera.knowledge_indexes AS i WHERE i.tenant_id = tenant AND i.id = index FOR NO KEY UPDATE;
           IF known.id IS NULL THEN
             RETURN;
           END IF;
