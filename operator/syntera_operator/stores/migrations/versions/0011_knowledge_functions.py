@@ -35,7 +35,7 @@ _MOST_WORDS = 24
 """Of a question that count, the rarest ones; so many more of those that at most one chunk holds."""
 _CANDIDATES = 400
 """Chunks that hold one of the rarest words, as far as is known from the last count."""
-_MOST_CANDIDATES = 1200
+_MOST_CANDIDATES = 800
 """That are ranked, however common the question's words are."""
 _MOST_HITS = 1000
 
