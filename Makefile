@@ -81,6 +81,10 @@ bench: $(SETUP) ## measure the whole system beside references (about 45 minutes;
 	@$(BIN)/python -m syntera_dev.build kube-apiserver kube-controller-manager etcd helm >/dev/null
 	@$(BIN)/python -m tests.bench
 
+.PHONY: eval-retrieval
+eval-retrieval: $(SETUP) ## measure how well knowledge bases find answers (fetches 60 MB once; half an hour the first time, then a minute)
+	@$(BIN)/python -m tests.eval
+
 ##@ Running
 
 .PHONY: demo
@@ -95,4 +99,4 @@ demo-down: $(SETUP) ## remove what `make demo` made, the local cluster included
 
 .PHONY: help
 help: ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -17,12 +17,21 @@ UV = Path(sys.executable).with_name("uv")
 class Part:
     """A part of the distribution and what must not come with it."""
 
-    extra: str
+    name: str
+    """Of its lock file."""
     package: str
     foreign: tuple[str, ...]
     """Import names of other parts' dependencies."""
-    apart: str = "-"
-    """A package inside of the part that is a part of its own."""
+    apart: tuple[str, ...] = ()
+    """Packages inside of the part that are parts of their own."""
+    extras: tuple[str, ...] = ()
+    """What its lock file is made of; empty: the extra of its name."""
+
+    @property
+    def selection(self) -> tuple[str, ...]:
+        """What its lock file is compiled from."""
+        chosen = self.extras or (self.name,)
+        return (*(word for extra in chosen for word in ("--extra", extra)), "pyproject.toml")
 
 
 PARTS = [
@@ -31,7 +40,13 @@ PARTS = [
         "runtime",
         "syntera_runtime",
         ("kopf", "alembic", "sqlalchemy", "typer", "kubernetes"),
-        apart="syntera_runtime.client",
+        apart=("syntera_runtime.client", "syntera_runtime.ingest"),
+    ),
+    Part(
+        "ingestion",
+        "syntera_runtime.ingest",
+        ("kopf", "alembic", "sqlalchemy", "typer", "kubernetes"),
+        extras=("runtime", "ingestion"),
     ),
     Part(
         "client",
@@ -45,7 +60,7 @@ IMPORT_EVERYTHING = """
 import importlib, pkgutil, sys
 package = importlib.import_module(sys.argv[1])
 for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-    is_apart = module.name == sys.argv[2] or module.name.startswith(sys.argv[2] + ".")
+    is_apart = any(module.name == name or module.name.startswith(name + ".") for name in sys.argv[2:])
     if not is_apart and ".migrations" not in module.name and not module.name.endswith("__main__"):
         importlib.import_module(module.name)
 """
@@ -66,7 +81,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("*.whl"))
 
 
-@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.extra)
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
 def test_part_installs_alone(part: Part, wheel: Path, tmp_path: Path) -> None:
     run(UV, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
@@ -79,11 +94,11 @@ def test_part_installs_alone(part: Part, wheel: Path, tmp_path: Path) -> None:
         python,
         "--require-hashes",
         "-r",
-        ROOT / "locks" / f"{part.extra}.txt",
+        ROOT / "locks" / f"{part.name}.txt",
     )
     run(UV, "pip", "install", "--quiet", "--python", python, "--no-deps", wheel)
 
-    run(python, "-W", "error", "-c", IMPORT_EVERYTHING, part.package, part.apart)
+    run(python, "-W", "error", "-c", IMPORT_EVERYTHING, part.package, *part.apart)
     assert run(python, "-c", PRESENT, *part.foreign).split() == []
 
 
@@ -98,7 +113,7 @@ def test_lock_file_names_hashes_and_no_index(lock: Path) -> None:
 @pytest.mark.parametrize(
     ("lock", "selection"),
     [
-        *((part.extra, ("--extra", part.extra, "pyproject.toml")) for part in PARTS),
+        *((part.name, part.selection) for part in PARTS),
         ("dev", ("--all-extras", "--group", "dev", "pyproject.toml")),
         ("dev-models", ("--group", "models")),
     ],

@@ -1,7 +1,7 @@
 """The chat at a terminal: a prompt, answers that grow as they come, and a few commands."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from syntera_runtime.client.models import Agent
 
-from .client import Piece, Restarted, TenantClient, Whole
+from .client import Piece, Restarted, Source, TenantClient, Whole
 from .errors import CliError
 
 with contextlib.suppress(ImportError):  # Windows has none
@@ -151,6 +151,7 @@ class Chat:
 
     def _ask(self, content: str) -> None:
         answer = _GrowingAnswer()
+        cited: tuple[Source, ...] = ()
         self._print_name()
         with contextlib.suppress(KeyboardInterrupt):
             try:
@@ -162,19 +163,23 @@ class Chat:
                         match told:
                             case Piece(text):
                                 answer.text += text
-                            case Restarted(text) | Whole(text):
+                            case Restarted(text):
                                 answer.text = text
+                            case Whole(text, sources):
+                                answer.text, cited = text, sources
             finally:
-                self._print_said(answer.text)
+                self._print_said(answer.text, cited)
             return
         self.console.print(Text("Not listening any more; the agent finishes its answer by itself.", style="dim"))
 
     def _print_name(self) -> None:
         self.console.print(Text(f"\n{self.agent.display_name}", style="bold cyan"))
 
-    def _print_said(self, text: str) -> None:
+    def _print_said(self, text: str, sources: Sequence[Source] = ()) -> None:
         if text.strip():
             self.console.print(_Said(text))
+            for source in sources:
+                self.console.print(Text(f"  [{source.number}] {source.title}\n      {source.place}", style="dim"))
             self.console.print()
 
     @contextlib.contextmanager

@@ -26,7 +26,7 @@ from syntera_runtime.client import (
     Retries,
     UnexpectedAnswer,
 )
-from syntera_runtime.client.models import Agent, Answer, ApiKeyInfo, CreatedApiKey, StartedConversation
+from syntera_runtime.client.models import Agent, Answer, ApiKeyInfo, Citation, CreatedApiKey, StartedConversation
 from syntera_runtime.client.usage_models import UsageReport
 
 from .errors import AgentUnavailable, AnswerFailed, RequestRefused, RuntimeUnreachable
@@ -64,10 +64,22 @@ class Restarted:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """What a number in an answer stands for."""
+
+    number: int
+    title: str
+    """With the headings and the pages of what is cited."""
+    place: str
+    """URL of the document, else its path."""
+
+
+@dataclass(frozen=True, slots=True)
 class Whole:
     """The answer is complete and stored."""
 
     text: str
+    sources: tuple[Source, ...] = ()
 
 
 Told = Piece | Restarted | Whole
@@ -251,6 +263,13 @@ def _our_failures(*, has_begun: bool = False) -> Iterator[None]:
         raise RuntimeUnreachable(printable(str(exc))) from None
 
 
+def _name_source(citation: Citation) -> Source:
+    title = " > ".join((citation.title, *citation.headings))
+    if citation.page is not None:
+        title += f", page {citation.page}"
+    return Source(citation.number, printable(title), printable(citation.url or citation.path))
+
+
 def _tell(event: Event) -> Told | None:
     match event:
         case MessageDelta(text=text):
@@ -258,7 +277,7 @@ def _tell(event: Event) -> Told | None:
         case MessageSnapshot(text=text):
             return Restarted(printable(text))
         case MessageCompleted(message=message) | MessageStopped(message=message):
-            return Whole(printable(message.content))
+            return Whole(printable(message.content), tuple(_name_source(one) for one in message.citations))
         case MessageFailed(error=problem):
             raise AnswerFailed(printable(problem.detail), code=problem.code)
         case _:

@@ -6,7 +6,7 @@ Read once, at the start. What an administrator changes while the process runs (a
 import os
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import Field, ValidationError
@@ -20,10 +20,29 @@ from .models.ids import TenantId
 PREFIX = "SYNTERA_"
 
 
-class Settings(BaseSettings):
-    """What a runtime process is told by its Deployment."""
+class EnvironmentSettings(BaseSettings):
+    """Base of the settings of a process: from arguments and the environment only."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # the signature is pydantic-settings'
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments and the environment only."""
+        return (init_settings, env_settings)
+
+
+_S = TypeVar("_S", bound=EnvironmentSettings)
+
+
+class Settings(EnvironmentSettings):
+    """What a runtime process is told by its Deployment."""
 
     tenant: str
     """Name of the Tenant."""
@@ -87,18 +106,6 @@ class Settings(BaseSettings):
         """The tenant that this process serves, and the only one."""
         return TenantId(self.tenant_id)
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003  # the signature is pydantic-settings'
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments and the environment only."""
-        return (init_settings, env_settings)
-
 
 def load_settings() -> Settings:
     """The settings of this process, from its environment.
@@ -106,11 +113,20 @@ def load_settings() -> Settings:
     Raises:
         ConfigurationError: A variable is missing, unknown or not valid; the message names each.
     """
+    return read_settings(Settings)
+
+
+def read_settings(kind: type[_S]) -> _S:
+    """Settings of a kind, from the environment.
+
+    Raises:
+        ConfigurationError: A variable is missing, unknown or not valid; the message names each.
+    """
     given = {name.upper().removeprefix(PREFIX): name for name in os.environ if name.upper().startswith(PREFIX)}
-    known = {name.upper() for name in Settings.model_fields}
+    known = {name.upper() for name in kind.model_fields}
     problems = [_describe_unknown(given[name], name, known) for name in sorted(given.keys() - known)]
     try:
-        settings = Settings()
+        settings = kind()
     except ValidationError as error:
         problems += [_describe_fault(fault["loc"][0], fault["msg"]) for fault in error.errors()]
     if problems:

@@ -8,18 +8,24 @@ from functools import partial
 
 from syntera_crds import __version__
 from syntera_crds.contract import names
+from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig
 from syntera_kube import ClusterConfig, ConfigError, KubeClient, Transport
 
 from .adapters.cluster_tokens import ClusterTokens
 from .adapters.guarded_http import GuardedHttp
 from .adapters.http_challenges import HttpChallenges
+from .adapters.http_rerank import HttpReranker
 from .adapters.http_webhooks import HttpWebhooks
 from .adapters.key_sets import HttpKeySets
 from .adapters.kubernetes_config import KubernetesConfig
+from .adapters.openai_embeddings import OpenAIEmbedder
 from .adapters.openai_models import OpenAIChatModels
+from .adapters.pinecone_clients import PineconeClients
+from .adapters.pinecone_vectors import PineconeVectors
 from .adapters.postgresql.api_keys import PostgresqlApiKeys
 from .adapters.postgresql.audit import PostgresqlAuditLog
 from .adapters.postgresql.blobs import PostgresqlBlobs
+from .adapters.postgresql.chunks_of_vectors import PostgresqlChunksOfVectors
 from .adapters.postgresql.contacts import PostgresqlContacts
 from .adapters.postgresql.conversations import PostgresqlConversations
 from .adapters.postgresql.deliveries import PostgresqlDeliveries
@@ -27,6 +33,8 @@ from .adapters.postgresql.directory import PostgresqlDirectory
 from .adapters.postgresql.editor import PostgresqlEditor
 from .adapters.postgresql.event_subjects import PostgresqlEventSubjects
 from .adapters.postgresql.files import PostgresqlFiles
+from .adapters.postgresql.knowledge_reader import PostgresqlKnowledgeReader
+from .adapters.postgresql.knowledge_vectors import PostgresqlVectors
 from .adapters.postgresql.outbox import PostgresqlOutbox
 from .adapters.postgresql.pool import Pool
 from .adapters.postgresql.turns import PostgresqlTurns
@@ -46,6 +54,7 @@ from .chat.completions import Completions
 from .chat.conversations import Conversations
 from .chat.event_writers import EventWriters
 from .chat.followers import Followers
+from .chat.grounding import Groundings
 from .chat.management import ConversationManagement
 from .chat.runner import TurnLimits, TurnRunner
 from .chat.sweeper import Sweeper
@@ -59,8 +68,12 @@ from .files.service import Files
 from .files.sweeper import FileSweeper
 from .identity.parts import build_identity
 from .identity.session_watch import SessionWatch
+from .knowledge.lookup import Lookup
+from .knowledge.search import Searcher
 from .metrics import Metrics
 from .models.files import Storage
+from .models.knowledge import Index, IndexStorage
+from .ports.knowledge import VectorIndex
 from .services import ApiLimits, Lifecycle, Services
 from .tracing import tracing
 from .usage.budgets import Budgets
@@ -140,6 +153,22 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             challenge_verifier=await stack.enter_async_context(aclosing(HttpChallenges())),
             metrics=metrics,
         )
+        embedder = await stack.enter_async_context(
+            aclosing(OpenAIEmbedder(config.secrets, metrics=metrics, tracer=tracer))
+        )
+        pinecone = await stack.enter_async_context(aclosing(PineconeClients(config.secrets)))
+        searcher = Searcher(
+            config.knowledge,
+            PostgresqlKnowledgeReader(pool),
+            vectors_of=partial(_vectors_of, pool, pinecone),
+            embedder=embedder,
+            reranker=await stack.enter_async_context(
+                aclosing(HttpReranker(config.secrets, metrics=metrics, tracer=tracer))
+            ),
+            metrics=metrics,
+            tracer=tracer,
+        )
+        groundings = Groundings(Lookup(searcher), metrics=metrics)
         budgets = Budgets(config, metrics=metrics)
         stored_files = PostgresqlFiles(pool)
         files = Files(
@@ -194,6 +223,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 followers=followers,
                 sweeper=sweeper,
                 budgets=budgets,
+                groundings=groundings,
                 attachments=AttachmentReader(stored_files, files),
                 changes=changes,
             ),
@@ -205,7 +235,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 events=events,
                 changes=changes,
             ),
-            completions=Completions(agents=config, turns=turns, models=models, runner=runner, budgets=budgets),
+            completions=Completions(
+                agents=config, turns=turns, models=models, runner=runner, budgets=budgets, groundings=groundings
+            ),
+            searcher=searcher,
             usage=UsageReports(PostgresqlUsage(pool), conversations, agents=config, budgets=budgets),
             files=files,
             file_links=FileLinks(settings.owner, identity.derived_keys.of_file_links),
@@ -242,6 +275,15 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             await identity.key_use.write()
             for task in tasks:
                 task.cancel()
+
+
+def _vectors_of(
+    pool: Pool, pinecone: PineconeClients, knowledge_base: KnowledgeBaseConfig, index: Index
+) -> VectorIndex:
+    """Where an index has its vectors, whatever the knowledge base's configuration says by now."""
+    if index.storage is IndexStorage.PINECONE:
+        return PineconeVectors(pinecone, knowledge_base.pinecone, PostgresqlChunksOfVectors(pool))
+    return PostgresqlVectors(pool)
 
 
 def _describe_process(settings: Settings) -> dict[str, str]:

@@ -450,6 +450,15 @@ class KnowledgeBaseNotReady(SynteraError):
     retryable = True
 
 
+class SearchTimedOut(SynteraError):
+    """The knowledge base was not searched through in time. Try again later."""
+
+    code = "search-timed-out"
+    status = 504
+    title = "Search timed out"
+    retryable = True
+
+
 class DocumentNotFound(SynteraError):
     """There is no document with that id in the knowledge base."""
 

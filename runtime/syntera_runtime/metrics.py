@@ -138,6 +138,44 @@ class Metrics:
         self.month_tokens_limit = self._gauge(
             "syntera_month_tokens_limit", "Tokens that the tenant may use in a month, as then; 0: any number."
         )
+        self.searches = self._count(
+            "syntera_knowledge_searches",
+            "Searches of a knowledge base by outcome: `success` or the code of the failure.",
+            "knowledge_base",
+            "outcome",
+        )
+        self.search_stage_seconds = self._measure(
+            "syntera_knowledge_search_stage_duration_seconds",
+            "Time of one stage of a search: `embed`, `vector`, `keyword`, `fuse`, `read`, `rerank`, `join`.",
+            "stage",
+            quick=True,
+        )
+        self.search_stage_failures = self._count(
+            "syntera_knowledge_search_stage_failures",
+            "Stages that a search went on without, by the code of the failure.",
+            "stage",
+            "reason",
+        )
+        self.question_tokens = self._count(
+            "syntera_knowledge_question_tokens",
+            "Tokens of questions that were embedded, as the endpoint said or as estimated. They count for no budget.",
+            "knowledge_base",
+        )
+        self.passages_given = self._count(
+            "syntera_knowledge_passages_given", "Passages that models were given to answer from.", "agent"
+        )
+        self.retrievals = self._count(
+            "syntera_knowledge_retrievals",
+            "Turns for which knowledge was looked up, by outcome: `found`, `nothing-found` or the code of the failure.",
+            "agent",
+            "outcome",
+        )
+        self.grounded_replies = self._count(
+            "syntera_knowledge_replies",
+            "Replies of agents with knowledge by what came of it: `cited`, `uncited`, or why it was refused.",
+            "agent",
+            "outcome",
+        )
         self.store_unavailable = self._count(
             "syntera_store_unavailable", "Requests and turns that failed because a store was away.", "store"
         )

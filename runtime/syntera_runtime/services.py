@@ -20,6 +20,7 @@ from .identity.key_management import KeyManagement
 from .identity.origins import Origins
 from .identity.session_watch import SessionWatch
 from .identity.visitors import Visitors
+from .knowledge.search import Searcher
 from .metrics import Metrics
 from .ports.audit import AuditLog
 from .ports.configuration import AgentCatalogue, LoadedAgents
@@ -69,6 +70,7 @@ class Services:
     conversations: Conversations
     management: ConversationManagement
     completions: Completions
+    searcher: Searcher
     usage: UsageReports
     files: Files
     file_links: FileLinks

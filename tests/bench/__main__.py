@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from . import chat, control_plane, endurance, history, knowledge_search, pods, sockets, streams
+from . import chat, control_plane, endurance, history, ingestion, knowledge_search, pods, sockets, streams
 from .control_plane import Size
 from .figures import Figure, render
 
@@ -42,6 +42,7 @@ def _benchmarks(rest_minutes: float) -> Mapping[str, Callable[[], list[Figure]]]
         "streams": streams.measure,
         "sockets": sockets.measure,
         "history": history.measure,
+        "ingestion": ingestion.measure,
         "knowledge-search": knowledge_search.measure,
         "endurance": endurance.measure,
         "growth": lambda: control_plane.measure_growth(_SIZE, Size(tenants=500, agents=5000)),

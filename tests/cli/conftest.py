@@ -9,16 +9,19 @@ import pytest
 import structlog
 from fastapi import FastAPI
 
+from syntera_crds.contract.agent_config import AgentKnowledge
 from syntera_crds.contract.api_key import Scope
 from syntera_runtime.adapters.memory import MemoryStore
 from syntera_runtime.adapters.openai_models import OpenAIChatModels
 from syntera_runtime.api.app import build_public_app
 from tests.runtime.adapters.fixed_secrets import FixedSecrets
-from tests.runtime.builders import make_agent, make_candidate, make_services, put_key
+from tests.runtime.builders import TENANT, make_agent, make_candidate, make_services, put_key
 from tests.runtime.fakes import FakeCatalogue
+from tests.runtime.knowledge_fakes import make_config, make_site
 from tests.support.serving import serving
 from tests.support.stand_in import StandIn, running_stand_in
 
+DESK = "The desk opens at nine every morning."
 INSTRUCTIONS = "You are the travel assistant of Acme Travel. Every passenger may take one cabin bag of 8 kg."
 
 
@@ -57,9 +60,14 @@ def running_tenant(quiet_logs: None) -> Iterator[RunningTenant]:
             suggestions=["Where is my booking?", "How much baggage may I take?"],
         )
         quiet = make_agent(name="quiet", display_name="Quiet one", description="", models=[candidate])
-        agents = FakeCatalogue(travel, quiet)
+        learned = make_agent(
+            name="learned", display_name="Learned one", models=[candidate], knowledge=[AgentKnowledge(name="handbook")]
+        )
+        agents = FakeCatalogue(travel, quiet, learned)
         models = OpenAIChatModels(FixedSecrets())
-        services = make_services(store, models=models, agents=agents)
+        knowledge = make_site(TENANT)
+        asyncio.run(knowledge.fill(make_config(), {"desk.md": [DESK]}, url="https://docs.example/desk"))
+        services = make_services(store, models=models, agents=agents, searcher=knowledge.searcher)
         app = build_public_app(services)
 
         @asynccontextmanager

@@ -38,6 +38,15 @@ def test_chat_greets_answers_and_leaves(tenant: RunningTenant) -> None:
         assert terminal.wait() == 0
 
 
+def test_sources_of_an_answer_are_listed_below_it(tenant: RunningTenant) -> None:
+    tenant.stand_in.say("It opens at nine [1].")
+    with chatting(tenant, "learned") as terminal:
+        terminal.expect(PROMPT)
+        terminal.type("When does the desk open every morning?\r")
+        shown = terminal.expect("\n\nyou> ")
+        assert "It opens at nine [1].\n  [1] desk.md\n      https://docs.example/desk" in shown
+
+
 def test_suggestion_is_asked_by_its_number(tenant: RunningTenant) -> None:
     with chatting(tenant) as terminal:
         terminal.expect(PROMPT)
@@ -143,5 +152,5 @@ def test_termination_gives_its_own_exit_code(tenant: RunningTenant) -> None:
 @pytest.mark.parametrize("agent", ["nobody"])
 def test_chat_with_nobody_ends_at_once(tenant: RunningTenant, agent: str) -> None:
     with chatting(tenant, agent) as terminal:
-        terminal.expect("There is no agent 'nobody' here. Agents: quiet, travel.")
+        terminal.expect("There is no agent 'nobody' here. Agents: learned, quiet, travel.")
         assert terminal.wait() == 1

@@ -41,7 +41,7 @@ def test_agent_is_described(client: TenantClient) -> None:
 def test_unknown_agent_is_answered_with_those_that_there_are(client: TenantClient, name: str) -> None:
     with pytest.raises(AgentUnavailable) as caught:
         client.agent(name)
-    assert str(caught.value) == f"There is no agent {name!r} here. Agents: quiet, travel."
+    assert str(caught.value) == f"There is no agent {name!r} here. Agents: learned, quiet, travel."
 
 
 def test_conversation_begins_with_the_greeting(client: TenantClient) -> None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from syntera_crds.contract.names import TENANT_LABEL, USABLE_LABEL
-from syntera_crds.v1alpha1 import KINDS, Agent, Tenant
+from syntera_crds.v1alpha1 import KINDS, Agent, KnowledgeBase, Tenant
 from syntera_crds.v1alpha1.agent import AgentSpec
 from syntera_crds.validation import load, load_as
 from tests.support.apiserver import RunningApiServer
@@ -64,6 +64,23 @@ def test_samples_agents_find_their_endpoints(folder: Path) -> None:
         model = load_as(Agent, manifest).spec.model
         assert {fallback.endpoint for fallback in model.fallbacks} <= endpoints
         assert model.endpoint is None or model.endpoint in endpoints
+
+
+@pytest.mark.parametrize("folder", [SAMPLES, OPENAI, SUPABASE], ids=["default", "openai", "supabase"])
+def test_samples_agents_find_their_knowledge(folder: Path) -> None:
+    (tenant,) = of_kind(documents(*folder.glob("*.yaml")), "Tenant")
+    assert any(endpoint.embedding for endpoint in load_as(Tenant, tenant).spec.models)
+    knowledge_bases = {manifest["metadata"]["name"] for manifest in of_kind(DEFAULT, "KnowledgeBase")}
+    agents = [load_as(Agent, manifest) for manifest in of_kind(DEFAULT, "Agent")]
+    known = {knowledge.name for agent in agents for knowledge in agent.spec.knowledge}
+    assert known == knowledge_bases
+
+
+def test_samples_knowledge_bases_find_their_config_maps() -> None:
+    config_maps = {manifest["metadata"]["name"] for manifest in of_kind(DEFAULT, "ConfigMap")}
+    for manifest in of_kind(DEFAULT, "KnowledgeBase"):
+        sources = load_as(KnowledgeBase, manifest).spec.sources
+        assert {source.config_map.name for source in sources if source.config_map} <= config_maps
 
 
 def test_samples_use_template_expressions_that_exist() -> None:

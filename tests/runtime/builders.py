@@ -23,6 +23,7 @@ from syntera_runtime.chat.completions import Completions
 from syntera_runtime.chat.conversations import Conversations
 from syntera_runtime.chat.event_writers import EventWriters
 from syntera_runtime.chat.followers import Followers
+from syntera_runtime.chat.grounding import Groundings
 from syntera_runtime.chat.management import ConversationManagement
 from syntera_runtime.chat.runner import TurnLimits, TurnRunner
 from syntera_runtime.chat.sweeper import Sweeper
@@ -34,11 +35,14 @@ from syntera_runtime.files.service import Files
 from syntera_runtime.identity.parts import Identity, build_identity
 from syntera_runtime.identity.session_watch import SessionWatch
 from syntera_runtime.ids import new_id
+from syntera_runtime.knowledge.lookup import Lookup
+from syntera_runtime.knowledge.search import Searcher
 from syntera_runtime.metrics import Metrics
 from syntera_runtime.models.conversations import Message, MessageState, Role
 from syntera_runtime.models.files import Storage
 from syntera_runtime.models.identity import KeyMaker, Principal, StoredApiKey
-from syntera_runtime.models.ids import ApiKeyId, ConversationId, MessageId, TenantId, TurnId
+from syntera_runtime.models.ids import ApiKeyId, ConversationId, DocumentId, MessageId, TenantId, TurnId
+from syntera_runtime.models.knowledge import Citation
 from syntera_runtime.ports.audit import AuditLog
 from syntera_runtime.ports.chat_models import ChatModels
 from syntera_runtime.ports.configuration import Secrets
@@ -65,6 +69,7 @@ from tests.runtime.fakes import (
     FakeOperatorTokens,
     FakeSigningKey,
 )
+from tests.runtime.knowledge_fakes import make_site
 
 TENANT = TenantId(UUID("01890a5d-ac96-774b-bcce-b302099a8057"))
 CONVERSATION = ConversationId(UUID("01890a5d-ac96-774b-bcce-b302099a8058"))
@@ -111,6 +116,25 @@ def make_message(content: str = "Hi", **changes: Any) -> Message:
         "turn_id": TurnId(CONVERSATION),
     }
     return Message(content=content, **{**fields, **changes})
+
+
+def make_citation(number: int = 1, **changes: Any) -> Citation:
+    """What a number in an answer stands for."""
+    fields: dict[str, Any] = {
+        "knowledge_base": "handbook",
+        "document_id": DocumentId(CONVERSATION),
+        "title": "The desk",
+        "source": "docs",
+        "path": "desk.md",
+        "url": "https://docs.example/desk",
+        "headings": ("Hours", "Sundays"),
+        "page": 3,
+        "last_page": 4,
+        "start": 120,
+        "end": 260,
+        "quote": "On Sundays the desk opens at ten.",
+    }
+    return Citation(number, **{**fields, **changes})
 
 
 def make_stored_key(key: ApiKey, **changes: Any) -> StoredApiKey:
@@ -203,6 +227,8 @@ def make_services(
     tracer: Tracer = NO_TRACER,
     presence: PresenceRegister | None = None,
     open_socket_manager: Callable[[], AsyncManager] = AsyncManager,
+    searcher: Searcher | None = None,
+    search_seconds: float = 5,
 ) -> Services:
     """The services on top of a store that is all of them, or of several stores."""
     store = MemoryStore() if store is None else store
@@ -233,6 +259,8 @@ def make_services(
     sweeper = Sweeper(turns, register, events, metrics=metrics)
     changes = Changes()
     followers = Followers(tenant_id, events=events, conversations=conversations, turns=turns, on_stop=runner.stop)
+    searcher = searcher or make_site(tenant_id, metrics=metrics).searcher
+    groundings = Groundings(Lookup(searcher), metrics=metrics, seconds=search_seconds)
     stored_files = file_store or store.files
     kept = blobs or {storage: MemoryBlobs() for storage in Storage}
     files = Files(stored_files, kept, agents)
@@ -258,6 +286,7 @@ def make_services(
             followers=followers,
             sweeper=sweeper,
             budgets=budgets,
+            groundings=groundings,
             attachments=AttachmentReader(stored_files, files),
             changes=changes,
         ),
@@ -269,7 +298,10 @@ def make_services(
             events=events,
             changes=changes,
         ),
-        completions=Completions(agents=agents, turns=turns, models=models, runner=runner, budgets=budgets),
+        completions=Completions(
+            agents=agents, turns=turns, models=models, runner=runner, budgets=budgets, groundings=groundings
+        ),
+        searcher=searcher,
         usage=UsageReports(usage or store, conversations, agents=agents, budgets=budgets),
         files=files,
         file_links=FileLinks(tenant_id, identity.derived_keys.of_file_links),

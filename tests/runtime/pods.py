@@ -1,7 +1,7 @@
 """Pods of one tenant on real stores: the parts of a runtime process, without Kubernetes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,6 +30,7 @@ from syntera_runtime.adapters.redis.turn_register import RedisTurnRegister
 from syntera_runtime.chat.events import ReplyCompleted, ReplyFailed, ReplyStopped, TurnEvent
 from syntera_runtime.chat.feed import Feed
 from syntera_runtime.chat.sweeper import Sweeper
+from syntera_runtime.knowledge.search import Searcher
 from syntera_runtime.models.conversations import Message
 from syntera_runtime.models.files import Storage
 from syntera_runtime.models.identity import Principal
@@ -103,6 +104,7 @@ async def open_pod(
     agents: FakeCatalogue | None = None,
     key_sets: KeySets | None = None,
     lease_seconds: float = 15,
+    build_searcher: Callable[[Pool], Searcher] | None = None,
 ) -> AsyncIterator[Pod]:
     """A pod, with its tasks running."""
     async with AsyncExitStack() as stack:
@@ -134,6 +136,7 @@ async def open_pod(
             key_sets=key_sets,
             models=FakeChatModels() if models is None else models,
             lease_seconds=lease_seconds,
+            searcher=None if build_searcher is None else build_searcher(pool),
             presence=RedisPresence(redis),
             open_socket_manager=partial(RedisSocketManager, redis, tenant_id),
         )

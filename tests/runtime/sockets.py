@@ -72,7 +72,8 @@ class SocketClient:
         return [
             (told.data["number"], told.name, told.data["data"])
             for told in self.told
-            if told.name.startswith(("message.", "usage")) and told.data["conversationId"] == conversation_id
+            if told.name.startswith(("message.", "usage", "retrieval", "citation"))
+            and told.data["conversationId"] == conversation_id
         ]
 
     async def _note(self, event: str, data: Any) -> None:

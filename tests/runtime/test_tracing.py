@@ -9,6 +9,7 @@ import httpx
 import pytest
 from opentelemetry.trace import SpanKind
 
+from syntera_crds.contract.agent_config import AgentKnowledge
 from syntera_dev.models.control import Fault
 from syntera_runtime.adapters import openai_models
 from syntera_runtime.adapters.memory import MemoryStore
@@ -22,8 +23,9 @@ from syntera_runtime.services import Services
 from syntera_runtime.tracing import NO_TRACER, is_wanted, tracing
 from tests.runtime.adapters.fixed_secrets import FixedSecrets
 from tests.runtime.adapters.raw_server import DONE, head, raw_server, said
-from tests.runtime.builders import make_agent, make_candidate, make_services, put_key
+from tests.runtime.builders import TENANT, make_agent, make_candidate, make_services, put_key
 from tests.runtime.fakes import FakeCatalogue, FakeChatModels
+from tests.runtime.knowledge_fakes import make_config, make_site
 from tests.runtime.serving import served
 from tests.support.spans import RecordedSpans, attributes, parent
 from tests.support.stand_in import StandIn, running_stand_in
@@ -268,3 +270,28 @@ async def test_nothing_that_people_write_is_in_a_span(recorded: RecordedSpans, t
     assert len(recorded.all) == 15
     for text in (SECRET, key[10:]):
         assert text not in recorded.text()
+
+
+async def test_search_is_below_the_turn_and_holds_no_text(recorded: RecordedSpans, tracer: OtlpTracer) -> None:
+    site = make_site(TENANT, tracer=tracer)
+    await site.fill(make_config(), {"desk.md": [f"The {SECRET} desk opens at nine every morning."]})
+    store, agents = MemoryStore(), FakeCatalogue(make_agent(knowledge=[AgentKnowledge(name="handbook")]))
+    services = make_services(store, agents=agents, tracer=tracer, searcher=site.searcher)
+    async with public(services, store) as client:
+        made = (await client.post("/v1/agents/travel/conversations")).json()
+        await client.post(f"/v1/conversations/{made['id']}/messages", json={"content": f"When does {SECRET} open?"})
+    await services.runner.drain(seconds=10)
+    turn, search = recorded.one("invoke_agent travel"), recorded.one("search_knowledge_base")
+    assert parent(search) == turn.context.span_id
+    assert attributes(search) == {"syntera.knowledge_base": "handbook"}
+    stages = [span for span in recorded.all if span.name.startswith("search_") and span is not search]
+    assert {attributes(span)["syntera.search.stage"] for span in stages} == {
+        "embed",
+        "vector",
+        "keyword",
+        "fuse",
+        "read",
+        "join",
+    }
+    assert {parent(span) for span in stages} == {search.context.span_id}
+    assert SECRET not in recorded.text()

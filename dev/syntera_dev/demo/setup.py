@@ -46,7 +46,8 @@ def tear_down(name: str = lifecycle.DEFAULT_NAME) -> None:
         kubectl("delete", "-f", str(SAMPLES), "--ignore-not-found", "--timeout=120s", timeout_seconds=130)
     with step("uninstall the operator"):
         Installation(kubectl, {}).helm("uninstall", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--ignore-not-found")
-        kubectl("delete", "crd", "tenants.syntera.io", "agents.syntera.io", "--ignore-not-found")
+        crds = ("tenants.syntera.io", "agents.syntera.io", "knowledgebases.syntera.io")
+        kubectl("delete", "crd", *crds, "--ignore-not-found")
     with step("delete the stores and the model server"):
         namespaces = (SYSTEM_NAMESPACE, STORES_NAMESPACE, MODELS_NAMESPACE)
         kubectl("delete", "namespace", *namespaces, "--ignore-not-found", timeout_seconds=180)

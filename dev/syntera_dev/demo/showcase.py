@@ -1,4 +1,4 @@
-"""What the demo shows: the samples applied, their agents ready, one question answered while you watch."""
+"""What the demo shows: the samples applied, their agents ready, documents taken in, questions answered while you watch."""
 
 import base64
 import contextlib
@@ -7,8 +7,9 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -23,33 +24,57 @@ SAMPLES = REPOSITORY / "manifests" / "samples"
 TENANT = "acme"
 NAMESPACE = "acme"
 AGENT = "travel"
-QUESTION = "Where is my booking TR-2041?"
+KNOWLEDGE_BASE = "help-center"
+QUESTIONS = ("May small dogs travel in the cabin?", "Was kostet es, ein Fahrrad mitzunehmen?")
 
 
 def apply_samples(kubectl: Kubectl) -> None:
-    """`kubectl apply -f manifests/samples/`, and wait until the tenant and its agents serve."""
+    """`kubectl apply -f manifests/samples/`, and wait until the tenant and its agents serve and all documents are taken in."""
     with step("kubectl apply -f manifests/samples/"):
         kubectl("apply", "-f", str(SAMPLES))
-    for kind, arguments in (("tenants", [TENANT]), ("agents", ["--all", "-n", NAMESPACE])):
+    in_namespace = ["--all", "-n", NAMESPACE]
+    for kind, arguments in (("tenants", [TENANT]), ("agents", in_namespace), ("knowledgebases", in_namespace)):
         with step(f"{kind} are Ready"):
             kubectl("wait", "--for=condition=Ready", kind, *arguments, "--timeout=180s", timeout_seconds=190)
+    status = kubectl.get("knowledgebase", KNOWLEDGE_BASE, "-n", NAMESPACE)["status"]
+    say(f"  {KNOWLEDGE_BASE} has {status['documents']['indexed']} documents, {status['chunks']} chunks")
 
 
 def ask(kubectl: Kubectl) -> None:
-    """Ask the sample agent through its Service and print the answer as it arrives."""
+    """Ask the sample agent through its Service and print its answers as they arrive, with what they cite."""
     key = api_key(kubectl, NAMESPACE)
-    with port_forward(kubectl, NAMESPACE) as url:
-        body = {"model": AGENT, "stream": True, "messages": [{"role": "user", "content": QUESTION}]}
-        print(f"\n  you    {QUESTION}\n  {AGENT} ", end="", flush=True)
-        with httpx.stream(
-            "POST", f"{url}/v1/chat/completions", json=body, headers={"Authorization": f"Bearer {key}"}, timeout=60
-        ) as response:
-            response.raise_for_status()
-            for line in response.iter_lines():
-                if line.startswith("data: {"):
-                    for choice in json.loads(line.removeprefix("data: "))["choices"]:
-                        print(choice["delta"].get("content") or "", end="", flush=True)
-        print("\n")
+    with (
+        port_forward(kubectl, NAMESPACE) as url,
+        httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60) as client,
+    ):
+        for question in QUESTIONS:
+            print(f"\n  you    {question}\n  {AGENT} ", end="", flush=True)
+            cited = [describe_citation(citation) for citation in _print_answer(client, question)]
+            print("\n")
+            for line in cited:
+                print(f"         {line}")
+        print()
+
+
+def _print_answer(client: httpx.Client, question: str) -> list[dict[str, Any]]:
+    """Print the answer; return its citations."""
+    body = {"model": AGENT, "stream": True, "messages": [{"role": "user", "content": question}]}
+    citations: list[dict[str, Any]] = []
+    with client.stream("POST", "/v1/chat/completions", json=body) as response:
+        response.raise_for_status()
+        for line in response.iter_lines():
+            if line.startswith("data: {"):
+                for choice in json.loads(line.removeprefix("data: "))["choices"]:
+                    print(choice["delta"].get("content") or "", end="", flush=True)
+                    citations += choice["delta"].get("citations") or []
+    return citations
+
+
+def describe_citation(citation: Mapping[str, Any]) -> str:
+    """What a number in an answer stands for, on one line."""
+    title, headings = citation["title"], citation["headings"]
+    place = " > ".join((title, *(heading for heading in headings if heading != title)))
+    return f"[{citation['number']}] {place} ({citation['source']}: {citation['path']})"
 
 
 def api_key(kubectl: Kubectl, namespace: str) -> str:
@@ -100,6 +125,7 @@ def say_what_next(kubectl: Kubectl) -> None:
   {folder}/syntera chat {AGENT} -n {NAMESPACE}     chat with the agent
   {folder}/kubectl get syntera -A          what there is, and whether it is ready
   {folder}/kubectl edit agent {AGENT} -n {NAMESPACE}   change it; the change is live in a moment
+  {folder}/kubectl edit configmap {KNOWLEDGE_BASE} -n {NAMESPACE}   change what it knows; a sync takes some seconds
   {folder}/kubectl explain tenant.spec      what can be said
 
 A real model: manifests/samples/openai/README.md says how to point the tenant at OpenAI.

@@ -70,8 +70,10 @@ class Part:
         shutil.copyfile(root / self.containerfile, folder / "Containerfile")
 
 
-def _part_of_syntera(name: str) -> Part:
-    sources = ("crds/syntera_crds", "kube/syntera_kube", f"{name}/syntera_{name}")
+def _part_of_syntera(name: str, *, code: str | None = None) -> Part:
+    """A part with its packages. `code`: whose code it runs, where that is not its own."""
+    folder = code or name
+    sources = ("crds/syntera_crds", "kube/syntera_kube", f"{folder}/syntera_{folder}")
     return Part(name, "images/Containerfile", inputs=(f"locks/{name}.txt", *sources), arguments=(("PART", name),))
 
 
@@ -80,6 +82,7 @@ PARTS = {
     for part in (
         _part_of_syntera("operator"),
         _part_of_syntera("runtime"),
+        _part_of_syntera("ingestion", code="runtime"),
         Part(
             "models",
             "dev/images/models/Containerfile",

@@ -2,7 +2,8 @@
 
 An answer to a user introduces the assistant as its instructions name it, quotes the question, and repeats the sentence of
 the instructions that has most words in common with the question; so a changed instruction, a lost history or a wrong
-agent shows in the text. Tokens are counted as a quarter of a text's UTF-8 bytes, rounded up, and four per message.
+agent shows in the text. Where the question comes with passages of documents, it repeats the sentence of theirs that fits best, with
+the passage's number. Tokens are counted as a quarter of a text's UTF-8 bytes, rounded up, and four per message.
 """
 
 import base64
@@ -12,6 +13,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from syntera_dev.models.passages import NOTHING_FOUND, GivenPassage, split_question, without_rules
 from syntera_dev.models.protocol import Answer, ChatMessage, ChatRequest, Function, Tool, ToolCall
 
 _MESSAGE_TOKENS = 4
@@ -68,7 +70,7 @@ def make_text_answer(text: str, request: ChatRequest) -> Answer:
 def _talk(messages: Sequence[ChatMessage]) -> str:
     instructions = "\n".join(message.text for message in messages if message.role in {"system", "developer"})
     questions = [message.text.strip() for message in messages if message.role == "user"]
-    question = questions[-1] if questions else ""
+    passages, question = split_question(questions[-1]) if questions else ((), "")
     parts = []
     if len(questions) < 2:
         parts.append(_introduction(instructions))
@@ -76,8 +78,13 @@ def _talk(messages: Sequence[ChatMessage]) -> str:
         parts.append(f"Before this you asked “{_quote(questions[-2])}”.")
     parts.append(f"You asked: **{_quote(question)}**" if question else "Ask me something.")
     parts += [_describe_image(url) for message in messages[-1:] for url in message.images]
-    advice = _fitting_sentence(instructions, question)
-    if advice:
+    found = _cite(passages, question)
+    advice = _fitting_sentence(without_rules(instructions), question)
+    if found:
+        parts.append(f"What I have read about that: {found}")
+    elif passages or NOTHING_FOUND in instructions:
+        parts.append("I have read nothing about that.")
+    if advice and not found:
         parts.append(f"What I have been told about that: {advice}")
     parts.append(DISCLOSURE)
     return "\n\n".join(parts)
@@ -100,19 +107,38 @@ def _introduction(instructions: str) -> str:
 
 def _fitting_sentence(instructions: str, question: str) -> str:
     """The sentence that shares most words with the question; the first of equals, "" if none shares any."""
-    wanted = _stems(question)
+    wanted = find_stems(question)
     sentences = [sentence.strip(" -*#\t") for sentence in _SENTENCE_END.split(instructions)]
-    best = max(sentences, key=lambda sentence: len(_stems(sentence) & wanted))
-    return best if _stems(best) & wanted else ""
+    best = max(sentences, key=lambda sentence: len(find_stems(sentence) & wanted))
+    return best if find_stems(best) & wanted else ""
 
 
-def _stems(text: str) -> set[str]:
+def _cite(passages: Sequence[GivenPassage], question: str) -> str:
+    """The passages' sentence that fits the question best, with its number; "" if none shares a word with it.
+
+    Words of the sentence count twice, those of the passage's place once; the first of equals, because the best passage stands first.
+    """
+    wanted = find_stems(question)
+    sentences = [
+        (2 * len(find_stems(sentence) & wanted) + len(find_stems(passage.place) & wanted), sentence, passage.number)
+        for passage in passages
+        for sentence in passage.sentences
+    ]
+    score, sentence, number = max(sentences, key=lambda entry: entry[0], default=(0, "", 0))
+    return f"{_shorten(sentence)} [{number}]" if score else ""
+
+
+def find_stems(text: str) -> set[str]:
+    """The beginnings of the words that tell what a text is about."""
     words = (word.lower() for word in _WORD.findall(text))
     return {word[:_STEM_LENGTH] for word in words if word not in _COMMON}
 
 
 def _quote(text: str) -> str:
-    line = " ".join(text.split())
+    return _shorten(" ".join(text.split()))
+
+
+def _shorten(line: str) -> str:
     return line if len(line) <= _QUOTE_LENGTH else line[:_QUOTE_LENGTH].rstrip() + "…"
 
 
@@ -122,9 +148,9 @@ def _choose_tool(request: ChatRequest) -> Function | None:
         return request.tool_choice.function
     if not request.tools or request.tool_choice == "none":
         return None
-    wanted = _stems(request.messages[-1].text)
+    wanted = find_stems(request.messages[-1].text)
     for tool in request.tools:
-        if _stems(f"{tool.function.name} {tool.function.description}".replace("_", " ")) & wanted:
+        if find_stems(f"{tool.function.name} {tool.function.description}".replace("_", " ")) & wanted:
             return tool.function
     return request.tools[0].function if request.tool_choice == "required" else None
 

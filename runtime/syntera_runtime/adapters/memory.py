@@ -40,9 +40,10 @@ from ..models.conversations import (
     Role,
     Side,
 )
-from ..models.files import build_parts
+from ..models.files import build_parts, build_reply_parts
 from ..models.identity import Contact, KeyMaker, KeyRecord, NewApiKey, StoredApiKey
 from ..models.ids import ApiKeyId, ContactId, ConversationId, FileId, MessageId, RequestKey, TenantId, TurnId
+from ..models.knowledge import Citation
 from ..models.live_events import EventPosition, TurnRecord
 from ..models.outbox import EventType, Subjects
 from ..models.tokens import estimate_read, estimate_tokens
@@ -505,6 +506,7 @@ class MemoryStore:
             turn_id=turn.id,
             failure=outcome.failure,
             limited_by=outcome.limited_by,
+            parts=build_reply_parts(ending.text, ending.citations, ending.refusal),
         )
         self._tell_of_turn(tenant_id, turn)
         self._say(tenant_id, thread, reply)
@@ -556,7 +558,9 @@ class MemoryStore:
         rows = self._rows(tenant_id)
         return [_describe_expired(rows, lease) for lease in rows.turns.values() if lease.has_expired]
 
-    async def abandon_turn(self, tenant_id: TenantId, expired: ExpiredTurn, *, text: str) -> AbandonedTurn | None:
+    async def abandon_turn(
+        self, tenant_id: TenantId, expired: ExpiredTurn, *, text: str, citations: Sequence[Citation] = ()
+    ) -> AbandonedTurn | None:
         """See `TurnStore`."""
         rows = self._rows(tenant_id)
         lease = rows.turns[expired.id]
@@ -580,6 +584,7 @@ class MemoryStore:
             state=MessageState.FAILED,
             turn_id=turn.id,
             failure=failure,
+            parts=build_reply_parts(text, citations),
         )
         self._say(tenant_id, rows.threads[expired.conversation_id], reply)
         return AbandonedTurn(turn, EndedTurn(turn, _find_question(rows, turn), reply))

@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from syntera_crds.contract.knowledge_config import EmbeddingModel
+
 from ..ids import new_id
 from ..models.ids import DocumentId, IndexId, KnowledgeBaseId, SyncId, TenantId
 from ..models.knowledge import (
@@ -76,6 +78,7 @@ class MemoryKnowledgeWriter:
         fingerprint: str,
         dimensions: int,
         storage: IndexStorage,
+        embedding: EmbeddingModel | None = None,
     ) -> Index:
         """See `KnowledgeWriter`."""
         base = self._base(tenant_id, knowledge_base_id)
@@ -99,6 +102,7 @@ class MemoryKnowledgeWriter:
             state=IndexState.BUILDING,
             storage=storage,
             created_at=now(),
+            embedding=embedding,
         )
         base.indexes[made.id] = IndexRow(made)
         return made
@@ -177,10 +181,10 @@ class MemoryKnowledgeWriter:
             if base is None:
                 continue
             row = base.documents[document_id]
-            if row.document.state in (DocumentState.INDEXED, DocumentState.FAILED):
-                row.document = replace(
-                    row.document, facts=facts, validators=dict(validators), updated_at=now(), checked_at=now()
-                )
+            if row.document.state is not DocumentState.EXCLUDED:
+                is_pending = row.document.state is DocumentState.PENDING
+                kept = row.document.validators if is_pending else dict(validators)
+                row.document = replace(row.document, facts=facts, validators=kept, updated_at=now(), checked_at=now())
 
     async def fail_document(
         self,
@@ -308,6 +312,7 @@ def _known(row: DocumentRow, index: IndexRow | None) -> KnownDocument:
         indexed_hash=None if held is None or is_pending else held.content_hash,
         file_id=document.file_id,
         reader=row.reader if held is None else held.reader,
+        failure=document.failure,
     )
 
 

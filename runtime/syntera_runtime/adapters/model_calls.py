@@ -7,9 +7,10 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 from urllib.parse import urlsplit
 
-from syntera_crds.contract.agent_config import ModelCandidate
+from syntera_crds.contract.agent_config import ModelAccess
 
 from ..errors import code_of
 from ..metrics import Metrics
@@ -19,6 +20,9 @@ from ..tracing import Attributes, Span, Tracer
 _MODEL_NAME = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}")
 """What a server may call its model, as far as it is believed: no sentence fits."""
 
+Operation = Literal["chat", "embeddings", "rerank"]
+"""As the conventions spell it; they have no name for judging passages."""
+
 
 class ModelCall:
     """One request under way."""
@@ -26,6 +30,10 @@ class ModelCall:
     def __init__(self, span: Span) -> None:
         self._span = span
         self._started = time.monotonic()
+
+    def note_usage(self, input_tokens: int) -> None:
+        """Take how many tokens the endpoint counted."""
+        self._span.set({"gen_ai.usage.input_tokens": input_tokens})
 
     def note(self, event: ModelEvent) -> None:
         """Take what matters from what the model says; the text does not."""
@@ -49,11 +57,11 @@ class ModelCalls:
         self._tracer = tracer
 
     @contextmanager
-    def record(self, candidate: ModelCandidate) -> Iterator[ModelCall]:
+    def record(self, candidate: ModelAccess, *, operation: Operation = "chat") -> Iterator[ModelCall]:
         """Around one request to a candidate."""
         outcome = "complete"
         try:
-            with self._tracer.call(f"chat {candidate.model}", _describe(candidate)) as span:
+            with self._tracer.call(f"{operation} {candidate.model}", _describe(candidate, operation)) as span:
                 yield ModelCall(span)
         except BaseException as error:
             outcome = code_of(error)
@@ -61,22 +69,22 @@ class ModelCalls:
         finally:
             self._metrics.model_requests.labels(candidate.endpoint, outcome).inc()
 
-    def retried(self, candidate: ModelCandidate) -> None:
+    def retried(self, candidate: ModelAccess) -> None:
         """The same candidate is asked once more."""
         self._metrics.model_retries.labels(candidate.endpoint).inc()
 
-    def left(self, candidate: ModelCandidate) -> None:
+    def left(self, candidate: ModelAccess) -> None:
         """Another candidate is asked, because this one gave no answer."""
         self._metrics.model_fallbacks.labels(candidate.endpoint).inc()
 
 
-def _describe(candidate: ModelCandidate) -> Attributes:
+def _describe(candidate: ModelAccess, operation: Operation) -> Attributes:
     return {
         **_describe_server(candidate.base_url),
-        "gen_ai.operation.name": "chat",
+        "gen_ai.operation.name": operation,
         "gen_ai.provider.name": "openai",  # whose protocol it is; the address tells whose server
         "gen_ai.request.model": candidate.model,
-        "gen_ai.request.stream": True,
+        "gen_ai.request.stream": operation == "chat",
         "syntera.model_endpoint": candidate.endpoint,
     }
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from httpx2 import InvalidURL
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Omit, Timeout
 
-from syntera_crds.contract.agent_config import ModelCandidate, SecretKey
+from syntera_crds.contract.agent_config import ModelAccess, SecretKey
 
 from ..errors import ModelRefused
 from ..ports.configuration import Secrets
@@ -50,11 +50,13 @@ class EndpointClient:
     """To be sent with every request; `Omit` takes away what the SDK would send."""
     knows_stream_options: bool = True
     """False once the server refused a request for its `stream_options`."""
+    knows_encoding: bool = True
+    """False once it refused one for its `encoding_format`."""
     users: int = 0
     last_used: float = 0.0
 
 
-def resolve(candidate: ModelCandidate, secrets: Secrets) -> ClientSettings:
+def resolve(candidate: ModelAccess, secrets: Secrets) -> ClientSettings:
     """Put the values of the Secrets where the candidate names them. Space around a value is not part of it.
 
     Raises:
@@ -73,7 +75,7 @@ def resolve(candidate: ModelCandidate, secrets: Secrets) -> ClientSettings:
     )
 
 
-def _header_value(candidate: ModelCandidate, ref: SecretKey, secrets: Secrets) -> str:
+def _header_value(candidate: ModelAccess, ref: SecretKey, secrets: Secrets) -> str:
     value = secrets.value(ref).strip()
     if not value or not value.isascii() or not value.isprintable():
         raise ModelRefused(

@@ -5,7 +5,7 @@ import ssl
 
 from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError
 
-from syntera_crds.contract.agent_config import ModelCandidate
+from syntera_crds.contract.agent_config import ModelAccess, ModelCandidate
 
 from ..errors import ModelError, ModelRefused, ModelUnavailable
 
@@ -13,14 +13,14 @@ _BUSY = frozenset({408, 409, 425, 429})
 """Statuses below 500 that may pass by themselves."""
 
 _CODES = {
-    "context_length_exceeded": "The conversation is too long for the model of endpoint {endpoint!r}. Lower the agent's"
-    " memory.historyMessages or its instructions.",
     "insufficient_quota": "The account of the model endpoint {endpoint!r} has no quota left.",
 }
 """Codes of the protocol that say more than the status."""
 
+_TOO_LONG = "context_length_exceeded"
 
-def translate(exc: OpenAIError, candidate: ModelCandidate) -> ModelError:
+
+def translate(exc: OpenAIError, candidate: ModelAccess) -> ModelError:
     """The error of ours that says the same. Raise it `from None`: `exc` holds the request's key and the answer's body."""
     endpoint = candidate.endpoint
     if isinstance(exc, APIStatusError):
@@ -34,8 +34,10 @@ def translate(exc: OpenAIError, candidate: ModelCandidate) -> ModelError:
     return ModelUnavailable(message, endpoint=endpoint)
 
 
-def _translate_status(exc: APIStatusError, candidate: ModelCandidate) -> ModelError:
+def _translate_status(exc: APIStatusError, candidate: ModelAccess) -> ModelError:
     endpoint, status = candidate.endpoint, exc.status_code
+    if exc.code == _TOO_LONG:
+        return ModelRefused(_too_long(candidate), endpoint=endpoint)
     if exc.code in _CODES:
         return ModelRefused(_CODES[exc.code].format(endpoint=endpoint), endpoint=endpoint)
     if status >= 500 or status in _BUSY:
@@ -53,9 +55,21 @@ def _translate_status(exc: APIStatusError, candidate: ModelCandidate) -> ModelEr
         case _ if status < 400:
             advice = "answered with a redirect (HTTP {status}). Set its baseURL to the final address."
         case _:
-            advice = "refused the request (HTTP {status}). Check the model's name and the agent's parameters."
+            advice = "refused the request (HTTP {status}). Check the model's name and its parameters."
     text = advice.format(status=status, model=candidate.model)
     return ModelRefused(f"The model endpoint {endpoint!r} {text}", endpoint=endpoint)
+
+
+def _too_long(candidate: ModelAccess) -> str:
+    endpoint = candidate.endpoint
+    if isinstance(candidate, ModelCandidate):
+        return (
+            f"The conversation is too long for the model of endpoint {endpoint!r}. Lower the agent's"
+            " memory.historyMessages or its instructions."
+        )
+    return (
+        f"A text is too long for the model of endpoint {endpoint!r}. Lower the knowledge base's chunking.targetTokens."
+    )
 
 
 def _connection_message(exc: APIConnectionError, endpoint: str) -> str:

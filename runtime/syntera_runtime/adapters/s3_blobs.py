@@ -155,13 +155,25 @@ def _translated(operation: str) -> Iterator[None]:
 
 def _build(access: _Access) -> S3Store:
     config = access.config
-    return S3Store(
+    return build_store(
         config.bucket,
-        prefix=config.prefix or None,
+        prefix=config.prefix,
         endpoint=config.endpoint,
         region=config.region,
-        access_key_id=access.key_id,
-        secret_access_key=access.secret,
+        key_id=access.key_id,
+        secret=access.secret,
+    )
+
+
+def build_store(bucket: str, *, prefix: str, endpoint: str, region: str, key_id: str, secret: str) -> S3Store:
+    """A client for a bucket, or for what is below a prefix there. Nothing is asked yet."""
+    return S3Store(
+        bucket,
+        prefix=prefix or None,
+        endpoint=endpoint,
+        region=region,
+        access_key_id=key_id,
+        secret_access_key=secret,
         virtual_hosted_style_request=False,
         client_options={
             "allow_http": True,

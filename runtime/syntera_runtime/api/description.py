@@ -9,9 +9,11 @@ from pydantic.json_schema import models_json_schema
 
 from ..errors import SynteraError
 from .events import (
+    MessageCitation,
     MessageCompleted,
     MessageDelta,
     MessageFailed,
+    MessageRetrieval,
     MessageSnapshot,
     MessageStarted,
     MessageStopped,
@@ -26,7 +28,9 @@ from .problems import PROBLEM_MEDIA_TYPE, build_problem, openai_error
 
 _STREAMED = (
     MessageStarted,
+    MessageRetrieval,
     MessageDelta,
+    MessageCitation,
     MessageSnapshot,
     TurnUsage,
     MessageCompleted,

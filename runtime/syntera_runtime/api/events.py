@@ -7,10 +7,13 @@ from uuid import UUID
 from fastapi.sse import format_sse_event
 
 from ..chat.events import (
+    ReplyCited,
     ReplyCompleted,
     ReplyDelta,
     ReplyEnded,
     ReplyFailed,
+    ReplyPiece,
+    ReplyRetrieved,
     ReplySnapshot,
     ReplyStarted,
     ReplyStopped,
@@ -19,6 +22,7 @@ from ..chat.events import (
 )
 from ..errors import SynteraError
 from ..views.base import View
+from ..views.citations import CitationView, RetrievalView
 from ..views.conversations import MessageView
 from .problems import Problem, build_problem
 from .schemas import TurnView, UsageView
@@ -53,6 +57,19 @@ class MessageDelta(View):
     text: str
 
 
+class MessageRetrieval(RetrievalView):
+    """`retrieval`: knowledge was looked up for the reply. Comes before its first text, if it comes."""
+
+    message_id: UUID
+
+
+class MessageCitation(View):
+    """`citation`: the text until here cites a passage. Comes once for each number that stands for one."""
+
+    message_id: UUID
+    citation: CitationView
+
+
 class MessageSnapshot(View):
     """`message.snapshot`: all of the reply until now, in place of what the client has of it."""
 
@@ -60,6 +77,19 @@ class MessageSnapshot(View):
     message_id: UUID
     turn: TurnView
     text: str
+    citations: list[CitationView]
+    """What it cites."""
+
+    @classmethod
+    def of(cls, event: ReplySnapshot) -> Self:
+        """The view of `event`."""
+        return cls(
+            user_message=MessageView.of(event.user_message),
+            message_id=event.message_id,
+            turn=TurnView.of(event.turn),
+            text=event.text,
+            citations=[CitationView.of(citation) for citation in event.citations],
+        )
 
 
 class TurnUsage(View):
@@ -114,23 +144,29 @@ def render_event(event: TurnEvent, *, request_id: str) -> bytes:
 def view_event(event: TurnEvent, *, request_id: str) -> tuple[str, View]:
     """What the event is called, and what it tells."""
     match event:
+        case ReplyCompleted() | ReplyStopped() | ReplyFailed():
+            return _view_of_end(event, request_id)
+        case ReplyRetrieved() | ReplyDelta() | ReplyCited():
+            return _view_of_piece(event)
         case ReplyStarted():
             return "message.started", MessageStarted.of(event)
-        case ReplyDelta():
-            return "message.delta", MessageDelta(message_id=event.message_id, text=event.text)
         case ReplySnapshot():
-            return "message.snapshot", MessageSnapshot(
-                user_message=MessageView.of(event.user_message),
-                message_id=event.message_id,
-                turn=TurnView.of(event.turn),
-                text=event.text,
-            )
+            return "message.snapshot", MessageSnapshot.of(event)
         case ReplyUsed():
             return "usage", TurnUsage(
                 turn_id=event.turn_id, message_id=event.message_id, usage=UsageView.of(event.usage)
             )
-        case ReplyCompleted() | ReplyStopped() | ReplyFailed():
-            return _view_of_end(event, request_id)
+
+
+def _view_of_piece(event: ReplyPiece) -> tuple[str, View]:
+    match event:
+        case ReplyDelta():
+            return "message.delta", MessageDelta(message_id=event.message_id, text=event.text)
+        case ReplyRetrieved():
+            told = RetrievalView.of(event.retrieval)
+            return "retrieval", MessageRetrieval(message_id=event.message_id, **dict(told))
+        case ReplyCited():
+            return "citation", MessageCitation(message_id=event.message_id, citation=CitationView.of(event.citation))
 
 
 def _view_of_end(event: ReplyEnded, request_id: str) -> tuple[str, View]:

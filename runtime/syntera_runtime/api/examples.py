@@ -17,7 +17,16 @@ from pydantic import BaseModel
 from syntera_crds.contract.agent_config import AgentConfig
 from syntera_crds.contract.api_key import KeyKind, Scope
 
-from ..chat.events import ReplyCompleted, ReplyDelta, ReplyStarted, ReplyUsed, TurnEvent
+from ..chat.events import (
+    CompletionEnded,
+    ReplyCited,
+    ReplyCompleted,
+    ReplyDelta,
+    ReplyRetrieved,
+    ReplyStarted,
+    ReplyUsed,
+    TurnEvent,
+)
 from ..chat.management import Transcript
 from ..chat.transcript import build_markdown
 from ..files.links import Disposition, Link
@@ -31,9 +40,10 @@ from ..models.conversations import (
     Rating,
     Role,
 )
-from ..models.files import File, FileContent, Storage
+from ..models.files import File, FileContent, Storage, build_reply_parts
 from ..models.identity import KeyMaker, KeyRecord, StoredApiKey
-from ..models.ids import ApiKeyId, ContactId, ConversationId, FileId, MessageId, TurnId
+from ..models.ids import ApiKeyId, ContactId, ConversationId, DocumentId, FileId, MessageId, TurnId
+from ..models.knowledge import Citation, KnowledgeSearch, Retrieval
 from ..models.turns import EndedTurn, Turn, TurnState, Usage
 from ..views.conversations import ConversationView, FeedbackView, MessageView
 from . import administration_examples as administration
@@ -47,11 +57,13 @@ from .openai.answers import (
     Choice,
     Chunk,
     ChunkChoice,
+    CompletionCitation,
     CompletionUsage,
     Delta,
     Head,
     ModelList,
     ModelView,
+    annotate,
 )
 from .schemas import (
     AgentList,
@@ -79,6 +91,22 @@ _GREETING_ID = MessageId(UUID("019a3f4e-6c00-7000-8000-000000000005"))
 _KEY_ID = ApiKeyId(UUID("019a3f4e-6c00-7000-8000-000000000006"))
 _CONTACT_ID = ContactId(UUID("019a3f4e-6c00-7000-8000-000000000007"))
 _FILE_ID = FileId(UUID("019a3f4e-6c00-7000-8000-000000000008"))
+_ANSWER = "One cabin bag of 8 kg [1]."
+_CITATION = Citation(
+    1,
+    knowledge_base="handbook",
+    document_id=DocumentId(UUID("019a3f4e-6c00-7000-8000-000000000009")),
+    title="Luggage",
+    source="website",
+    path="https://www.example.com/luggage",
+    url="https://www.example.com/luggage",
+    headings=("What you may take", "Cabin bags"),
+    page=None,
+    last_page=None,
+    start=1204,
+    end=1688,
+    quote="Each passenger may take one cabin bag of at most 8 kg.",
+)
 _USAGE = Usage(120, 9)
 _SIGNATURE = "3b" * 32
 _BYTES = "Gate 12, boarding at 9:40.\n"
@@ -258,7 +286,9 @@ def _build_story() -> _Story:
         ),
         greeting=message(_GREETING_ID, Role.ASSISTANT, "Hello, how can I help?", None),
         question=message(_QUESTION_ID, Role.USER, "How many bags may I take?", _TURN_ID),
-        reply=message(_REPLY_ID, Role.ASSISTANT, "One cabin bag of 8 kg.", _TURN_ID),
+        reply=replace(
+            message(_REPLY_ID, Role.ASSISTANT, _ANSWER, _TURN_ID), parts=build_reply_parts(_ANSWER, [_CITATION])
+        ),
         turn=Turn(
             _TURN_ID,
             _CONVERSATION_ID,
@@ -298,16 +328,19 @@ def _build_events(story: _Story) -> str:
     running = replace(story.turn, state=TurnState.RUNNING, ended_at=None, endpoint=None, model=None, usage=None)
     told: Sequence[TurnEvent] = (
         ReplyStarted(42, running, story.question, _REPLY_ID),
-        ReplyDelta(43, _REPLY_ID, story.reply.content),
-        ReplyUsed(44, _TURN_ID, _REPLY_ID, _USAGE),
-        ReplyCompleted(45, EndedTurn(story.turn, story.question, story.reply)),
+        ReplyRetrieved(43, _REPLY_ID, Retrieval((KnowledgeSearch("handbook", 3, 0.042),), 3, 0.044)),
+        ReplyDelta(44, _REPLY_ID, story.reply.content),
+        ReplyCited(45, _REPLY_ID, _CITATION),
+        ReplyUsed(46, _TURN_ID, _REPLY_ID, _USAGE),
+        ReplyCompleted(47, EndedTurn(story.turn, story.question, story.reply)),
     )
     return "".join(render_event(event, request_id="").decode() for event in told)
 
 
 def _build_completion(turn: Turn) -> ChatCompletion:
     usage = None if turn.usage is None else CompletionUsage.of(turn.usage)
-    choice = Choice(message=AnswerMessage(content="One cabin bag of 8 kg."), finish_reason="stop")
+    ended = CompletionEnded(turn, _ANSWER, "stop", citations=(_CITATION,))
+    choice = Choice(message=AnswerMessage.of(ended), finish_reason="stop")
     return ChatCompletion(**Head.of(turn).model_dump(), choices=[choice], usage=usage)
 
 
@@ -315,8 +348,9 @@ def _build_chunks(turn: Turn) -> str:
     head = Head.of(turn).model_dump()
     choices = (
         ChunkChoice(delta=Delta(role="assistant", content="")),
-        ChunkChoice(delta=Delta(content="One cabin bag of 8 kg.")),
-        ChunkChoice(delta=Delta(), finish_reason="stop"),
+        ChunkChoice(delta=Delta(content=_ANSWER)),
+        ChunkChoice(delta=Delta(citations=[CompletionCitation.of(_CITATION)])),
+        ChunkChoice(delta=Delta(annotations=annotate(_ANSWER, [_CITATION])), finish_reason="stop"),
     )
     chunks = [Chunk(**head, choices=[choice]).model_dump_json() for choice in choices]
     return "".join(format_sse_event(data_str=data).decode() for data in (*chunks, "[DONE]"))

@@ -9,7 +9,7 @@ from syntera_crds.contract.agent_config import AgentConfig
 
 from ..errors import BudgetExhausted, ClientDisconnected, ImagesNotTaken, StoreUnavailable, SynteraError
 from ..models.conversations import Failure
-from ..models.exchange import ModelRequest
+from ..models.exchange import ModelRequest, TextDelta
 from ..models.identity import Principal
 from ..models.ids import TenantId
 from ..models.tokens import estimate_messages
@@ -20,9 +20,11 @@ from ..ports.configuration import AgentCatalogue
 from ..ports.turns import TurnStore
 from ..usage.budgets import Budgets, person_of, soften
 from .agents import agent_to_talk_to
-from .events import CompletionDelta, CompletionEnded, CompletionEvent, CompletionFailed
+from .events import CompletionCited, CompletionDelta, CompletionEnded, CompletionEvent, CompletionFailed
 from .feed import Feed
-from .generation import Generation
+from .generation import Generation, News
+from .grounding import Cited, Groundings, Retrieved
+from .passages import estimate_passages
 from .prompt import build_completion_prompt, takes_images
 from .runner import TurnRunner
 
@@ -41,9 +43,15 @@ class Completion:
         self.feed.leave()
         self._generation.stop(ClientDisconnected())
 
-    def say(self, text: str) -> None:
-        """Tell the reader the next piece of text."""
-        self.feed.publish(CompletionDelta(text))
+    def tell(self, news: News) -> None:
+        """Tell the reader what comes. What was looked up has no place in a completion before its first text."""
+        match news:
+            case TextDelta(text):
+                self.feed.publish(CompletionDelta(text))
+            case Cited(citation):
+                self.feed.publish(CompletionCited(citation))
+            case Retrieved():
+                pass
 
     def end(self, ended: Turn | SynteraError) -> None:
         """Tell the reader how it ended. A whole answer is the client's even if its usage could not be stored."""
@@ -55,7 +63,15 @@ class Completion:
         else:
             turn = self.turn if isinstance(ended, SynteraError) else ended
             turn = replace(turn, usage=generation.usage)
-            self.feed.publish(CompletionEnded(turn, generation.text, generation.finish_reason or "stop"))
+            self.feed.publish(
+                CompletionEnded(
+                    turn,
+                    generation.text,
+                    generation.finish_reason or "stop",
+                    citations=generation.citations,
+                    refusal=generation.refusal,
+                )
+            )
         self.feed.end()
 
 
@@ -63,8 +79,16 @@ class Completions:
     """What can be done without a conversation."""
 
     def __init__(
-        self, *, agents: AgentCatalogue, turns: TurnStore, models: ChatModels, runner: TurnRunner, budgets: Budgets
+        self,
+        *,
+        agents: AgentCatalogue,
+        turns: TurnStore,
+        models: ChatModels,
+        runner: TurnRunner,
+        budgets: Budgets,
+        groundings: Groundings,
     ) -> None:
+        self._groundings = groundings
         self._agents = agents
         self._turns = turns
         self._models = models
@@ -108,20 +132,28 @@ class Completions:
                     config.revision,
                     self._runner.limits.lease,
                     person=person_of(principal),
-                    prompt_tokens=estimate_messages(prompt, with_images=takes_images(config)),
+                    prompt_tokens=estimate_messages(prompt, with_images=takes_images(config))
+                    + estimate_passages(config),
                 ),
             )
             turn, limit = begun.turn, self._budgets.check(config, begun.spent)
             if limit is not None and limit.level is LimitLevel.HARD:
                 raise await self._refuse(tenant_id, config, begun, limit)
             asked = config if limit is None else soften(config)
-            generation = Generation(self._models, asked.models, replace(request, messages=prompt), limit=limit)
+            said = [message.content for message in request.messages if message.role == "user"]
+            generation = Generation(
+                self._models,
+                asked.models,
+                replace(request, messages=prompt),
+                grounding=self._groundings.open(principal, config, said=said),
+                limit=limit,
+            )
             completion = Completion(turn, config.revision, generation)
             self._runner.start(
                 tenant_id,
                 turn,
                 generation,
-                on_text=completion.say,
+                on_news=completion.tell,
                 store_end=lambda: self._turns.end_completion(tenant_id, turn.id, outcome=generation.outcome),
                 on_end=completion.end,
             )

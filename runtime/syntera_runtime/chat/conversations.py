@@ -25,7 +25,7 @@ from ..models.conversations import (
     NewConversation,
     Role,
 )
-from ..models.exchange import ModelRequest
+from ..models.exchange import ModelRequest, TextDelta
 from ..models.identity import Principal
 from ..models.ids import ConversationId, FileId, MessageId, RequestKey, TenantId, TurnId
 from ..models.live_events import TurnRecord
@@ -42,10 +42,21 @@ from .agents import agent_to_talk_to
 from .attachments import AttachmentReader
 from .changes import ChangeKind, Changes, ConversationChanged
 from .event_writers import EventWriter, EventWriters
-from .events import ReplyDelta, ReplyFailed, ReplyStarted, ReplyUsed, TurnEvent, ending_event
+from .events import (
+    ReplyCited,
+    ReplyDelta,
+    ReplyFailed,
+    ReplyRetrieved,
+    ReplyStarted,
+    ReplyUsed,
+    TurnEvent,
+    ending_event,
+)
 from .feed import Feed
 from .followers import Follower, Followers
-from .generation import Generation, LimitedReply
+from .generation import Generation, LimitedReply, News
+from .grounding import Cited, Groundings, Retrieved
+from .passages import estimate_passages
 from .prompt import build_conversation_prompt, takes_images
 from .runner import TurnRunner
 from .sweeper import Sweeper
@@ -68,10 +79,12 @@ class Conversations:
         followers: Followers,
         sweeper: Sweeper,
         budgets: Budgets,
+        groundings: Groundings,
         attachments: AttachmentReader,
         changes: Changes,
     ) -> None:
         self._budgets = budgets
+        self._groundings = groundings
         self._attachments = attachments
         self._changes = changes
         self._followers = followers
@@ -191,7 +204,7 @@ class Conversations:
             )
             said = ConversationChanged.of(conversation, ChangeKind.MESSAGE)
             self._changes.tell(said)
-            return self._reply(principal.tenant_id, agent, begun, on_end=partial(self._changes.tell, said))
+            return self._reply(principal, agent, begun, on_end=partial(self._changes.tell, said))
 
     async def send_once(
         self,
@@ -304,7 +317,7 @@ class Conversations:
                     request_key=request_key,
                     title=build_title(content),
                     person=person_of(principal),
-                    prompt_tokens=estimate_prompt((agent.instructions, content)),
+                    prompt_tokens=estimate_prompt((agent.instructions, content)) + estimate_passages(agent),
                     takes_images=takes_images(agent),
                 ),
                 content=content,
@@ -320,13 +333,15 @@ class Conversations:
         return await begin()
 
     def _reply(
-        self, tenant_id: TenantId, agent: AgentConfig, begun: BegunTurn, *, on_end: Callable[[], None]
+        self, principal: Principal, agent: AgentConfig, begun: BegunTurn, *, on_end: Callable[[], None]
     ) -> Feed[TurnEvent]:
-        generation = self._generation(tenant_id, agent, begun)
+        tenant_id = principal.tenant_id
+        generation = self._generation(principal, agent, begun)
         writer = self._writers.open(
             tenant_id,
             begun,
             text=lambda: generation.text,
+            citations=lambda: generation.citations,
             is_held=lambda: self._runner.holds(begun.turn.id),
         )
         reply = _Reply(begun, generation, writer, on_end)
@@ -334,13 +349,13 @@ class Conversations:
             tenant_id,
             begun.turn,
             generation,
-            on_text=reply.say,
+            on_news=reply.tell,
             store_end=lambda: self._turns.end_turn(tenant_id, begun, outcome=generation.outcome, ending=reply.ending()),
             on_end=reply.end,
         )
         return reply.feed
 
-    def _generation(self, tenant_id: TenantId, agent: AgentConfig, begun: BegunTurn) -> Generation:
+    def _generation(self, principal: Principal, agent: AgentConfig, begun: BegunTurn) -> Generation:
         """What is going to make the reply, by what the limits leave."""
         limit = self._budgets.check(agent, begun.spent)
         if limit is not None and limit.level is LimitLevel.HARD:
@@ -350,11 +365,19 @@ class Conversations:
         prompt = build_conversation_prompt(asked, begun.history, question.content, question.attachments)
         fill = partial(
             self._attachments.fill,
-            tenant_id,
+            principal.tenant_id,
             needed=[file.id for file in question.attachments],
             with_images=takes_images(asked),
         )
-        return Generation(self._models, asked.models, ModelRequest(messages=prompt), prepare=fill, limit=limit)
+        said_before = [message.content for message in begun.history if message.role is Role.USER]
+        return Generation(
+            self._models,
+            asked.models,
+            ModelRequest(messages=prompt),
+            grounding=self._groundings.open(principal, agent, said=(*said_before, question.content)),
+            prepare=fill,
+            limit=limit,
+        )
 
 
 class _Reply:
@@ -371,11 +394,24 @@ class _Reply:
         self.feed: Feed[TurnEvent] = Feed()
         self._publish(ReplyStarted(self._next_number(), begun.turn, begun.user_message, begun.reply_id))
 
-    def say(self, text: str) -> None:
-        self._publish(ReplyDelta(self._next_number(), self._begun.reply_id, text))
+    def tell(self, news: News) -> None:
+        number, reply_id = self._next_number(), self._begun.reply_id
+        match news:
+            case TextDelta(text):
+                self._publish(ReplyDelta(number, reply_id, text))
+            case Retrieved(retrieval):
+                self._publish(ReplyRetrieved(number, reply_id, retrieval))
+            case Cited(citation):
+                self._publish(ReplyCited(number, reply_id, citation))
 
     def ending(self) -> Ending:
-        return Ending(text=self._generation.text, last_event=self._number + (1 if self._generation.used is None else 2))
+        generation = self._generation
+        return Ending(
+            text=generation.text,
+            last_event=self._number + (1 if generation.used is None else 2),
+            citations=generation.citations,
+            refusal=generation.refusal,
+        )
 
     def end(self, ended: EndedTurn | SynteraError) -> None:
         error, used = self._generation.error, self._generation.used

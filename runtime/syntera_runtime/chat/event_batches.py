@@ -3,22 +3,24 @@
 Pods of two releases read the same log: fields that are not known are left out, and so are events.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
 import structlog
 from pydantic import TypeAdapter
 
+from ..models.knowledge import Citation
 from ..models.live_events import EventBatch
 from ..models.turns import EndedTurn
 from .events import (
-    ReplyCompleted,
+    ReplyCited,
     ReplyDelta,
-    ReplyFailed,
+    ReplyEnded,
+    ReplyPiece,
+    ReplyRetrieved,
     ReplySnapshot,
     ReplyStarted,
-    ReplyStopped,
     ReplyUsed,
     TurnEvent,
     ending_event,
@@ -33,10 +35,15 @@ class _Ended:
     ended: EndedTurn
 
 
-_STARTED = TypeAdapter(ReplyStarted)
-_DELTA = TypeAdapter(ReplyDelta)
-_SNAPSHOT = TypeAdapter(ReplySnapshot)
-_USED = TypeAdapter(ReplyUsed)
+_NAMES: Mapping[type[TurnEvent], str] = {
+    ReplyStarted: "started",
+    ReplyRetrieved: "retrieved",
+    ReplyDelta: "delta",
+    ReplyCited: "cited",
+    ReplySnapshot: "snapshot",
+    ReplyUsed: "used",
+}
+_KINDS: Mapping[str, TypeAdapter[TurnEvent]] = {name: TypeAdapter(kind) for kind, name in _NAMES.items()}
 _ENDED = TypeAdapter(_Ended)
 
 
@@ -64,53 +71,38 @@ def follow_on(position: int, batch: EventBatch, events: Sequence[TurnEvent]) -> 
     """
     is_next = batch.previous <= position
     for event in events:
-        is_next = is_next or not isinstance(event, ReplyDelta)
+        is_next = is_next or not isinstance(event, ReplyPiece)
         if event.number > position and is_next:
             yield event
 
 
-def collect_text(position: int, batches: Sequence[EventBatch]) -> str:
-    """What a turn that began after `position` has said, as far as its batches tell."""
+def collect_said(position: int, batches: Sequence[EventBatch]) -> tuple[str, tuple[Citation, ...]]:
+    """What a turn that began after `position` has said and cited, as far as its batches tell."""
     said: list[str] = []
+    cited: list[Citation] = []
     for batch in batches:
         for event in follow_on(position, batch, decode_events(batch)):
             position = event.number
             match event:
-                case ReplySnapshot(text=text):
-                    said = [text]
+                case ReplySnapshot(text=text, citations=citations):
+                    said, cited = [text], [*citations]
                 case ReplyDelta(text=text):
                     said.append(text)
+                case ReplyCited(citation=citation):
+                    cited.append(citation)
                 case _:
                     pass
-    return "".join(said)
+    return "".join(said), tuple(cited)
 
 
 def _name(event: TurnEvent) -> tuple[str, object]:
-    match event:
-        case ReplyStarted():
-            return "started", event
-        case ReplyDelta():
-            return "delta", event
-        case ReplySnapshot():
-            return "snapshot", event
-        case ReplyUsed():
-            return "used", event
-        case ReplyCompleted(number, ended) | ReplyStopped(number, ended) | ReplyFailed(number, ended):
-            return "ended", {"number": number, "ended": ended}
+    if isinstance(event, ReplyEnded):
+        return "ended", {"number": event.number, "ended": event.ended}
+    return _NAMES[type(event)], event
 
 
 def _read(kind: str, fields: object) -> TurnEvent | None:
-    match kind:
-        case "started":
-            return _STARTED.validate_python(fields)
-        case "delta":
-            return _DELTA.validate_python(fields)
-        case "snapshot":
-            return _SNAPSHOT.validate_python(fields)
-        case "used":
-            return _USED.validate_python(fields)
-        case "ended":
-            read = _ENDED.validate_python(fields)
-            return ending_event(read.number, read.ended)
-        case _:
-            return None
+    if kind == "ended":
+        read = _ENDED.validate_python(fields)
+        return ending_event(read.number, read.ended)
+    return _KINDS[kind].validate_python(fields) if kind in _KINDS else None

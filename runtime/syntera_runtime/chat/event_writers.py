@@ -13,6 +13,7 @@ import structlog
 
 from ..errors import StoreUnavailable
 from ..models.ids import ConversationId, TenantId
+from ..models.knowledge import Citation
 from ..models.live_events import EventBatch
 from ..models.turns import BegunTurn
 from ..ports.live_events import EventLog
@@ -39,12 +40,14 @@ class EventWriter:
         begun: BegunTurn,
         *,
         text: Callable[[], str],
+        citations: Callable[[], tuple[Citation, ...]],
         is_held: Callable[[], bool],
     ) -> None:
         self._events = events
         self._tenant_id = tenant_id
         self._begun = begun
         self._text = text
+        self._citations = citations
         self._is_held = is_held
         self._pending: list[TurnEvent] = []
         self._written = begun.last_event
@@ -52,6 +55,7 @@ class EventWriter:
         """The log has everything of the turn that was written."""
         self._said = ""
         """What the turn has said with the events that are being written."""
+        self._cited: tuple[Citation, ...] = ()
         self._news = asyncio.Event()
         self._closed_at: float | None = None
 
@@ -85,7 +89,7 @@ class EventWriter:
     async def _write(self) -> bool:
         """Write what is pending; False: try again later."""
         taken, self._pending = self._pending, []
-        self._said = self._text()
+        self._said, self._cited = self._text(), self._citations()
         if (self._is_held() or self._closed_at is not None) and await self._append(taken):
             return True
         # A snapshot is going to stand for all of it, under the last number.
@@ -120,7 +124,7 @@ class EventWriter:
         if isinstance(last, ReplyEnded):
             return last
         begun = self._begun
-        return ReplySnapshot(last.number, begun.turn, begun.user_message, begun.reply_id, self._said)
+        return ReplySnapshot(last.number, begun.turn, begun.user_message, begun.reply_id, self._said, self._cited)
 
     @property
     def _conversation_id(self) -> ConversationId:
@@ -135,15 +139,22 @@ class EventWriters:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def open(
-        self, tenant_id: TenantId, begun: BegunTurn, *, text: Callable[[], str], is_held: Callable[[], bool]
+        self,
+        tenant_id: TenantId,
+        begun: BegunTurn,
+        *,
+        text: Callable[[], str],
+        citations: Callable[[], tuple[Citation, ...]] = tuple,
+        is_held: Callable[[], bool],
     ) -> EventWriter:
         """A writer for a turn that begins.
 
         Args:
             text: What the turn has said until now.
+            citations: What that cites.
             is_held: Whether its lease surely still runs.
         """
-        writer = EventWriter(self._events, tenant_id, begun, text=text, is_held=is_held)
+        writer = EventWriter(self._events, tenant_id, begun, text=text, citations=citations, is_held=is_held)
         task = asyncio.create_task(self._run(writer, begun), name=f"events-{begun.turn.id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -6,6 +6,7 @@ from ..errors import SynteraError, restore_error
 from ..models.conversations import Message
 from ..models.exchange import FinishReason
 from ..models.ids import MessageId, TurnId
+from ..models.knowledge import Citation, Refusal, Retrieval
 from ..models.live_events import TurnRecord
 from ..models.turns import EndedTurn, Turn, TurnState, Usage
 
@@ -33,6 +34,24 @@ class ReplyDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyRetrieved:
+    """Knowledge was looked up for the reply. Comes before its first piece, if it comes."""
+
+    number: int
+    message_id: MessageId
+    retrieval: Retrieval
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyCited:
+    """What the reply has said until now cites a passage. Comes once for each, behind the piece that its number ends in."""
+
+    number: int
+    message_id: MessageId
+    citation: Citation
+
+
+@dataclass(frozen=True, slots=True)
 class ReplySnapshot:
     """All of the reply until now, for readers of whom nobody knows what they have missed."""
 
@@ -41,6 +60,7 @@ class ReplySnapshot:
     user_message: Message
     message_id: MessageId
     text: str
+    citations: tuple[Citation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +100,9 @@ class ReplyFailed:
 
 
 ReplyEnded = ReplyCompleted | ReplyStopped | ReplyFailed
-TurnEvent = ReplyStarted | ReplyDelta | ReplySnapshot | ReplyUsed | ReplyEnded
+ReplyPiece = ReplyRetrieved | ReplyDelta | ReplyCited
+"""What is of no use to a reader who lacks what came before."""
+TurnEvent = ReplyStarted | ReplyPiece | ReplySnapshot | ReplyUsed | ReplyEnded
 
 
 def ending_event(number: int, ended: EndedTurn) -> ReplyEnded:
@@ -109,12 +131,22 @@ class CompletionDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class CompletionCited:
+    """What the answer has said until now cites a passage."""
+
+    citation: Citation
+
+
+@dataclass(frozen=True, slots=True)
 class CompletionEnded:
     """The answer is whole. Comes last."""
 
     turn: Turn
     text: str
     finish_reason: FinishReason
+    citations: tuple[Citation, ...] = ()
+    refusal: Refusal | None = None
+    """Why the text stands in place of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,4 +156,4 @@ class CompletionFailed:
     error: SynteraError
 
 
-CompletionEvent = CompletionDelta | CompletionEnded | CompletionFailed
+CompletionEvent = CompletionDelta | CompletionCited | CompletionEnded | CompletionFailed

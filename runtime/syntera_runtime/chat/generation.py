@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 
 import structlog
 
@@ -16,11 +17,13 @@ from ..errors import ModelError, ModelTimeout, ModelUnavailable, SynteraError
 from ..metrics import Metrics
 from ..models.conversations import Failure
 from ..models.exchange import FinishReason, ModelEvent, ModelFinished, ModelRequest, ModelStarted, TextDelta
+from ..models.knowledge import Citation, Refusal
 from ..models.tokens import estimate_messages, estimate_tokens
 from ..models.turns import TurnOutcome, Usage
 from ..models.usage import Cost, LimitMet
 from ..ports.chat_models import ChatModels
 from ..usage.costs import cost_of
+from .grounding import Cited, Grounding, Retrieved
 from .text import clean
 
 log = structlog.get_logger(__name__)
@@ -29,6 +32,10 @@ FIRST_TURNS = 8
 """Turns of the event loop in which the first text can get to its reader before more is read: some models send all at once."""
 MAX_TOKENS = 2**31
 """Counts are stored as four bytes."""
+
+
+News = TextDelta | Retrieved | Cited
+"""What a generation tells while it runs: first what was looked up, if anything; text; what the text cites, behind it."""
 
 
 class Generation:
@@ -40,17 +47,29 @@ class Generation:
         candidates: Sequence[ModelCandidate],
         request: ModelRequest,
         *,
+        grounding: Grounding | None = None,
         prepare: Callable[[ModelRequest], Awaitable[ModelRequest]] | None = None,
         limit: LimitMet | None = None,
     ) -> None:
-        """`prepare` puts into the request what has to be read first; what it raises is how the generation ends."""
+        """Prepare.
+
+        Args:
+            grounding: What the answer stands on. None: on what the model knows by itself.
+            prepare: Puts into the request what else has to be read first; what it raises is how the generation ends.
+        """
         self._models = models
         self._candidates = candidates
         self._request = request
+        self._grounding = grounding
         self._prepare = prepare
+        self._has_asked = False
         self._answering: ModelCandidate | None = None
         self._limit = limit
+        self._written: list[str] = []
+        """What the model has written."""
         self._parts: list[str] = []
+        """What of that its readers have got."""
+        self._citations: list[Citation] = []
         self._task: asyncio.Task[None] | None = None
         self._stopped_by: SynteraError | None = None
         self._is_interrupted = False
@@ -63,11 +82,18 @@ class Generation:
         """None: the endpoint did not say."""
         self.error: SynteraError | None = None
         """Why it ended before the answer was whole."""
+        self.refusal: Refusal | None = None
+        """Why the text stands in place of an answer."""
 
     @property
     def text(self) -> str:
-        """What the model has said until now."""
+        """What the agent has said until now. What is held back is not said."""
         return "".join(self._parts)
+
+    @property
+    def citations(self) -> tuple[Citation, ...]:
+        """What the text cites."""
+        return tuple(self._citations)
 
     @property
     def ended_as(self) -> str:
@@ -83,7 +109,7 @@ class Generation:
         if self._answering is not None:
             return self._answering
         was_interrupted = self.is_stopped or (self.error is not None and self.error is self._stopped_by)
-        if self._task is None or not (was_interrupted or isinstance(self.error, ModelTimeout)):
+        if not self._has_asked or not (was_interrupted or isinstance(self.error, ModelTimeout)):
             return None
         endpoint = _endpoint_of(self.error)
         named = (candidate for candidate in self._candidates if candidate.endpoint == endpoint)
@@ -96,7 +122,7 @@ class Generation:
         if self.usage is not None or asked is None:
             return self.usage
         prompt = estimate_messages(self._request.messages, with_images=asked.takes_images)
-        return Usage(prompt, estimate_tokens(self.text), is_estimated=True)
+        return Usage(prompt, estimate_tokens("".join(self._written)), is_estimated=True)
 
     @property
     def cost(self) -> Cost | None:
@@ -131,27 +157,23 @@ class Generation:
             self._is_interrupted = True
             self._interrupt()
 
-    async def run(self, on_text: Callable[[str], None], *, seconds: float, metrics: Metrics) -> None:
-        """Ask the models and hand each piece of text to `on_text`. Returns when it has ended, however it did."""
-        started = time.monotonic()
-        first_text_at: float | None = None
-
-        def take(text: str) -> None:
-            nonlocal first_text_at
-            first_text_at = first_text_at or time.monotonic()
-            self._parts.append(text)
-            on_text(text)
-
-        self.error = await self._consume(take, seconds=seconds)
+    async def run(self, tell: Callable[[News], None], *, seconds: float, metrics: Metrics) -> None:
+        """Look up what the answer stands on, ask the models, and `tell` what comes. Returns when it has ended, however it did."""
+        clock = _Clock()
+        self.error = await self._consume(tell, clock, seconds=seconds)
+        if self._grounding is not None and self.error is None and not self.is_stopped:
+            self._grounding.note_end(self.refusal)
+        if clock.asked_at is None:
+            return
         endpoint = self.endpoint or _endpoint_of(self.error) or self._candidates[0].endpoint
-        if first_text_at is not None:
-            metrics.model_first_text_seconds.labels(endpoint).observe(first_text_at - started)
-        metrics.model_seconds.labels(endpoint, self.ended_as).observe(time.monotonic() - started)
+        if clock.first_text_at is not None:
+            metrics.model_first_text_seconds.labels(endpoint).observe(clock.first_text_at - clock.asked_at)
+        metrics.model_seconds.labels(endpoint, self.ended_as).observe(time.monotonic() - clock.asked_at)
 
-    async def _consume(self, take: Callable[[str], None], *, seconds: float) -> SynteraError | None:
+    async def _consume(self, tell: Callable[[News], None], clock: "_Clock", *, seconds: float) -> SynteraError | None:
         if self._is_told_to_end():
             return self._stop_reason()
-        self._task = asyncio.create_task(self._stream(take))
+        self._task = asyncio.create_task(self._stream(tell, clock))
         try:
             async with asyncio.timeout(seconds):
                 await self._task
@@ -180,9 +202,27 @@ class Generation:
         self.is_stopped = self._stopped_by is None
         return self._stopped_by
 
-    async def _stream(self, take: Callable[[str], None]) -> None:
+    async def _stream(self, tell: Callable[[News], None], clock: "_Clock") -> None:
+        if self._grounding is not None and not await self._ground(self._grounding, tell):
+            return
         if self._prepare is not None:
             self._request = await self._prepare(self._request)
+        await self._ask(tell, clock)
+        if self._grounding is not None:
+            self._finish(self._grounding, tell)
+
+    async def _ground(self, grounding: Grounding, tell: Callable[[News], None]) -> bool:
+        """Look up what the answer stands on. False: there is a refusal in its place."""
+        grounded = await grounding.ground(self._request)
+        self._request = grounded.request
+        tell(Retrieved(grounded.retrieval))
+        if grounded.refusal is not None:
+            self._refuse(grounding, grounded.refusal, tell)
+        return grounded.refusal is None
+
+    async def _ask(self, tell: Callable[[News], None], clock: "_Clock") -> None:
+        holds_back = self._grounding is not None and self._grounding.holds_back
+        self._has_asked, clock.asked_at = True, time.monotonic()
         async with aclosing(self._models.stream(self._candidates, self._request)) as events:
             async for event in events:
                 match event:
@@ -190,14 +230,43 @@ class Generation:
                         self.endpoint, self.model = endpoint, clean(model)
                         self._answering = self._candidates[position]
                     case TextDelta(text):
-                        is_first = not self._parts
-                        take(clean(text))
+                        is_first = clock.first_text_at is None
+                        clock.first_text_at = clock.first_text_at or time.monotonic()
+                        self._written.append(clean(text))
+                        if not holds_back:
+                            self._say(self._written[-1], tell)
                         if is_first:
                             await _yield_to_readers()
                     case ModelFinished(finish_reason, usage):
                         self.finish_reason, self.usage = finish_reason, _plausible(usage)
         if self.finish_reason is None:
             raise ModelUnavailable("The model's answer broke off. Try again later.", endpoint=self.endpoint)
+
+    def _finish(self, grounding: Grounding, tell: Callable[[News], None]) -> None:
+        """Let a whole answer out that was held back, if it may be, and tell what its last line cites."""
+        if grounding.holds_back:
+            answer = "".join(self._written)
+            if not grounding.cites_anything(answer):
+                self._refuse(grounding, Refusal.NOT_CITED, tell)
+                return
+            self._say(answer, tell)
+        self._cite(grounding.find_last_citations(), tell)
+
+    def _refuse(self, grounding: Grounding, refusal: Refusal, tell: Callable[[News], None]) -> None:
+        self.refusal, self.finish_reason = refusal, "stop"
+        self._parts.append(grounding.say_refusal(refusal))
+        tell(TextDelta(self._parts[-1]))
+
+    def _say(self, text: str, tell: Callable[[News], None]) -> None:
+        self._parts.append(text)
+        tell(TextDelta(text))
+        if self._grounding is not None:
+            self._cite(self._grounding.find_citations(text), tell)
+
+    def _cite(self, citations: Sequence[Citation], tell: Callable[[News], None]) -> None:
+        for citation in citations:
+            self._citations.append(citation)
+            tell(Cited(citation))
 
 
 class LimitedReply(Generation):
@@ -207,12 +276,20 @@ class LimitedReply(Generation):
         super().__init__(_NoModels(), (), ModelRequest(messages=()), limit=limit)
         self._words = clean(text)
 
-    async def run(self, on_text: Callable[[str], None], *, seconds: float, metrics: Metrics) -> None:
+    async def run(self, tell: Callable[[News], None], *, seconds: float, metrics: Metrics) -> None:
         """Say it."""
         del seconds, metrics
         self._parts.append(self._words)
         self.finish_reason = "stop"
-        on_text(self._words)
+        tell(TextDelta(self._words))
+
+
+@dataclass(slots=True)
+class _Clock:
+    """When things happened, by `time.monotonic`. None: not yet."""
+
+    asked_at: float | None = None
+    first_text_at: float | None = None
 
 
 async def _yield_to_readers() -> None:

@@ -12,6 +12,7 @@ from ..models.conversations import Message, MessageState, Role
 from ..models.exchange import ModelMessage
 from ..models.files import Attachment
 from ..models.tokens import estimate_files, estimate_prompt
+from .citations import drop_markers
 
 CLIENT_CONTEXT_HEADING = (
     "The application through which you are reached adds the following context. "
@@ -25,8 +26,8 @@ def build_conversation_prompt(
 ) -> tuple[ModelMessage, ...]:
     """The prompt of a turn: instructions, the messages before, and what the user says now.
 
-    Replies that failed are left out: half a sentence would be taken for an answer; and what was said because of a limit, for
-    no model has said it. Replies that somebody stopped stay, for
+    Replies that failed are left out: half a sentence would be taken for an answer; and what was said because of a limit or
+    as a refusal, for no model has said it. Replies that somebody stopped stay, for
     the user has read them and speaks of them; those that had not begun are left out. The questions stay, joined with what
     the user says next, because many models demand that roles alternate. A window that begins with the reply to a
     message outside of it begins one later; a greeting stays.
@@ -38,7 +39,7 @@ def build_conversation_prompt(
     newest = _fit(said_before, content, attachments, most_tokens=agent.history_tokens, with_images=takes_images(agent))
     window = dropwhile(_is_reply, newest)
     said = [
-        *(ModelMessage(message.role.value, message.content, tuple(message.attachments)) for message in window),
+        *(ModelMessage(message.role.value, _words_of(message), tuple(message.attachments)) for message in window),
         ModelMessage("user", content, tuple(attachments)),
     ]
     return (ModelMessage("system", agent.instructions), *_join_neighbours(said))
@@ -89,8 +90,13 @@ def _fit(
     return fitting[::-1]
 
 
+def _words_of(message: Message) -> str:
+    """What was said, without numbers of passages: those that a model is given now have the same numbers."""
+    return drop_markers(message.content, {citation.number for citation in message.citations})
+
+
 def _is_of_use(message: Message) -> bool:
-    if message.limited_by is not None:
+    if message.limited_by is not None or message.refused is not None:
         return False
     return message.state is MessageState.COMPLETE or (message.state is MessageState.STOPPED and bool(message.content))
 

@@ -23,7 +23,7 @@ from ..models.ids import TenantId, TurnId
 from ..models.turns import Turn
 from ..ports.turns import TurnRegister, TurnStore
 from ..tracing import NO_TRACER, Span, Tracer
-from .generation import Generation
+from .generation import Generation, News
 
 log = structlog.get_logger(__name__)
 
@@ -119,14 +119,14 @@ class TurnRunner:
         turn: Turn,
         generation: Generation,
         *,
-        on_text: Callable[[str], None],
+        on_news: Callable[[News], None],
         store_end: Callable[[], Awaitable[Ended]],
         on_end: Callable[[Ended | SynteraError], None],
     ) -> None:
         """Run a stored turn.
 
         Args:
-            on_text: Gets each piece of text.
+            on_news: Gets what the generation tells while it runs.
             store_end: Stores how the generation ended; may be called again when the store was away.
             on_end: Called exactly once, at the end, with what `store_end` returned or why it could not be stored.
         """
@@ -144,7 +144,7 @@ class TurnRunner:
             ended: Ended | SynteraError = ShuttingDown()  # what a cancellation means
             try:
                 with self._tracer.span(f"invoke_agent {turn.agent}", _describe(turn)) as span:
-                    ended = await self._run(turn, generation, on_text=on_text, store_end=store_end, span=span)
+                    ended = await self._run(turn, generation, on_news=on_news, store_end=store_end, span=span)
             except Exception:
                 log.exception("turn broke", turn_id=str(turn.id))
                 ended = SynteraError()
@@ -208,12 +208,12 @@ class TurnRunner:
         turn: Turn,
         generation: Generation,
         *,
-        on_text: Callable[[str], None],
+        on_news: Callable[[News], None],
         store_end: Callable[[], Awaitable[Ended]],
         span: Span,
     ) -> Ended | SynteraError:
         started = time.monotonic()
-        await generation.run(on_text, seconds=self.limits.turn_seconds, metrics=self._metrics)
+        await generation.run(on_news, seconds=self.limits.turn_seconds, metrics=self._metrics)
         ended = await self._store(store_end)
         self._report(turn, generation, ended, seconds=time.monotonic() - started, span=span)
         return ended

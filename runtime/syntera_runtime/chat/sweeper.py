@@ -20,7 +20,7 @@ from ..models.live_events import EventBatch
 from ..models.turns import AbandonedTurn, ExpiredTurn
 from ..ports.live_events import EventLog
 from ..ports.turns import TurnRegister, TurnStore
-from .event_batches import collect_text, encode_events
+from .event_batches import collect_said, encode_events
 from .events import ending_event
 
 log = structlog.get_logger(__name__)
@@ -109,7 +109,8 @@ class Sweeper:
     async def _abandon(self, tenant_id: TenantId, expired: ExpiredTurn) -> bool:
         said = await self._read(tenant_id, expired)
         position = (expired.first_event or 0) - 1
-        abandoned = await self._turns.abandon_turn(tenant_id, expired, text=collect_text(position, said))
+        text, citations = collect_said(position, said)
+        abandoned = await self._turns.abandon_turn(tenant_id, expired, text=text, citations=citations)
         if abandoned is None:
             return False
         self._report(abandoned)

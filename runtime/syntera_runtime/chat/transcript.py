@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from ..models.conversations import Message, MessageState, Role
+from ..models.knowledge import Citation
 from .management import Transcript
 
 _SPEAKERS = {Role.USER: "Customer", Role.ASSISTANT: "Agent"}
@@ -33,6 +34,9 @@ def _lines(transcript: Transcript) -> Iterator[str]:
         yield from (f"> {line}".rstrip() for line in message.content.splitlines() or [""])
         for file in message.attachments:
             yield f"> [{file.name} ({file.media_type}, {file.size} bytes)]"
+        if message.citations:
+            yield ""
+            yield from (f"- {_describe(citation)}" for citation in message.citations)
         if message.id in ratings:
             yield ""
             yield f"Rated: {ratings[message.id]}"
@@ -40,7 +44,19 @@ def _lines(transcript: Transcript) -> Iterator[str]:
 
 
 def _note(message: Message) -> str:
+    if message.refused is not None:
+        return f" (refused: {message.refused})"
     return "" if message.state is MessageState.COMPLETE else f" ({message.state})"
+
+
+def _describe(citation: Citation) -> str:
+    """What a number stands for: title, headings, page, where to read it, and which characters of the document it is."""
+    place = " > ".join((citation.title, *citation.headings))
+    pages = "" if citation.page is None else f", page {citation.page}"
+    if citation.page is not None and citation.last_page not in (None, citation.page):
+        pages = f", pages {citation.page} to {citation.last_page}"
+    where = citation.url or f"{citation.knowledge_base}/{citation.source}/{citation.path}"
+    return _one_line(f"[{citation.number}] {place}{pages}, {where} (characters {citation.start} to {citation.end})")
 
 
 def _one_line(text: str) -> str:

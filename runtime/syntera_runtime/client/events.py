@@ -9,7 +9,7 @@ import pydantic_core
 from pydantic import ValidationError
 
 from .errors import ApiError, UnexpectedAnswer, build_api_error
-from .models import Answer, Message, Problem, Turn, Usage
+from .models import Answer, Citation, KnowledgeSearch, Message, Problem, Turn, Usage
 
 
 class _Numbered(Answer):
@@ -33,6 +33,25 @@ class MessageDelta(_Numbered):
     text: str
 
 
+class MessageRetrieval(_Numbered):
+    """Knowledge was looked up for the reply. Comes before its first text, if it comes."""
+
+    message_id: UUID
+    searches: list[KnowledgeSearch] = []
+    passages: int
+    """That the model was given."""
+    milliseconds: int = 0
+    failure: str | None = None
+    """Code of why there are none, where that is not because the knowledge bases hold nothing on the question."""
+
+
+class MessageCitation(_Numbered):
+    """The text until here cites a passage. Comes once for each number that stands for one."""
+
+    message_id: UUID
+    citation: Citation
+
+
 class MessageSnapshot(_Numbered):
     """All of the reply until now, in place of what came of it before."""
 
@@ -40,6 +59,8 @@ class MessageSnapshot(_Numbered):
     message_id: UUID
     turn: Turn
     text: str
+    citations: list[Citation] = []
+    """What it cites."""
 
 
 class TurnUsage(_Numbered):
@@ -88,7 +109,9 @@ class UnknownEvent(_Numbered):
 
 Event: TypeAlias = (
     MessageStarted
+    | MessageRetrieval
     | MessageDelta
+    | MessageCitation
     | MessageSnapshot
     | TurnUsage
     | MessageCompleted
@@ -99,7 +122,9 @@ Event: TypeAlias = (
 EndOfTurn = (MessageCompleted, MessageStopped, MessageFailed)
 _KINDS: Mapping[str, type[Event]] = {
     "message.started": MessageStarted,
+    "retrieval": MessageRetrieval,
     "message.delta": MessageDelta,
+    "citation": MessageCitation,
     "message.snapshot": MessageSnapshot,
     "usage": TurnUsage,
     "message.completed": MessageCompleted,
@@ -146,7 +171,9 @@ def _unexpected(sent: httpx2.ServerSentEvent) -> UnexpectedAnswer:
 def reply_of(event: Event) -> UUID | None:
     """The id of the reply that the event is about, where it says so."""
     match event:
-        case MessageStarted() | MessageDelta() | MessageSnapshot() | TurnUsage():
+        case (
+            MessageStarted() | MessageRetrieval() | MessageDelta() | MessageCitation() | MessageSnapshot() | TurnUsage()
+        ):
             return event.message_id
         case MessageCompleted() | MessageStopped() | MessageFailed():
             return None if event.message is None else event.message.id

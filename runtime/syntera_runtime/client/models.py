@@ -16,6 +16,7 @@ from syntera_crds.contract.api_key import KeyKind
 
 from ..models.conversations import Channel, ConversationState, MessageState, Rating, Role
 from ..models.identity import KeyMaker
+from ..models.knowledge import Refusal
 from ..models.turns import TurnState
 from ..models.usage import Budget, LimitLevel
 
@@ -31,6 +32,7 @@ RatingOrText: TypeAlias = Annotated[Rating | str, _OR_TEXT]
 KeyKindOrText: TypeAlias = Annotated[KeyKind | str, _OR_TEXT]
 KeyMakerOrText: TypeAlias = Annotated[KeyMaker | str, _OR_TEXT]
 BudgetOrText: TypeAlias = Annotated[Budget | str, _OR_TEXT]
+RefusalOrText: TypeAlias = Annotated[Refusal | str, _OR_TEXT]
 LimitLevelOrText: TypeAlias = Annotated[LimitLevel | str, _OR_TEXT]
 
 
@@ -111,13 +113,47 @@ class FilePart(Answer):
     file: Attachment
 
 
+class Citation(Answer):
+    """What a number in an answer stands for: a passage that the model was given."""
+
+    number: int
+    """As it stands in the text: `[1]`."""
+    knowledge_base: str
+    document_id: UUID
+    title: str = ""
+    source: str = ""
+    """Name of the knowledge base's source that the document comes from."""
+    path: str = ""
+    """Of the document in its source."""
+    url: str | None = None
+    """Where people can read the document."""
+    headings: list[str] = []
+    """Of the section that the passage was found in, the outermost first."""
+    page: int | None = None
+    """On which it begins, from 1. None: the format has none."""
+    last_page: int | None = None
+    start: int
+    """Characters of the document's text before the passage."""
+    end: int
+    """Characters before what follows the passage."""
+    quote: str = ""
+    """The passage's beginning."""
+
+
+class CitationPart(Answer):
+    """What a number in the text stands for."""
+
+    type: Literal["citation"]
+    citation: Citation
+
+
 class UnknownPart(Answer):
     """A part of a type that this release does not know."""
 
     type: str
 
 
-Part: TypeAlias = Annotated[TextPart | ImagePart | FilePart | UnknownPart, _OR_TEXT]
+Part: TypeAlias = Annotated[TextPart | ImagePart | FilePart | CitationPart | UnknownPart, _OR_TEXT]
 
 
 class Message(Answer):
@@ -137,6 +173,13 @@ class Message(Answer):
     error: Failure | None = None
     limited_by: BudgetOrText | None = None
     """The limit for which the agent said this in place of an answer."""
+    refused: RefusalOrText | None = None
+    """Why the agent said this in place of an answer that it has no knowledge for."""
+
+    @property
+    def citations(self) -> list[Citation]:
+        """What the numbers in its text stand for."""
+        return [part.citation for part in self.parts if isinstance(part, CitationPart)]
 
 
 class Usage(Answer):
@@ -173,6 +216,17 @@ class Turn(Answer):
     error: Failure | None = None
     created_at: datetime
     ended_at: datetime | None = None
+
+
+class KnowledgeSearch(Answer):
+    """How one knowledge base was searched for a reply."""
+
+    knowledge_base: str
+    passages: int
+    """That were found in it."""
+    milliseconds: int = 0
+    failure: str | None = None
+    """Code of why it brought nothing, or less than there may be."""
 
 
 class Conversation(Answer):

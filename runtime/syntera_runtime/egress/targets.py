@@ -4,8 +4,9 @@ A URL is taken only in the plain form that every parser reads alike: no user, no
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from .addresses import NEVER, Address, Network, is_in, is_public
@@ -51,6 +52,8 @@ class EgressPolicy:
     networks: Sequence[Network] = ()
     """Addresses that may be reached, public or not, by http, and at any port."""
     public_ports: frozenset[int] = PUBLIC_PORTS
+    plain_ports: frozenset[int] = frozenset()
+    """Ports at which public addresses may be reached by http."""
     never: Sequence[Network] = NEVER
     """What nothing allows."""
 
@@ -59,6 +62,16 @@ class EgressPolicy:
         """The policy of a published Tenant."""
         return cls(
             frozenset(host.lower() for host in hosts), tuple(ip_network(text, strict=False) for text in networks)
+        )
+
+    def for_reading(self, urls: Iterable[str]) -> "EgressPolicy":
+        """The policy for reading what a resource of the tenant names: public addresses at the ports of these URLs, too, and by http
+        where they say so. The NetworkPolicy of those who read opens the same. What is no URL opens nothing."""
+        ways = {(target.scheme, target.port) for target in _parse_targets(urls)}
+        return replace(
+            self,
+            public_ports=self.public_ports | {port for scheme, port in ways if scheme == "https"},
+            plain_ports=self.plain_ports | {port for scheme, port in ways if scheme == "http"},
         )
 
     def allows_host(self, host: str) -> bool:
@@ -98,11 +111,16 @@ class EgressPolicy:
         self._check_way(target)
 
     def _check_way(self, target: Target) -> None:
-        if target.scheme != "https" or target.port not in self.public_ports:
-            ports = ", ".join(map(str, sorted(self.public_ports)))
-            raise TargetRefused(
-                f"public addresses are reached by https at port {ports} alone; spec.egress.networks of the Tenant names others"
-            )
+        if target.port in (self.public_ports if target.scheme == "https" else self.plain_ports):
+            return
+        ways = ", ".join(
+            f"{scheme} at port {port}"
+            for scheme, ports in (("https", self.public_ports), ("http", self.plain_ports))
+            for port in sorted(ports)
+        )
+        raise TargetRefused(
+            f"public addresses are reached by {ways} alone; spec.egress.networks of the Tenant names others"
+        )
 
 
 def parse_target(url: str) -> Target:
@@ -122,6 +140,12 @@ def parse_target(url: str) -> Target:
     if port > 65535 or len(host) > 253:
         raise TargetRefused("the port is at most 65535, and the host has at most 253 characters")
     return Target(url, scheme, host, port, _read_address(host, is_bracketed=found["host"].startswith("[")))
+
+
+def _parse_targets(urls: Iterable[str]) -> Iterator[Target]:
+    for url in urls:
+        with suppress(TargetRefused):
+            yield parse_target(url)
 
 
 def _read_address(host: str, *, is_bracketed: bool) -> Address | None:

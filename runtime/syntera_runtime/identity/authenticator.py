@@ -17,7 +17,7 @@ from .contacts import Contacts
 from .key_ring import KeyRing
 from .key_use import KeyUse
 from .origins import Origins
-from .roles import CUSTOMER_SCOPES, SCOPES
+from .roles import CUSTOMER_SCOPES, SCOPES, roles_of
 from .user_tokens import UserTokens
 from .visitor_tokens import PREFIX, VisitorTokens
 
@@ -142,7 +142,9 @@ class Authenticator:
         user = await self._user_tokens.read(text)
         subject = f"user:{user.external_id}"
         if user.role is not None:
-            principal = Principal(tenant_id=self._tenant_id, subject=subject, scopes=SCOPES[user.role])
+            principal = Principal(
+                tenant_id=self._tenant_id, subject=subject, scopes=SCOPES[user.role], roles=roles_of(user.role)
+            )
         else:
             principal = Principal(
                 tenant_id=self._tenant_id,

@@ -24,6 +24,12 @@ CUSTOMER_SCOPES: frozenset[str] = frozenset({Scope.AGENTS_READ, Scope.CHAT, Scop
 """Of everybody else; of conversations they reach their own alone."""
 
 
+def roles_of(role: Role) -> frozenset[str]:
+    """The names of a role and of all below it."""
+    ordered = list(Role)
+    return frozenset(one.value for one in ordered[ordered.index(role) :])
+
+
 def read_role(claims: Mapping[str, Any], path: str | None) -> Role | None:
     """The role that the claim at `path`, parts separated by dots, names, of several the most powerful; None: a customer."""
     if path is None:

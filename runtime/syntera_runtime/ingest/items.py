@@ -1,11 +1,11 @@
 """What a source hands over, one document at a time."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..models.ids import FileId
-from ..models.knowledge import DocumentFacts, Failing
+from ..models.knowledge import DocumentFacts, Failing, KnownDocument
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +13,7 @@ class Known:
     """What is known of a document from before, for conditional requests."""
 
     content_hash: bytes | None
+    """None: its bytes are wanted, whatever is known of them, so a source does not say that they are the same."""
     validators: Mapping[str, str]
 
 
@@ -52,6 +53,10 @@ class Missed:
 
 
 Item = Fetched | Same | Missed
+
+
+KnownPages = Callable[[], AsyncGenerator[Sequence[KnownDocument], None]]
+"""All that is known of a source's documents, in pages."""
 
 
 class DocumentSource(Protocol):

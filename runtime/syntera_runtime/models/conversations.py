@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from .files import Attachment, Part, Parts, TextPart, attachments_of
+from .files import Attachment, Part, Parts, RefusalPart, TextPart, attachments_of, citations_of, refusal_of
 from .ids import ContactId, ConversationId, MessageId, RequestKey, TurnId
+from .knowledge import Citation, Refusal
 from .usage import Budget
 
 
@@ -85,13 +86,24 @@ class Message:
 
     @property
     def all_parts(self) -> Sequence[Part]:
-        """What it consists of, in order."""
-        return self.parts or (TextPart(self.content),)
+        """What it consists of for its readers, in order."""
+        shown = tuple(part for part in self.parts if not isinstance(part, RefusalPart))
+        return shown or (TextPart(self.content),)
 
     @property
     def attachments(self) -> Sequence[Attachment]:
         """The files that it holds."""
         return attachments_of(self.parts)
+
+    @property
+    def citations(self) -> Sequence[Citation]:
+        """What the numbers in its text stand for."""
+        return citations_of(self.parts)
+
+    @property
+    def refused(self) -> Refusal | None:
+        """Why this was said in place of an answer; None: it is no refusal."""
+        return refusal_of(self.parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator
 
 from .ids import ContactId, ConversationId, FileId, MessageId, RequestKey
+from .knowledge import Citation, Refusal
 
 MOST_ATTACHMENTS = 10
 """Of one message."""
@@ -130,9 +131,26 @@ class FilePart:
     type: Literal["file"] = "file"
 
 
-Part = TextPart | ImagePart | FilePart
+@dataclass(frozen=True, slots=True)
+class CitationPart:
+    """What a number in the text stands for."""
 
-_KNOWN = frozenset({"text", "image", "file"})
+    citation: Citation
+    type: Literal["citation"] = "citation"
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalPart:
+    """The text is a refusal. This is for the store alone: readers see it as the message's `refused`."""
+
+    reason: str
+    """A `Refusal`, or what a later release calls one."""
+    type: Literal["refusal"] = "refusal"
+
+
+Part = TextPart | ImagePart | FilePart | CitationPart | RefusalPart
+
+_KNOWN = frozenset({"text", "image", "file", "citation", "refusal"})
 
 
 def _drop_unknown(parts: Any) -> Any:
@@ -154,9 +172,28 @@ def build_parts(content: str, attachments: Sequence[Attachment]) -> tuple[Part, 
     return (*([TextPart(content)] if content else []), *files)
 
 
+def build_reply_parts(text: str, citations: Sequence[Citation], refusal: Refusal | None = None) -> tuple[Part, ...]:
+    """The parts of a reply. Empty: it cites nothing, is no refusal, and its content says all."""
+    noted: list[Part] = [CitationPart(citation) for citation in citations]
+    if refusal is not None:
+        noted.append(RefusalPart(refusal.value))
+    return (*([TextPart(text)] if text else []), *noted) if noted else ()
+
+
 def attachments_of(parts: Sequence[Part]) -> tuple[Attachment, ...]:
     """The files among the parts of a message."""
-    return tuple(part.file for part in parts if not isinstance(part, TextPart))
+    return tuple(part.file for part in parts if isinstance(part, ImagePart | FilePart))
+
+
+def citations_of(parts: Sequence[Part]) -> tuple[Citation, ...]:
+    """What a message cites."""
+    return tuple(part.citation for part in parts if isinstance(part, CitationPart))
+
+
+def refusal_of(parts: Sequence[Part]) -> Refusal | None:
+    """Why a message is a refusal; None: it is none."""
+    reasons = (part.reason for part in parts if isinstance(part, RefusalPart))
+    return next((Refusal(reason) for reason in reasons if reason in set(Refusal)), None)
 
 
 @dataclass(frozen=True, slots=True)

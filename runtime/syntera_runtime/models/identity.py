@@ -101,6 +101,8 @@ class Principal:
     """Names of the agents that it may talk to; None: all."""
     is_anonymous: bool = False
     """Nobody has said who the customer is."""
+    roles: frozenset[str] = frozenset()
+    """Of one of the tenant's own people: the name of their role and of those below it."""
 
     @property
     def person(self) -> str | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from syntera_crds.contract.knowledge_config import SearchMode
+from syntera_crds.contract.knowledge_config import EmbeddingModel, SearchMode
 
 from .ids import ChunkId, DocumentId, FileId, IndexId, KnowledgeBaseId, SyncId
 
@@ -190,7 +190,9 @@ class KnownDocument:
     """The content hash that the index in question holds it with; None: it does not hold it."""
     file_id: FileId | None = None
     reader: str = ""
-    """Version of what extracted and cut it; another one takes it in anew."""
+    """Version of what extracted and cut it; another one takes it in anew. Empty: it never was."""
+    failure: DocumentFailure | None = None
+    """Of a failed one, so that the same failure is not written again."""
 
 
 class IndexState(StrEnum):
@@ -230,6 +232,9 @@ class Index:
     retired_at: datetime | None = None
     languages: frozenset[str] = frozenset()
     """Languages of its documents; a search is parsed in each. Empty string: unknown."""
+    embedding: EmbeddingModel | None = None
+    """The model that its vectors were made with, by which questions are compared with them while another index is being built
+    with another one. None: nobody noted it; then it is the knowledge base's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,6 +373,41 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
+class KnowledgeSearch:
+    """How one knowledge base was searched for a turn."""
+
+    knowledge_base: str
+    passages: int
+    """Found there; not all of them need to have had room in the prompt."""
+    seconds: float
+    failure: str | None = None
+    """Code of why it brought nothing, or less than there may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """What a turn looked up before it was answered."""
+
+    searches: tuple[KnowledgeSearch, ...]
+    passages: int
+    """That the model was given."""
+    seconds: float
+    failure: str | None = None
+    """Code of why there are none, where that is not because nobody wrote anything on it."""
+
+
+class Refusal(StrEnum):
+    """Why an agent said its refusal in place of an answer."""
+
+    NOTHING_FOUND = "nothing-found"
+    """Its knowledge bases have nothing on it, and no model was asked."""
+    KNOWLEDGE_UNAVAILABLE = "knowledge-unavailable"
+    """They could not be searched, and no model was asked."""
+    NOT_CITED = "not-cited"
+    """The model's answer cited nothing that it was given."""
+
+
+@dataclass(frozen=True, slots=True)
 class Citation:
     """What an answer refers to by a number: a passage that the model was given, told exactly."""
 
@@ -413,6 +453,8 @@ class SearchStage:
     seconds: float
     found: int
     """Candidates after it."""
+    failure: str | None = None
+    """Code of why it gave nothing; the search went on without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,5 +466,12 @@ class SearchResult:
     stages: Sequence[SearchStage]
     mode: SearchMode
     embedding_tokens: int = 0
+    scored_by: str | None = None
+    """What made the passages' scores: those of two searches can be compared where it is the same. None: nothing that can be."""
     left_out: int = 0
     """Candidates that the threshold left out."""
+
+    @property
+    def failure(self) -> str | None:
+        """Code of why a stage gave nothing, so that this is less than there may be. None: all of it is here."""
+        return next((stage.failure for stage in self.stages if stage.failure is not None), None)

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from .conversations import Failure, Message
 from .ids import ConversationId, MessageId, RequestKey, TurnId
+from .knowledge import Citation, Refusal
 from .usage import Budget, Cost, LimitLevel, LimitMet, Spent
 
 EVENTS_OF_A_TURN = 2**21
@@ -147,6 +148,10 @@ class Ending:
     """The reply; of a failed turn, what had been said until then, perhaps nothing."""
     last_event: int
     """Number of the last event that the turn sent."""
+    citations: tuple[Citation, ...] = ()
+    """What the text cites."""
+    refusal: Refusal | None = None
+    """Why the text stands in place of an answer."""
 
 
 @dataclass(frozen=True, slots=True)

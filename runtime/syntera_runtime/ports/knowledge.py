@@ -5,7 +5,7 @@ then `put_document` replaces the document with all its chunks in one transaction
 refers to any more are dropped at the end of a sync.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Protocol
@@ -186,11 +186,14 @@ class KnowledgeWriter(Protocol):
         fingerprint: str,
         dimensions: int,
         storage: IndexStorage,
+        embedding: EmbeddingModel | None = None,
     ) -> Index:
         """The active index if it has that fingerprint, else the one that is being built with it, else a new one.
 
         Indexes that were being built with other fingerprints are retired. One that was active before and is still kept is taken up
         again where the fingerprint is its own: then its documents are brought in step like those of any other.
+
+        `embedding` is the model that its vectors are made with; a new index keeps it, and questions are compared with it.
         """
         ...
 
@@ -304,6 +307,22 @@ class KnowledgeWriter(Protocol):
         ...
 
 
+class ChunksOfVectors(Protocol):
+    """What an index of vectors that is outside of the store asks the store: whose its vectors are."""
+
+    async def find_chunks(
+        self, tenant_id: TenantId, index: Index, hashes: Sequence[bytes], *, filter: SearchFilter
+    ) -> Sequence[Hit]:
+        """The chunks that passed the filter among those with these hashes, in no order and without a score."""
+        ...
+
+    async def list_hashes(
+        self, tenant_id: TenantId, index: Index, *, filter: SearchFilter, limit: int
+    ) -> Sequence[bytes]:
+        """Hashes of the chunks that pass the filter, none twice, as many at most."""
+        ...
+
+
 class VectorIndex(Protocol):
     """Vectors of an index, by the hash of the text that was embedded (16 bytes)."""
 
@@ -337,6 +356,10 @@ class VectorIndex(Protocol):
     async def drop(self, tenant_id: TenantId, index: Index) -> None:
         """Forget all of them."""
         ...
+
+
+VectorsOf = Callable[[KnowledgeBaseConfig, Index], VectorIndex]
+"""Where the vectors of an index of a knowledge base are. What it lacks to reach them shows when they are used."""
 
 
 class Embedded(Protocol):

@@ -15,9 +15,10 @@ from ..models.conversations import (
     Rating,
     Role,
 )
+from ..models.knowledge import Refusal
 from ..models.usage import Budget
 from .base import View
-from .files import PartView, view_part
+from .files import PartView, view_parts
 
 
 class FailureView(View):
@@ -54,6 +55,8 @@ class MessageView(View):
     """Why it failed."""
     limited_by: Budget | None
     """The limit on tokens or turns for which the agent said this in place of an answer."""
+    refused: Refusal | None = None
+    """Why the agent said this in place of an answer that it has no knowledge for."""
 
     @classmethod
     def of(cls, message: Message) -> Self:
@@ -65,10 +68,11 @@ class MessageView(View):
             role=message.role,
             state=message.state,
             content=message.content,
-            parts=[view_part(part) for part in message.all_parts],
+            parts=view_parts(message.all_parts),
             created_at=message.created_at,
             error=None if message.failure is None else FailureView.of(message.failure),
             limited_by=message.limited_by,
+            refused=message.refused,
         )
 
 

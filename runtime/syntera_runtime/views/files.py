@@ -1,12 +1,14 @@
 """Files and the parts of messages."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import Field
 
-from ..models.files import Attachment, ImagePart, Part, TextPart
+from ..models.files import Attachment, CitationPart, FilePart, ImagePart, Part, TextPart
 from .base import View
+from .citations import CitationView
 
 
 class AttachmentView(View):
@@ -58,16 +60,30 @@ class FilePartView(View):
     file: AttachmentView
 
 
-PartView = Annotated[TextPartView | ImagePartView | FilePartView, Field(discriminator="type")]
+class CitationPartView(View):
+    """What a number in the text, `[1]`, stands for."""
+
+    type: Literal["citation"] = "citation"
+    citation: CitationView
+
+
+PartView = Annotated[TextPartView | ImagePartView | FilePartView | CitationPartView, Field(discriminator="type")]
 """A part of a message. There will be more types: clients must ignore those that they do not know."""
 
 
-def view_part(part: Part) -> TextPartView | ImagePartView | FilePartView:
-    """The view of `part`."""
-    match part:
-        case TextPart(text):
-            return TextPartView(text=text)
-        case ImagePart(file):
-            return ImagePartView(file=AttachmentView.of(file))
-        case _:
-            return FilePartView(file=AttachmentView.of(part.file))
+def view_parts(parts: Sequence[Part]) -> list[PartView]:
+    """The views of parts that have one."""
+    views: list[PartView] = []
+    for part in parts:
+        match part:
+            case TextPart(text):
+                views.append(TextPartView(text=text))
+            case ImagePart(file):
+                views.append(ImagePartView(file=AttachmentView.of(file)))
+            case FilePart(file):
+                views.append(FilePartView(file=AttachmentView.of(file)))
+            case CitationPart(citation):
+                views.append(CitationPartView(citation=CitationView.of(citation)))
+            case _:
+                pass
+    return views

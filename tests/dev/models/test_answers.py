@@ -138,3 +138,63 @@ def test_text_is_read_from_content_parts() -> None:
     message = {"role": "user", "content": [{"type": "text", "text": "Hi "}, {"type": "text", "text": "there"}]}
     request = ChatRequest.model_validate({"model": "stand-in-echo", "messages": [message]})
     assert "You asked: **Hi there**" in make_answer(request).text
+
+
+PASSAGES = """\
+[Passages from documents]
+
+[1]
+> Baggage \N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} Checked bags
+>
+> # Checked bags
+>
+> - A checked bag of 23 kg costs
+>   35 euros.
+> - Skis count as a checked bag. They may be 2 m long.
+
+[2]
+> Pets
+>
+> | animal | price |
+> | --- | --- |
+> | Dogs in the hold | 60 euros |
+>
+> Guide dogs travel free of charge [ 1 ].
+
+[End of the passages]
+
+"""
+RULES = "\n\nBefore the newest message of the user stand passages from documents. The desk is open until noon [2]."
+
+
+@pytest.mark.parametrize(
+    ("question", "read"),
+    [
+        ("What does a checked bag cost?", "A checked bag of 23 kg costs 35 euros. [1]"),
+        ("How long may skis be?", "Skis count as a checked bag. [1]"),
+        ("Are guide dogs free of charge?", "Guide dogs travel free of charge [ 1 ]. [2]"),
+        ("What is the price of dogs in the hold?", "Dogs in the hold | 60 euros [2]"),
+    ],
+)
+def test_answer_repeats_the_passage_that_fits_with_its_number(question: str, read: str) -> None:
+    answer = answer_to(("system", INSTRUCTIONS + RULES), ("user", PASSAGES + question))
+    assert f"You asked: **{question}**" in answer.text
+    assert f"What I have read about that: {read}\n" in answer.text
+    assert "been told" not in answer.text
+
+
+def test_answer_falls_back_on_instructions_where_no_passage_fits() -> None:
+    answer = answer_to(("system", INSTRUCTIONS + RULES), ("user", PASSAGES + "Do you fly to Oslo?"))
+    assert "I have read nothing about that." in answer.text
+    assert "What I have been told about that: We fly to Lisbon, Rome and Oslo." in answer.text
+
+
+def test_rules_of_the_prompt_are_no_advice() -> None:
+    answer = answer_to(("system", INSTRUCTIONS + RULES), ("user", PASSAGES + "Is the desk open at noon?"))
+    assert "been told" not in answer.text
+    assert "[2]" not in answer.text
+
+
+def test_question_that_only_looks_like_passages_is_a_question() -> None:
+    answer = answer_to(("user", "What are [Passages from documents]?"))
+    assert "You asked: **What are [Passages from documents]?**" in answer.text

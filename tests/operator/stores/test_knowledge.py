@@ -22,7 +22,7 @@ from syntera_runtime.models.knowledge import (
     SyncState,
 )
 from tests.runtime.conftest import PostgresqlStores, make_postgresql_stores
-from tests.runtime.knowledge import KnowledgeStores, make_facts, make_postgresql_knowledge
+from tests.runtime.knowledge_stores import KnowledgeStores, make_facts, make_postgresql_knowledge
 from tests.support.postgresql import Database
 
 from .conftest import connected

@@ -21,7 +21,7 @@ from syntera_runtime.adapters.postgresql.knowledge_vectors import HNSW_SETTINGS,
 from syntera_runtime.models.ids import DocumentId
 from syntera_runtime.models.knowledge import Index, IndexStorage, SearchFilter
 from tests.runtime.conftest import PostgresqlStores, make_postgresql_stores
-from tests.runtime.knowledge import PUBLIC, KnowledgeStores, embedded_hash, make_postgresql_knowledge
+from tests.runtime.knowledge_stores import PUBLIC, KnowledgeStores, embedded_hash, make_postgresql_knowledge
 from tests.support.postgresql import Database
 
 from .catalogue import find_faults

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.runtime.adapters.raw_server import RawServer, answered, raw_server
-from tests.runtime.knowledge import KnowledgeStores, make_memory_knowledge, make_postgresql_knowledge
+from tests.runtime.knowledge_stores import KnowledgeStores, make_memory_knowledge, make_postgresql_knowledge
 from tests.runtime.redis import TenantRedis, tenant_redis
 from tests.support.certificates import make_certificate
 from tests.support.redis_server import RedisServer, redis_binaries

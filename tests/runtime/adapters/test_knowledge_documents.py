@@ -20,7 +20,7 @@ from syntera_runtime.models.knowledge import (
     SyncFailure,
     SyncState,
 )
-from tests.runtime.knowledge import KnowledgeStores, content_hash, make_chunks, make_facts
+from tests.runtime.knowledge_stores import KnowledgeStores, content_hash, make_chunks, make_facts
 
 BROKEN = DocumentFailure(Failing.BROKEN, "It cannot be read as a PDF. Save it anew.")
 SEEN = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -126,6 +126,18 @@ async def test_touched_document_has_new_facts_and_its_old_chunks(knowledge: Know
     assert await knowledge.chunks_of(index, made) == ["one"]
 
 
+async def test_narrower_audience_reaches_a_document_that_is_to_be_taken_in_anew(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.publish(await knowledge.open_index(base))
+    made = await knowledge.put(index, "a.md", "one", audience={"public"}, validators={"etag": "1"})
+    await knowledge.editor.renew_document(knowledge.tenant_id, base.id, made)
+    changes = {made: (make_facts(audience={"admin"}), {"etag": "1"})}
+    await knowledge.writer.touch_documents(knowledge.tenant_id, changes)
+    (known,) = await knowledge.known(index)
+    assert (known.state, known.facts.audience, known.validators) == (DocumentState.PENDING, frozenset({"admin"}), {})
+    assert await knowledge.with_words(index, "one") == []
+
+
 async def test_document_that_fails_is_named_and_out_of_the_index(knowledge: KnowledgeStores) -> None:
     base = await knowledge.begin()
     index = await knowledge.open_index(base)
@@ -147,7 +159,7 @@ async def test_document_that_fails_is_named_and_out_of_the_index(knowledge: Know
     assert await knowledge.chunks_of(index, made) == []
     assert await knowledge.writer.read_text(knowledge.tenant_id, made) is None
     (known,) = [known for known in await knowledge.known(index) if known.id == made]
-    assert (known.state, known.indexed_hash) == (DocumentState.FAILED, None)
+    assert (known.state, known.indexed_hash, known.failure) == (DocumentState.FAILED, None, BROKEN)
     await knowledge.put(index, "a.md", "one", document=known)
     found = await knowledge.editor.find_document(knowledge.tenant_id, base.id, made)
     assert found is not None

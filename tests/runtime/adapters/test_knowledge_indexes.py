@@ -9,7 +9,8 @@ import pytest
 from syntera_runtime.ids import new_id
 from syntera_runtime.models.ids import ChunkId
 from syntera_runtime.models.knowledge import Index, IndexState, IndexStorage, KnowledgeBase, SearchFilter, Vector
-from tests.runtime.knowledge import PUBLIC, KnowledgeStores, embedded_hash
+from tests.runtime.knowledge_fakes import make_embedding
+from tests.runtime.knowledge_stores import PUBLIC, KnowledgeStores, embedded_hash
 
 EAST: Vector = (1.0, 0.0, 0.0, 0.0)
 NORTH: Vector = (0.0, 1.0, 0.0, 0.0)
@@ -42,6 +43,19 @@ async def test_index_is_the_same_as_long_as_its_fingerprint_is(knowledge: Knowle
     found = await knowledge.reader.find_knowledge_base(knowledge.tenant_id, "handbook")
     assert found is not None
     assert found.active == active
+
+
+async def test_index_keeps_the_model_that_its_vectors_are_made_with(knowledge: KnowledgeStores) -> None:
+    model = make_embedding(api_key={"name": "openai", "key": "key"}, headers={"X-Team": "a"}, query_prefix="query: ")
+    base = await knowledge.begin()
+    made = await knowledge.open_index(base, embedding=model)
+    assert made.embedding == model
+    active = await knowledge.publish(made)
+    assert (await knowledge.open_index(base, embedding=make_embedding(model="other"))).embedding == model
+    found = await knowledge.reader.find_knowledge_base(knowledge.tenant_id, "handbook")
+    assert found is not None
+    assert found.active is not None
+    assert (found.active, found.active.embedding) == (active, model)
 
 
 async def test_new_index_is_searched_once_it_is_active(knowledge: KnowledgeStores) -> None:

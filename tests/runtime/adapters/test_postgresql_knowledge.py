@@ -13,7 +13,7 @@ from syntera_runtime.adapters.postgresql.pool import Connection
 from syntera_runtime.errors import StoreUnavailable
 from syntera_runtime.models.knowledge import SearchFilter
 from tests.runtime.conftest import PostgresqlStores, connected
-from tests.runtime.knowledge import PUBLIC, KnowledgeStores, embedded_hash, make_postgresql_knowledge
+from tests.runtime.knowledge_stores import PUBLIC, KnowledgeStores, embedded_hash, make_postgresql_knowledge
 from tests.support.postgresql import Database
 
 

@@ -14,6 +14,7 @@ from syntera_runtime.ids import new_id
 from syntera_runtime.models.conversations import ConversationStart, Failure, Message, MessageState, Role
 from syntera_runtime.models.identity import KeyMaker, KeyRecord, NewApiKey
 from syntera_runtime.models.ids import ApiKeyId, ContactId, ConversationId, RequestKey, TurnId
+from syntera_runtime.models.knowledge import Refusal
 from syntera_runtime.models.live_events import EventPosition
 from syntera_runtime.models.turns import (
     EVENTS_OF_A_TURN,
@@ -25,7 +26,7 @@ from syntera_runtime.models.turns import (
     TurnState,
     Usage,
 )
-from tests.runtime.builders import make_publishable_key, make_stored_key
+from tests.runtime.builders import make_citation, make_publishable_key, make_stored_key
 from tests.runtime.conftest import Stores
 
 LEASE = timedelta(seconds=30)
@@ -312,6 +313,43 @@ async def test_failed_turn_keeps_what_was_said_and_why_it_failed(stores: Stores)
     reply = await end(stores, await begin(stores, conversation_id), BROKEN, text="Hel")
     assert (reply.state, reply.content, reply.failure) == (MessageState.FAILED, "Hel", BROKEN.failure)
     assert (await read(stores, conversation_id))[-1] == reply
+
+
+@pytest.mark.parametrize("outcome", [DONE, BROKEN, STOPPED], ids=["done", "broken", "stopped"])
+async def test_reply_keeps_what_it_cites(stores: Stores, outcome: TurnOutcome) -> None:
+    conversation_id = await start_conversation(stores)
+    begun = await begin(stores, conversation_id)
+    cited = (make_citation(1), make_citation(2, url=None, headings=(), page=None, last_page=None, quote="„Ja“ \u2028"))
+    ending = Ending(text="At ten [1] [2].", last_event=5, citations=cited)
+    ended = await stores.turns.end_turn(stores.tenant_id, begun, outcome=outcome, ending=ending)
+    reply = (await read(stores, conversation_id))[-1]
+    assert reply == ended.reply
+    assert (reply.citations, reply.content, reply.refused) == (cited, "At ten [1] [2].", None)
+    [record] = await stores.turns.turns_since(stores.tenant_id, {conversation_id: 0}, limit=10)
+    assert record.reply == reply
+
+
+async def test_reply_keeps_why_it_is_a_refusal(stores: Stores) -> None:
+    conversation_id = await start_conversation(stores)
+    begun = await begin(stores, conversation_id)
+    ending = Ending(text="I do not know.", last_event=5, refusal=Refusal.NOT_CITED)
+    ended = await stores.turns.end_turn(stores.tenant_id, begun, outcome=DONE, ending=ending)
+    reply = (await read(stores, conversation_id))[-1]
+    assert reply == ended.reply
+    assert (reply.refused, reply.content, reply.citations) == (Refusal.NOT_CITED, "I do not know.", ())
+
+
+async def test_abandoned_reply_keeps_what_it_cites(stores: Stores) -> None:
+    conversation_id = await start_conversation(stores)
+    await begin(stores, conversation_id, start=make_start(timedelta(seconds=-1)))
+    [expired] = await stores.turns.find_expired(stores.tenant_id)
+    abandoned = await stores.turns.abandon_turn(
+        stores.tenant_id, expired, text="At ten [1]", citations=[make_citation()]
+    )
+    assert abandoned is not None
+    assert abandoned.ended is not None
+    reply = (await read(stores, conversation_id))[-1]
+    assert (reply, reply.citations) == (abandoned.ended.reply, (make_citation(),))
 
 
 async def test_failure_is_not_told_of_the_users_message(stores: Stores) -> None:

@@ -226,6 +226,7 @@ def test_fields_are_in_camel_case_except_where_openai_writes_otherwise() -> None
         "createdAt",
         "error",
         "limitedBy",
+        "refused",
     }
     assert "max_completion_tokens" in schemas["ChatCompletionRequest"]["properties"]
 

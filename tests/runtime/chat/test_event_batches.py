@@ -6,11 +6,13 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from syntera_runtime.chat.event_batches import collect_text, decode_events, encode_events, follow_on
+from syntera_runtime.chat.event_batches import collect_said, decode_events, encode_events, follow_on
 from syntera_runtime.chat.events import (
+    ReplyCited,
     ReplyCompleted,
     ReplyDelta,
     ReplyFailed,
+    ReplyRetrieved,
     ReplySnapshot,
     ReplyStarted,
     ReplyStopped,
@@ -22,10 +24,11 @@ from syntera_runtime.errors import ModelUnavailable
 from syntera_runtime.ids import new_id
 from syntera_runtime.models.conversations import Failure, MessageState, Role
 from syntera_runtime.models.ids import MessageId, TurnId
+from syntera_runtime.models.knowledge import KnowledgeSearch, Retrieval
 from syntera_runtime.models.live_events import EventBatch
 from syntera_runtime.models.turns import EndedTurn, Turn, TurnState, Usage
 from syntera_runtime.models.usage import Budget, Cost, LimitLevel, LimitMet
-from tests.runtime.builders import CONVERSATION, NOON, make_message
+from tests.runtime.builders import CONVERSATION, NOON, make_citation, make_message
 
 REPLY = MessageId(new_id())
 TURN = Turn(
@@ -46,6 +49,14 @@ ENDED = EndedTurn(TURN, make_message("Hi"), make_message("Hello", role=Role.ASSI
 RUNNING = replace(TURN, state=TurnState.RUNNING, ended_at=None)
 STARTED = ReplyStarted(1, RUNNING, make_message("Grüß 👩\u200d🚀 \x01"), REPLY)
 SNAPSHOT = ReplySnapshot(4, RUNNING, make_message("Hi"), REPLY, "Hello")
+RETRIEVED = ReplyRetrieved(
+    3,
+    REPLY,
+    Retrieval(
+        (KnowledgeSearch("a", 2, 0.25), KnowledgeSearch("b", 0, 5.0, "search-timed-out")), passages=2, seconds=5.0
+    ),
+)
+CITED = ReplyCited(3, REPLY, make_citation())
 
 
 def delta(number: int, text: str = "x") -> ReplyDelta:
@@ -66,6 +77,9 @@ def seen(position: int, one: EventBatch) -> list[int]:
         STARTED,
         delta(2, "\u2028'\"\n"),
         SNAPSHOT,
+        replace(SNAPSHOT, citations=(make_citation(1), make_citation(2, url=None, page=None))),
+        RETRIEVED,
+        CITED,
         ReplyUsed(4, TURN.id, REPLY, Usage(7, 2, is_estimated=True)),
         ReplyCompleted(5, replace(ENDED, turn=replace(TURN, cost=Cost(7, "EUR"), limit=LIMIT))),
         ReplyCompleted(5, ENDED),
@@ -111,6 +125,21 @@ def test_reader_takes_what_it_does_not_know_yet(position: int, numbers: list[int
 
 def test_pieces_are_of_no_use_when_those_before_are_missing() -> None:
     assert seen(1, batch(2, delta(3), delta(4))) == []
+    assert seen(1, batch(2, RETRIEVED, delta(4))) == []
+    assert seen(1, batch(2, CITED, delta(4))) == []
+
+
+def test_event_of_a_snapshot_of_before_there_were_citations_is_read() -> None:
+    written = orjson.loads(encode_events([SNAPSHOT]))
+    del written[0][1]["citations"]
+    assert decode_events(EventBatch(4, 0, orjson.dumps(written))) == [SNAPSHOT]
+
+
+def test_what_was_cited_is_collected_with_the_text() -> None:
+    batches = [batch(0, STARTED, delta(2, "At ten [1]"), CITED)]
+    assert collect_said(0, batches) == ("At ten [1]", (make_citation(),))
+    snapshot = replace(SNAPSHOT, number=4, citations=(make_citation(2),))
+    assert collect_said(0, [*batches, batch(0, snapshot)]) == ("Hello", (make_citation(2),))
 
 
 @pytest.mark.parametrize("event", [replace(STARTED, number=4), SNAPSHOT, ReplyCompleted(4, ENDED)])
@@ -120,17 +149,17 @@ def test_reader_who_misses_something_goes_on_from_what_stands_by_itself(event: T
 
 def test_text_is_collected_from_the_pieces() -> None:
     batches = [batch(0, STARTED, delta(2, "Hel")), batch(2, delta(3, "lo"))]
-    assert collect_text(0, batches) == "Hello"
+    assert collect_said(0, batches) == ("Hello", ())
 
 
 def test_text_is_collected_from_the_newest_snapshot_on() -> None:
     batches = [batch(0, STARTED, delta(2, "Hel")), batch(0, SNAPSHOT), batch(4, delta(5, "!"))]
-    assert collect_text(0, batches) == "Hello!"
+    assert collect_said(0, batches) == ("Hello!", ())
 
 
 def test_text_with_a_hole_is_not_collected() -> None:
-    assert collect_text(0, [batch(7, delta(8, "lo")), batch(8, delta(9, "!"))]) == ""
+    assert collect_said(0, [batch(7, delta(8, "lo")), batch(8, delta(9, "!"))]) == ("", ())
 
 
 def test_no_text_is_collected_from_nothing() -> None:
-    assert collect_text(0, []) == ""
+    assert collect_said(0, []) == ("", ())

@@ -9,13 +9,14 @@ import pytest
 from syntera_runtime.adapters.memory_events import MemoryEventLog
 from syntera_runtime.chat.event_batches import decode_events
 from syntera_runtime.chat.event_writers import EventWriter, EventWriters
-from syntera_runtime.chat.events import ReplyCompleted, ReplyDelta, ReplySnapshot, ReplyStarted, TurnEvent
+from syntera_runtime.chat.events import ReplyCited, ReplyCompleted, ReplyDelta, ReplySnapshot, ReplyStarted, TurnEvent
 from syntera_runtime.ids import new_id
 from syntera_runtime.models.conversations import Role
 from syntera_runtime.models.ids import MessageId, TurnId
+from syntera_runtime.models.knowledge import Citation
 from syntera_runtime.models.live_events import EventBatch
 from syntera_runtime.models.turns import BegunTurn, EndedTurn, Turn, TurnState
-from tests.runtime.builders import CONVERSATION, NOON, TENANT, make_message
+from tests.runtime.builders import CONVERSATION, NOON, TENANT, make_citation, make_message
 from tests.runtime.fakes import FakeAbsentEventLog
 
 TURN = Turn(TurnId(new_id()), CONVERSATION, "travel", 3, TurnState.RUNNING, NOON)
@@ -43,13 +44,20 @@ class Speaker:
 
     def __init__(self, writers: EventWriters, *, is_held: Callable[[], bool] = lambda: True) -> None:
         self.text = ""
+        self.cited: tuple[Citation, ...] = ()
         self.number = 0
-        self.writer: EventWriter = writers.open(TENANT, BEGUN, text=lambda: self.text, is_held=is_held)
+        self.writer: EventWriter = writers.open(
+            TENANT, BEGUN, text=lambda: self.text, citations=lambda: self.cited, is_held=is_held
+        )
         self._publish(ReplyStarted(1, TURN, BEGUN.user_message, BEGUN.reply_id))
 
     def say(self, text: str) -> None:
         self.text += text
         self._publish(ReplyDelta(self.number + 1, BEGUN.reply_id, text))
+
+    def cite(self, citation: Citation) -> None:
+        self.cited = (*self.cited, citation)
+        self._publish(ReplyCited(self.number + 1, BEGUN.reply_id, citation))
 
     def end(self, *, is_stored: bool = True) -> None:
         if is_stored:
@@ -105,6 +113,18 @@ async def test_snapshot_takes_the_place_of_what_could_not_be_written(
     assert isinstance(event, ReplySnapshot)
     assert (event.number, event.text) == (3, "Hello")
     assert (delta.previous, kinds(delta)) == (3, [ReplyDelta])
+
+
+async def test_snapshot_tells_what_was_cited(events: FakeAbsentEventLog, writers: EventWriters) -> None:
+    speaker = Speaker(writers)
+    speaker.say("At ten [1]")
+    events.fail(2)
+    speaker.cite(make_citation())
+    await wait_for(events, 3)
+    [snapshot] = await written(events)
+    [event] = decode_events(snapshot)
+    assert isinstance(event, ReplySnapshot)
+    assert (event.number, event.text, event.citations) == (3, "At ten [1]", (make_citation(),))
 
 
 async def test_snapshot_follows_when_the_log_has_lost_everything(

@@ -7,10 +7,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from syntera_crds.contract.agent_config import ModelPrice
-from syntera_runtime.chat.generation import Generation, LimitedReply
+from syntera_runtime.chat.generation import Generation, LimitedReply, News
 from syntera_runtime.errors import ModelRefused, ModelTimeout, ModelUnavailable, ShuttingDown
 from syntera_runtime.metrics import Metrics
-from syntera_runtime.models.exchange import ModelMessage, ModelRequest
+from syntera_runtime.models.exchange import ModelMessage, ModelRequest, TextDelta
 from syntera_runtime.models.files import ModelImage
 from syntera_runtime.models.turns import TurnState, Usage
 from syntera_runtime.models.usage import Budget, Cost, LimitLevel, LimitMet
@@ -25,9 +25,9 @@ def make_generation(*script: Any, models: Any = None) -> Generation:
 
 
 async def run(generation: Generation, *, seconds: float = 5, metrics: Metrics | None = None) -> list[str]:
-    said: list[str] = []
-    await generation.run(said.append, seconds=seconds, metrics=metrics or Metrics())
-    return said
+    told: list[News] = []
+    await generation.run(told.append, seconds=seconds, metrics=metrics or Metrics())
+    return [news.text for news in told if isinstance(news, TextDelta)]
 
 
 async def wait_for_text(generation: Generation) -> None:
@@ -272,8 +272,9 @@ async def test_first_text_gets_to_its_reader_before_more_is_read() -> None:
     said: list[str] = []
     has_begun = asyncio.Event()
 
-    def take(text: str) -> None:
-        said.append(text)
+    def take(news: News) -> None:
+        assert isinstance(news, TextDelta)
+        said.append(news.text)
         has_begun.set()
 
     async def read() -> list[str]:

@@ -136,7 +136,7 @@ async def test_stop_of_a_turn_that_is_about_to_start_is_not_lost(
         TENANT,
         turn,
         generation,
-        on_text=lambda text: None,
+        on_news=lambda news: None,
         store_end=lambda: store.end_completion(TENANT, turn.id, outcome=generation.outcome),
         on_end=ended.append,
     )

@@ -11,8 +11,10 @@ from syntera_runtime.client import (
     Client,
     ConnectionFailed,
     Event,
+    MessageCitation,
     MessageCompleted,
     MessageDelta,
+    MessageRetrieval,
     MessageSnapshot,
     MessageStarted,
     ReplyLost,
@@ -25,9 +27,9 @@ from syntera_runtime.client import (
 from tests.runtime.serving import served
 
 QUICK = Retries(attempts=3, first_seconds=0.001, most_seconds=0.001)
-STARTED, DELTA, USAGE, COMPLETED = (
+STARTED, RETRIEVAL, DELTA, CITATION, USAGE, COMPLETED = (
     json.loads(part.partition("data: ")[2].partition("\n")[0])
-    for part in build_answers()["followConversation"]["text/event-stream"].split("\n\n")[:4]
+    for part in build_answers()["followConversation"]["text/event-stream"].split("\n\n")[:6]
 )
 SOME_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
@@ -113,6 +115,22 @@ async def test_usage_comes_before_the_end() -> None:
     usage = events[1]
     assert isinstance(usage, TurnUsage)
     assert (usage.usage.total_tokens, usage.usage.is_estimated) == (129, False)
+
+
+async def test_knowledge_is_told_as_it_is_looked_up_and_cited() -> None:
+    stream = (
+        sse(1, "message.started", STARTED)
+        + sse(2, "retrieval", RETRIEVAL)
+        + sse(3, "message.delta", DELTA)
+        + sse(4, "citation", CITATION)
+        + sse(5, "message.completed", COMPLETED)
+    )
+    _, retrieval, _, cited, completed = await listen(Teller(stream))
+    assert isinstance(retrieval, MessageRetrieval)
+    assert [(one.knowledge_base, one.passages) for one in retrieval.searches] == [("handbook", 3)]
+    assert isinstance(cited, MessageCitation)
+    assert isinstance(completed, MessageCompleted)
+    assert completed.message.citations == [cited.citation]
 
 
 @pytest.mark.parametrize("before", ["", sse(1, "message.started", STARTED)])

@@ -121,6 +121,30 @@ def test_network_allows_no_plain_http_to_public_hosts() -> None:
         policy.check_address(target, ip_address("8.8.8.8"))
 
 
+def test_what_is_read_is_reached_at_its_own_ports() -> None:
+    policy = EgressPolicy().for_reading(["http://docs.example/", "https://git.example:8443/a.git", "nonsense"])
+    for url in (
+        "http://docs.example/",
+        "http://docs.example:80/",
+        "https://docs.example/",
+        "https://git.example:8443/",
+    ):
+        policy.check_address(policy.check_url(url), ip_address("8.8.8.8"))
+    for url in (
+        "http://docs.example:443/",
+        "http://docs.example:8443/",
+        "https://docs.example:80/",
+        "http://10.0.0.1/",
+    ):
+        with pytest.raises(TargetRefused):
+            policy.check_url(url)
+    for address in ("10.0.0.1", "127.0.0.1", "169.254.169.254"):
+        with pytest.raises(TargetRefused):
+            policy.check_address(parse_target("http://docs.example/"), ip_address(address))
+    with pytest.raises(TargetRefused):
+        EgressPolicy().check_url("http://docs.example/")
+
+
 @pytest.mark.parametrize(
     "url",
     [

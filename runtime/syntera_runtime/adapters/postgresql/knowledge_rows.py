@@ -7,6 +7,8 @@ from typing import Any
 
 from asyncpg import Record
 
+from syntera_crds.contract.knowledge_config import EmbeddingModel
+
 from ...models.ids import ChunkId, DocumentId, FileId, IndexId, KnowledgeBaseId
 from ...models.knowledge import (
     Chunk,
@@ -28,7 +30,7 @@ from ...models.knowledge import (
 
 INDEX_COLUMNS = (
     "i.id, i.knowledge_base_id, i.number, i.fingerprint, i.dimensions, i.state, i.storage, i.created_at, i.activated_at, "
-    "i.retired_at, i.languages"
+    "i.retired_at, i.languages, i.embedding"
 )
 
 FACTS_COLUMNS = "d.source, d.path, d.title, d.url, d.media_type, d.language, d.audience, d.tags, d.modified_at, d.bytes"
@@ -90,6 +92,7 @@ def read_index(row: Record) -> Index:
         activated_at=row["activated_at"],
         retired_at=row["retired_at"],
         languages=frozenset(row["languages"]),
+        embedding=None if row["embedding"] is None else EmbeddingModel.model_validate_json(row["embedding"]),
     )
 
 
@@ -128,7 +131,7 @@ def facts_values(facts: DocumentFacts) -> tuple[Any, ...]:
 
 def read_document(row: Record) -> Document:
     """A row with `DOCUMENT_COLUMNS` and `chunks`."""
-    reason, file_id = row["failure_reason"], row["file_id"]
+    file_id = row["file_id"]
     return Document(
         id=DocumentId(row["id"]),
         knowledge_base_id=KnowledgeBaseId(row["knowledge_base_id"]),
@@ -138,13 +141,19 @@ def read_document(row: Record) -> Document:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         checked_at=row["checked_at"],
-        failure=None if reason is None else DocumentFailure(read_reason(reason), row["failure_message"]),
+        failure=read_document_failure(row),
         content_hash=row["content_hash"],
         validators=json.loads(row["validators"]),
         characters=row["characters"],
         chunks=row["chunks"],
         file_id=None if file_id is None else FileId(file_id),
     )
+
+
+def read_document_failure(row: Record) -> DocumentFailure | None:
+    """A row with `failure_reason` and `failure_message`."""
+    reason = row["failure_reason"]
+    return None if reason is None else DocumentFailure(read_reason(reason), row["failure_message"])
 
 
 def read_reason(reason: str) -> Failing:

@@ -13,6 +13,8 @@ from datetime import timedelta
 import asyncpg
 from asyncpg import Record
 
+from syntera_crds.contract.knowledge_config import EmbeddingModel
+
 from ...errors import StoreUnavailable
 from ...ids import new_id
 from ...models.ids import KnowledgeBaseId, TenantId
@@ -80,8 +82,8 @@ UPDATE syntera.knowledge_bases SET last_index = last_index + 1 WHERE tenant_id =
 """
 
 _ADD_INDEX = f"""
-INSERT INTO syntera.knowledge_indexes AS i (tenant_id, id, knowledge_base_id, number, fingerprint, dimensions, storage)
-VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING {INDEX_COLUMNS}
+INSERT INTO syntera.knowledge_indexes AS i (tenant_id, id, knowledge_base_id, number, fingerprint, dimensions, storage, embedding)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING {INDEX_COLUMNS}
 """  # noqa: S608
 
 _LIST_INDEXES = f"""
@@ -173,6 +175,7 @@ class KnowledgeSyncs:
         fingerprint: str,
         dimensions: int,
         storage: IndexStorage,
+        embedding: EmbeddingModel | None = None,
     ) -> Index:
         """See `KnowledgeWriter`."""
         async with self._transaction("open_index") as connection:
@@ -182,7 +185,8 @@ class KnowledgeSyncs:
                 row = await connection.fetchrow(_TAKE_UP_INDEX, tenant_id, row["id"])
             if row is None:
                 number = await connection.fetchval(_NEXT_NUMBER, tenant_id, knowledge_base_id)
-                values = (new_id(), knowledge_base_id, number, fingerprint, dimensions, storage)
+                model = None if embedding is None else embedding.model_dump_json(by_alias=True)
+                values = (new_id(), knowledge_base_id, number, fingerprint, dimensions, storage, model)
                 row = await connection.fetchrow(_ADD_INDEX, tenant_id, *values)
         assert row is not None
         return read_index(row)

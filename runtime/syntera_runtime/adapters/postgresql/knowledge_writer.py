@@ -24,6 +24,7 @@ from .knowledge_rows import (
     FACTS_COLUMNS,
     clean,
     facts_values,
+    read_document_failure,
     read_extracted,
     read_facts,
     read_origin,
@@ -43,7 +44,7 @@ _CHUNKS_AT_ONCE = 500
 """That are written within one deadline: each has some hundred words in an index."""
 
 _KNOWN = f"""
-SELECT d.id, d.path_hash, {FACTS_COLUMNS}, d.state, d.content_hash, d.validators, d.file_id,
+SELECT d.id, d.path_hash, {FACTS_COLUMNS}, d.state, d.failure_reason, d.failure_message, d.content_hash, d.validators, d.file_id,
   h.content_hash AS indexed_hash, coalesce(h.reader, d.reader) AS reader
 FROM syntera.knowledge_documents AS d
 LEFT JOIN syntera.knowledge_index_documents AS h ON h.tenant_id = $1 AND h.index_id = $3 AND h.document_id = d.id
@@ -92,8 +93,9 @@ WHERE tenant_id = $1 AND id = $2
 """  # noqa: S608
 
 _TOUCH_DOCUMENT = f"""
-UPDATE syntera.knowledge_documents SET {_FACTS}, validators = $11
-WHERE tenant_id = $1 AND id = $2 AND state IN ('indexed', 'failed')
+UPDATE syntera.knowledge_documents
+SET {_FACTS}, validators = CASE WHEN state = 'pending' THEN validators ELSE $11 END
+WHERE tenant_id = $1 AND id = $2 AND state <> 'excluded'
 """  # noqa: S608
 
 _PUT_TEXT = """
@@ -291,4 +293,5 @@ def _read_known(row: Record) -> KnownDocument:
         indexed_hash=None if is_pending else row["indexed_hash"],
         file_id=None if file_id is None else FileId(file_id),
         reader=row["reader"],
+        failure=read_document_failure(row),
     )

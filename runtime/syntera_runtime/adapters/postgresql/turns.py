@@ -14,8 +14,9 @@ from asyncpg import Record
 from ...errors import ConversationBusy, ConversationNotFound, RequestRepeated, TurnAbandoned, TurnLost
 from ...ids import new_id, next_id
 from ...models.conversations import Message, MessageState, Role
-from ...models.files import build_parts
+from ...models.files import build_parts, build_reply_parts
 from ...models.ids import ContactId, ConversationId, FileId, MessageId, RequestKey, TenantId, TurnId
+from ...models.knowledge import Citation
 from ...models.live_events import TurnRecord
 from ...models.tokens import estimate_read, estimate_tokens
 from ...models.turns import (
@@ -66,8 +67,8 @@ WITH locked AS (
     AND first_event IS NOT DISTINCT FROM $6 AND conversation_id IS NOT DISTINCT FROM (SELECT locked_id FROM locked)
   RETURNING {TURN_COLUMNS}
 ), reply AS (
-  INSERT INTO syntera.messages (tenant_id, id, conversation_id, turn_id, role, state, content, created_at)
-  SELECT $1, $7, turn.conversation_id, turn.id, 'assistant', 'failed', $8, turn.ended_at
+  INSERT INTO syntera.messages (tenant_id, id, conversation_id, turn_id, role, state, content, parts, created_at)
+  SELECT $1, $7, turn.conversation_id, turn.id, 'assistant', 'failed', $8, $11::jsonb, turn.ended_at
   FROM turn WHERE turn.conversation_id IS NOT NULL
 )
 SELECT * FROM turn
@@ -119,8 +120,8 @@ WITH locked AS (
   WHERE tenant_id = $1 AND id = $2 AND conversation_id = locked_id AND state = 'running' AND first_event = $13
   RETURNING {TURN_COLUMNS}
 ), reply AS (
-  INSERT INTO syntera.messages (tenant_id, id, conversation_id, turn_id, role, state, content, created_at)
-  SELECT $1, $10, turn.conversation_id, turn.id, 'assistant', turn.state, $11, turn.ended_at FROM turn
+  INSERT INTO syntera.messages (tenant_id, id, conversation_id, turn_id, role, state, content, parts, created_at)
+  SELECT $1, $10, turn.conversation_id, turn.id, 'assistant', turn.state, $11, $21::jsonb, turn.ended_at FROM turn
 ), numbered AS (
   UPDATE syntera.conversations AS c
   SET last_event = $12, updated_at = now()
@@ -258,6 +259,7 @@ class PostgresqlTurns:
     ) -> EndedTurn:
         """See `TurnStore`."""
         turn_id, reply_id = begun.turn.id, begun.reply_id
+        parts = build_reply_parts(ending.text, ending.citations, ending.refusal)
         async with self._pool.connection("end_turn") as connection:
             row = await connection.fetchrow(
                 _END,
@@ -270,6 +272,7 @@ class PostgresqlTurns:
                 begun.first_event,
                 begun.user_message.conversation_id,
                 *usage_values(outcome),
+                write_parts(parts),
             )
             if row is None:  # perhaps ended by this very call, whose answer was lost
                 row = await connection.fetchrow(_FIND, tenant_id, turn_id)
@@ -285,6 +288,7 @@ class PostgresqlTurns:
             turn_id=turn_id,
             failure=outcome.failure,
             limited_by=outcome.limited_by,
+            parts=parts,
         )
         return EndedTurn(turn=turn, user_message=begun.user_message, reply=reply)
 
@@ -336,7 +340,9 @@ class PostgresqlTurns:
             rows = await connection.fetch(_FIND_EXPIRED, tenant_id)
         return [_read_expired(row) for row in rows]
 
-    async def abandon_turn(self, tenant_id: TenantId, expired: ExpiredTurn, *, text: str) -> AbandonedTurn | None:
+    async def abandon_turn(
+        self, tenant_id: TenantId, expired: ExpiredTurn, *, text: str, citations: Sequence[Citation] = ()
+    ) -> AbandonedTurn | None:
         """See `TurnStore`."""
         failure = TurnAbandoned()
         async with self._pool.connection("abandon_turn") as connection:
@@ -352,6 +358,7 @@ class PostgresqlTurns:
                 text,
                 estimate_tokens(text),
                 expired.conversation_id,
+                write_parts(build_reply_parts(text, citations)),
             )
             if row is None:
                 return None

@@ -1,11 +1,17 @@
 """Chat completions and lists of models as OpenAI writes them."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, Literal, Self
+from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from ...chat.citations import find_markers
+from ...chat.events import CompletionEnded
 from ...errors import SynteraError
 from ...models.exchange import FinishReason
+from ...models.knowledge import Citation, Refusal
 from ...models.turns import Turn, Usage
 from ..problems import openai_error
 
@@ -47,12 +53,83 @@ class CompletionUsage(BaseModel):
         )
 
 
+class UrlCitation(BaseModel):
+    """Where what stands before a marker can be read."""
+
+    start_index: int
+    """Of the marker in the content, in characters."""
+    end_index: int
+    title: str
+    url: str
+
+
+class Annotation(BaseModel):
+    """A citation in OpenAI's words: those that have a URL."""
+
+    type: Literal["url_citation"] = "url_citation"
+    url_citation: UrlCitation
+
+
+class CompletionCitation(BaseModel):
+    """What a number in the content stands for. OpenAI's API has no such field."""
+
+    number: int
+    """As it stands in the content: `[1]`."""
+    knowledge_base: str
+    document_id: UUID
+    title: str
+    source: str
+    path: str
+    url: str | None
+    headings: list[str]
+    page: int | None
+    last_page: int | None
+    start: int
+    """Where the passage begins in the document's text, in characters."""
+    end: int
+    quote: str
+    """The passage's beginning."""
+
+    @classmethod
+    def of(cls, citation: Citation) -> Self:
+        """The view of `citation`."""
+        return cls.model_validate(asdict(citation))
+
+
+def annotate(text: str, citations: Sequence[Citation]) -> list[Annotation]:
+    """The markers in a whole text that stand for something with a URL, in their order."""
+    by_number = {citation.number: citation for citation in citations}
+    found = []
+    for marker in find_markers(text):
+        for cited in filter(None, map(by_number.get, marker.numbers)):
+            if cited.url is not None:
+                url = UrlCitation(start_index=marker.start, end_index=marker.end, title=cited.title, url=cited.url)
+                found.append(Annotation(url_citation=url))
+    return found
+
+
 class AnswerMessage(BaseModel):
     """The answer."""
 
     role: Literal["assistant"] = "assistant"
     content: str
     refusal: None = None
+    annotations: Annotated[list[Annotation] | None, _LEFT_OUT] = None
+    """What it cites that has a URL."""
+    citations: Annotated[list[CompletionCitation] | None, _LEFT_OUT] = None
+    """All that it cites. OpenAI's API has no such field."""
+    refused: Annotated[Refusal | None, _LEFT_OUT] = None
+    """Why the agent said this in place of an answer. OpenAI's API has no such field."""
+
+    @classmethod
+    def of(cls, ended: CompletionEnded) -> Self:
+        """The answer that has ended."""
+        return cls(
+            content=ended.text,
+            annotations=annotate(ended.text, ended.citations) or None,
+            citations=[CompletionCitation.of(citation) for citation in ended.citations] or None,
+            refused=ended.refusal,
+        )
 
 
 class Choice(BaseModel):
@@ -84,6 +161,12 @@ class Delta(BaseModel):
 
     role: Annotated[Literal["assistant"] | None, _LEFT_OUT] = None
     content: Annotated[str | None, _LEFT_OUT] = None
+    annotations: Annotated[list[Annotation] | None, _LEFT_OUT] = None
+    """What the whole answer cites that has a URL: in the last chunk."""
+    citations: Annotated[list[CompletionCitation] | None, _LEFT_OUT] = None
+    """What the content until here cites that it did not before. OpenAI's API has no such field."""
+    refused: Annotated[Refusal | None, _LEFT_OUT] = None
+    """Why the agent said this in place of an answer: in the last chunk. OpenAI's API has no such field."""
 
 
 class ChunkChoice(BaseModel):

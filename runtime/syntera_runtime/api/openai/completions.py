@@ -103,7 +103,7 @@ async def _whole_answer(completion: Completion, request: Request) -> ChatComplet
         raise ended.error
     return ChatCompletion(
         **Head.of(ended.turn).model_dump(),
-        choices=[Choice(message=AnswerMessage(content=ended.text), finish_reason=ended.finish_reason)],
+        choices=[Choice(message=AnswerMessage.of(ended), finish_reason=ended.finish_reason)],
         usage=None if ended.turn.usage is None else CompletionUsage.of(ended.turn.usage),
     )
 

@@ -3,9 +3,19 @@
 from fastapi.sse import format_sse_event
 from pydantic import BaseModel
 
-from ...chat.events import CompletionDelta, CompletionEnded, CompletionEvent, CompletionFailed
+from ...chat.events import CompletionCited, CompletionDelta, CompletionEnded, CompletionEvent, CompletionFailed
 from ...models.turns import Turn
-from .answers import Chunk, ChunkChoice, ChunkWithUsage, CompletionUsage, Delta, ErrorChunk, Head
+from .answers import (
+    Chunk,
+    ChunkChoice,
+    ChunkWithUsage,
+    CompletionCitation,
+    CompletionUsage,
+    Delta,
+    ErrorChunk,
+    Head,
+    annotate,
+)
 
 _DONE = format_sse_event(data_str="[DONE]")
 
@@ -23,6 +33,10 @@ class ChunkRenderer:
         match event:
             case CompletionDelta(text):
                 return self._begin() + self._chunk(ChunkChoice(delta=Delta(content=text)))
+            case CompletionCited(citation):
+                return self._begin() + self._chunk(
+                    ChunkChoice(delta=Delta(citations=[CompletionCitation.of(citation)]))
+                )
             case CompletionEnded():
                 return self._begin() + self._end(event)
             case CompletionFailed(error):
@@ -35,7 +49,8 @@ class ChunkRenderer:
         return self._chunk(ChunkChoice(delta=Delta(role="assistant", content="")))
 
     def _end(self, event: CompletionEnded) -> bytes:
-        chunks = self._chunk(ChunkChoice(delta=Delta(), finish_reason=event.finish_reason))
+        delta = Delta(annotations=annotate(event.text, event.citations) or None, refused=event.refusal)
+        chunks = self._chunk(ChunkChoice(delta=delta, finish_reason=event.finish_reason))
         if self._type is ChunkWithUsage:
             usage = event.turn.usage
             told = None if usage is None else CompletionUsage.of(usage)

@@ -75,6 +75,7 @@ def _create_indexes() -> None:
           state text NOT NULL DEFAULT 'building' CHECK (state IN ('building', 'active', 'retired')),
           storage text NOT NULL CHECK (storage IN ('common', 'own', 'pinecone')),
           languages text[] NOT NULL DEFAULT '{}',
+          embedding jsonb,
           chunks bigint NOT NULL DEFAULT 0,
           counted_at timestamptz,
           created_at timestamptz NOT NULL DEFAULT now(),
@@ -94,6 +95,7 @@ def _create_indexes() -> None:
         "fingerprint": "Hash of everything that it depends on",
         "storage": "Where its vectors are: in knowledge_vectors, in a table of their own, in Pinecone",
         "languages": "Of its documents when its words were counted; empty text: unknown",
+        "embedding": "The model that its vectors are made with, as it was published",
         "chunks": "When its words were counted",
         "counted_at": "When its words were counted last; NULL: never",
         "doomed_at": "Since when it is to be dropped; nobody takes it up again",
@@ -108,7 +110,7 @@ def _create_indexes() -> None:
     isolate("knowledge_indexes", update=["state", "activated_at", "retired_at", "doomed_at"])
     grant_columns(
         "knowledge_indexes",
-        insert=["tenant_id", "id", "knowledge_base_id", "number", "fingerprint", "dimensions", "storage"],
+        insert=["tenant_id", "id", "knowledge_base_id", "number", "fingerprint", "dimensions", "storage", "embedding"],
     )
     let_own_functions_reach("knowledge_indexes")
 

@@ -46,6 +46,8 @@ class KnowledgeStores:
     writer: KnowledgeWriter
     vectors: VectorIndex
     files: FileStore
+    storage: IndexStorage = IndexStorage.COMMON
+    """Of the indexes that are opened."""
 
     async def begin(self, name: str = "handbook") -> KnowledgeBase:
         """A knowledge base of that name, made known."""
@@ -55,7 +57,7 @@ class KnowledgeStores:
 
     async def open_index(self, base: KnowledgeBase, fingerprint: str = "f1", **changes: Any) -> Index:
         """An index as a sync opens it."""
-        fields = {"dimensions": DIMENSIONS, "storage": IndexStorage.COMMON, **changes}
+        fields = {"dimensions": DIMENSIONS, "storage": self.storage, **changes}
         return await self.writer.open_index(self.tenant_id, base.id, fingerprint=fingerprint, **fields)
 
     async def put(
@@ -157,11 +159,11 @@ class KnowledgeStores:
         return made.id, file_id
 
 
-def make_memory_knowledge() -> KnowledgeStores:
-    """A new tenant in memory."""
+def make_memory_knowledge(tenant_id: TenantId | None = None) -> KnowledgeStores:
+    """A tenant in memory, a new one unless it is said which."""
     files = MemoryFiles(lambda _tenant_id, _conversation_id: None)
     made = MemoryKnowledge(files)
-    return KnowledgeStores(TenantId(new_id()), made.reader, made.editor, made.writer, made.vectors, files)
+    return KnowledgeStores(tenant_id or TenantId(new_id()), made.reader, made.editor, made.writer, made.vectors, files)
 
 
 def make_postgresql_knowledge(made: PostgresqlStores) -> KnowledgeStores:

@@ -1,0 +1,32 @@
+"""For whom documents are, brought in step with the configuration before anything else.
+
+Whoever narrows an audience must not wait for a website to be read, or for a model endpoint that is away.
+"""
+
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import replace
+
+from ..models.ids import DocumentId
+from ..models.knowledge import DocumentFacts
+from .work import Work
+
+
+async def apply_audiences(work: Work) -> None:
+    """Give every known document of the configured sources the audience of its source.
+
+    Raises:
+        StoreUnavailable: Something could not be read or written.
+    """
+    for source in work.config.sources:
+        audience = frozenset(source.audience)
+        pages = work.store.known_documents(work.tenant_id, work.knowledge_base_id, work.index.id, source=source.name)
+        async with aclosing(pages):
+            async for page in pages:
+                changes: dict[DocumentId, tuple[DocumentFacts, Mapping[str, str]]] = {
+                    document.id: (replace(document.facts, audience=audience), document.validators)
+                    for document in page
+                    if document.facts.audience != audience
+                }
+                if changes:
+                    await work.store.touch_documents(work.tenant_id, changes)

@@ -1,0 +1,334 @@
+"""Brings one knowledge base in step with its sources, once.
+
+The order makes every moment one in which the process may die: documents change one by one, each in a transaction; vectors are there
+before the chunks that need them; an index that is being built is searched by nobody until it is whole. What is
+left over (vectors without chunks, statistics of words) is put right by the next sync, which knows from the history of syncs that
+this one did not come to its end.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig, Source
+
+from ..errors import StoreUnavailable, SynteraError
+from ..models.ids import DocumentId, KnowledgeBaseId, SyncId, TenantId
+from ..models.knowledge import Index, IndexState, IndexStorage, KnowledgeBase, Sync, SyncState
+from ..ports.knowledge import Embedder, KnowledgeWriter, VectorIndex
+from .audiences import apply_audiences
+from .documents import PreparedDocument
+from .embedding import Embedding
+from .estimate import check_budget, estimate_rebuild
+from .extraction_port import Extractor
+from .failures import EMBEDDING_FAILED, SyncFailed, explain, killed
+from .intake import Intake
+from .items import KnownPages
+from .progress import Progress, reported
+from .room import Room
+from .source_pass import SourcePass, remove_documents
+from .throttle import Throttle
+from .work import BuildSource, Work
+
+BUSY_SECONDS = 5.0
+"""How often a sync that waits for another one looks whether that has ended."""
+LAST_WORD_SECONDS = 10.0
+"""How long writing down the end may take once the process is to end."""
+MOST_UNEMBEDDED = 0.1
+"""Part of all documents that an index may lack because the model does not take their texts, and replace another one all the same."""
+_QUEUED = 8
+"""Documents between the two halves of their way."""
+
+log = structlog.get_logger(__name__)
+
+
+class SyncHistory(Protocol):
+    """The syncs of before."""
+
+    async def list_syncs(
+        self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, *, before: SyncId | None = None, limit: int
+    ) -> Sequence[Sync]:
+        """See `KnowledgeEditor`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SyncTools:
+    """What syncs work with."""
+
+    tenant_id: TenantId
+    store: KnowledgeWriter
+    history: SyncHistory
+    build_vectors: Callable[[KnowledgeBaseConfig | None], Mapping[IndexStorage, VectorIndex]]
+    """Vectors by where they are; what is not there cannot be reached as configured."""
+    embedder: Embedder
+    """It tries once."""
+    extractor: Extractor
+    reader: str
+    build_source: BuildSource
+    stop: asyncio.Event
+    """Set where the process is to end."""
+    make_throttle: Callable[[], Throttle] = Throttle
+
+
+async def synchronise(
+    tools: SyncTools,
+    read_config: Callable[[], KnowledgeBaseConfig],
+    *,
+    name: str,
+    trigger: str,
+    waits: bool,
+) -> Sync | None:
+    """Run one sync.
+
+    Args:
+        tools: What it works with.
+        read_config: Reads the configuration, which is done once nobody else fills the knowledge base.
+        name: The knowledge base's.
+        trigger: What began the sync.
+        waits: Where another sync runs, wait for its end; else leave it at that.
+
+    Returns:
+        How it ended; None: another sync runs.
+
+    Raises:
+        SyncFailed: It did not come to its end.
+        ConfigurationError: The configuration cannot be read.
+    """
+    while not tools.stop.is_set():
+        try:
+            async with tools.store.lock(tools.tenant_id, name) as knowledge_base:
+                if knowledge_base is not None:
+                    return await _Synchronisation(tools, read_config(), knowledge_base).run(trigger)
+        except StoreUnavailable as error:
+            raise explain(error) from error
+        if not waits:
+            return None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BUSY_SECONDS):
+                await tools.stop.wait()
+    raise explain(asyncio.CancelledError())
+
+
+class _Synchronisation:
+    def __init__(self, tools: SyncTools, config: KnowledgeBaseConfig, knowledge_base: KnowledgeBase) -> None:
+        self._tools = tools
+        self._tenant_id = tools.tenant_id
+        self._store = tools.store
+        self._config = config
+        self._knowledge_base = knowledge_base
+        self._vectors = tools.build_vectors(config)
+
+    async def run(self, trigger: str) -> Sync:
+        was_cut_off = await self._was_cut_off()
+        begun = await self._store.begin_sync(
+            self._tenant_id, self._knowledge_base.id, trigger=trigger, revision=self._config.revision
+        )
+        progress = Progress(begun)
+        progress.has_changed = was_cut_off
+        log.info("sync began", sync_id=str(begun.id), trigger=trigger, revision=self._config.revision)
+        try:
+            async with reported(progress, self._store, self._tenant_id):
+                await self._bring_in_step(progress, was_cut_off=was_cut_off)
+        except BaseException as error:
+            failure = explain(error)
+            await self._end(progress, SyncState.FAILED, failure=failure)
+            if not isinstance(error, Exception):
+                raise
+            if failure.code == SynteraError.code:
+                log.error("sync met a fault of ours", exc_info=error)
+            raise failure from error
+        return await self._end(progress, SyncState.COMPLETE)
+
+    async def _was_cut_off(self) -> bool:
+        """Whether the sync before left something to be put right."""
+        syncs = await self._tools.history.list_syncs(self._tenant_id, self._knowledge_base.id, limit=1)
+        return any(sync.state is not SyncState.COMPLETE for sync in syncs)
+
+    async def _end(self, progress: Progress, state: SyncState, *, failure: SyncFailed | None = None) -> Sync:
+        ended = replace(progress.sync, state=state, ended_at=datetime.now(UTC))
+        if failure is not None:
+            ended = replace(ended, failure=failure.code, message=failure.message)
+        counts = progress.sync.counts
+        log.info(
+            "sync ended",
+            sync_id=str(ended.id),
+            state=state.value,
+            failure=ended.failure,
+            documents=counts.documents,
+            failed=counts.failed,
+            embedded_tokens=counts.embedded_tokens,
+        )
+        if failure is None:
+            await self._store.report_sync(self._tenant_id, ended)
+            return ended
+        # A store that is away cannot be told; the next sync finds that this one was killed.
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(LAST_WORD_SECONDS):
+                await asyncio.shield(self._store.report_sync(self._tenant_id, ended))
+        return ended
+
+    async def _bring_in_step(self, progress: Progress, *, was_cut_off: bool) -> None:
+        index = await self._open_index()
+        progress.fills(index.number)
+        vectors = self._vectors[index.storage]
+        work = Work(
+            self._tenant_id,
+            self._knowledge_base.id,
+            self._config,
+            index,
+            self._store,
+            vectors,
+            self._tools.extractor,
+            self._tools.reader,
+            progress,
+            self._tools.stop,
+            await self._find_vectors(index, vectors) if was_cut_off else frozenset(),
+        )
+        await apply_audiences(work)
+        is_building = index.state is not IndexState.ACTIVE
+        if is_building:
+            estimated = await estimate_rebuild(work, [source.name for source in self._config.sources])
+            progress.will_embed(estimated)
+            await self._store.report_sync(self._tenant_id, progress.sync)
+            check_budget(work, estimated)
+        await self._forget_sources(work)
+        await self._read_sources(work)
+        if is_building and self._knowledge_base.active is not None:
+            _check_whole(progress)
+        if is_building or progress.has_changed:
+            await self._store.finish_index(self._tenant_id, index)
+        if is_building:
+            await self._store.activate_index(self._tenant_id, index)
+            log.info("index activated", index=index.number)
+        if progress.has_changed:
+            await _sweep_vectors(work)
+        await self._drop_expired()
+
+    async def _open_index(self) -> Index:
+        pinecone = self._config.pinecone
+        return await self._store.open_index(
+            self._tenant_id,
+            self._knowledge_base.id,
+            fingerprint=self._config.fingerprint(),
+            dimensions=self._config.embedding.dimensions,
+            storage=IndexStorage.COMMON if pinecone is None else IndexStorage.PINECONE,
+            embedding=self._config.embedding,
+        )
+
+    async def _find_vectors(self, index: Index, vectors: VectorIndex) -> frozenset[bytes]:
+        """What a sync that broke off has paid for and stored no chunks of, where the store of chunks cannot tell."""
+        if index.storage is not IndexStorage.PINECONE:
+            return frozenset()
+        async with aclosing(vectors.hashes(self._tenant_id, index)) as pages:
+            return frozenset([key async for page in pages for key in page])
+
+    async def _forget_sources(self, work: Work) -> None:
+        """Remove the documents of sources that are configured no more."""
+        known = await self._store.list_sources(self._tenant_id, self._knowledge_base.id)
+        for source in sorted(known - {source.name for source in self._config.sources}):
+            gone: list[DocumentId] = []
+            async with aclosing(self._pages(work, source)()) as pages:
+                async for page in pages:
+                    gone += [document.id for document in page]
+            await remove_documents(work, gone)
+
+    def _pages(self, work: Work, source: str) -> KnownPages:
+        return lambda: self._store.known_documents(
+            self._tenant_id, self._knowledge_base.id, work.index.id, source=source
+        )
+
+    async def _read_sources(self, work: Work) -> None:
+        """One source after the other; their documents are embedded and stored while further ones are read."""
+        queue: asyncio.Queue[PreparedDocument | None] = asyncio.Queue(maxsize=_QUEUED)
+        room = Room()
+        embedding = Embedding(
+            self._tools.embedder,
+            self._config.embedding,
+            work.vectors,
+            tenant_id=self._tenant_id,
+            index=work.index,
+            progress=work.progress,
+            stop=work.stop,
+            throttle=self._tools.make_throttle(),
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(Intake(work, embedding, room).run(queue), name="intake")
+            await self._read_until_stopped(work, queue, room)
+            await queue.put(None)
+        if work.stop.is_set():
+            raise killed()
+
+    async def _read_until_stopped(
+        self, work: Work, queue: "asyncio.Queue[PreparedDocument | None]", room: Room
+    ) -> None:
+        """Nothing is lost where reading breaks off; what was sent to be embedded is waited for by whoever sent it."""
+
+        async def read_all() -> None:
+            for source in self._config.sources:
+                await self._read_source(work, source, queue, room)
+
+        reading = asyncio.create_task(read_all(), name="reading of sources")
+        stopping = asyncio.create_task(work.stop.wait(), name="stop")
+        try:
+            await asyncio.wait((reading, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                await reading
+        finally:
+            reading.cancel()
+            stopping.cancel()
+            await asyncio.wait((reading, stopping))
+
+    async def _read_source(
+        self, work: Work, source: Source, queue: "asyncio.Queue[PreparedDocument | None]", room: Room
+    ) -> None:
+        reader = self._tools.build_source(source, self._pages(work, source.name))
+        await SourcePass(work, source, reader, queue=queue, room=room).run()
+        log.info("source read", source=source.name)
+
+    async def _drop_expired(self) -> None:
+        expired = await self._store.list_expired_indexes(
+            self._tenant_id, self._knowledge_base.id, kept=timedelta(hours=self._config.rollback_hours)
+        )
+        for index in expired:
+            await self._drop(index)
+
+    async def _drop(self, index: Index) -> None:
+        vectors = self._vectors.get(index.storage)
+        if vectors is None:
+            # Its keys are gone with the configuration. Nobody can find what is there without the rows that go now.
+            log.warning("vectors left behind", index=index.number, storage=index.storage.value)
+        else:
+            await vectors.drop(self._tenant_id, index)
+        await self._store.drop_index(self._tenant_id, index)
+        log.info("index dropped", index=index.number)
+
+
+def _check_whole(progress: Progress) -> None:
+    """Refuse to have an index searched in place of another one while it lacks too much.
+
+    Raises:
+        SyncFailed: It does.
+    """
+    if progress.unembedded > MOST_UNEMBEDDED * progress.sync.counts.documents:
+        raise SyncFailed(
+            EMBEDDING_FAILED,
+            f"{progress.unembedded} documents were not embedded, so the new index is not searched; the one before serves on. See"
+            " whether the model takes texts of chunking.targetTokens.",
+            is_final=False,
+        )
+
+
+async def _sweep_vectors(work: Work) -> None:
+    """Delete the vectors that no chunk of the index needs any more."""
+    async with aclosing(work.vectors.hashes(work.tenant_id, work.index)) as pages:
+        async for page in pages:
+            used = await work.store.used_hashes(work.tenant_id, work.index, page)
+            left = [key for key in page if key not in used and key not in work.progress.spared]
+            if left:
+                await work.vectors.delete(work.tenant_id, work.index, left)

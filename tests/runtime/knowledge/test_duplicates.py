@@ -1,0 +1,31 @@
+"""Texts that say the same again."""
+
+import pytest
+
+from syntera_runtime.knowledge.duplicates import drop_duplicates
+
+RULE = "Bookings can be cancelled free of charge until forty-eight hours before the departure of the first flight."
+
+
+def kept(*texts: str) -> list[str]:
+    return drop_duplicates(texts, str)
+
+
+def test_text_that_stands_in_an_earlier_one_goes() -> None:
+    whole = f"{RULE} After that a fee of thirty euros is due for each passenger, children included."
+    assert kept(whole, RULE) == [whole]
+
+
+def test_text_that_differs_in_case_and_punctuation_alone_goes() -> None:
+    assert kept(RULE, RULE.upper().replace(".", "!")) == [RULE]
+
+
+@pytest.mark.parametrize(
+    "other", [RULE.replace("forty-eight", "twelve").replace("first", "last"), "Pets fly for free.", ""]
+)
+def test_text_that_says_something_else_stays(other: str) -> None:
+    assert kept(RULE, other) == [RULE, other]
+
+
+def test_short_texts_are_compared_as_a_whole() -> None:
+    assert kept("Yes, always", "Yes, never", "yes always") == ["Yes, always", "Yes, never"]
