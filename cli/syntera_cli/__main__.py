@@ -21,6 +21,7 @@ from .client import Piece, TenantClient
 from .connections import FixedUrl, ForwardedPort
 from .errors import AgentUnavailable, RuntimeUnreachable
 from .keys import app as keys_app
+from .knowledge import app as knowledge_app
 from .terminal import Output, checked_key, client_at, complain, given_key, told_failures
 from .usage import usage
 
@@ -32,6 +33,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(keys_app)
+app.add_typer(knowledge_app)
 app.command()(usage)
 
 

@@ -16,6 +16,7 @@ from syntera_runtime.client import (
     Client,
     ConnectionFailed,
     Event,
+    KnowledgeBases,
     Location,
     MessageCompleted,
     MessageDelta,
@@ -116,7 +117,7 @@ class TenantClient:
             RuntimeUnreachable: The API does not answer.
         """
         try:
-            return self._do(self._client.agent(name))
+            return self.do(self._client.agent(name))
         except RequestRefused as exc:
             if exc.status != 404:
                 raise
@@ -130,7 +131,7 @@ class TenantClient:
             RequestRefused: The API refused the key or failed.
             RuntimeUnreachable: The API does not answer.
         """
-        return self._do(self._client.agents())
+        return self.do(self._client.agents())
 
     def start(self, agent: str) -> StartedConversation:
         """Begin a conversation.
@@ -139,7 +140,7 @@ class TenantClient:
             RequestRefused: The API refused it.
             RuntimeUnreachable: The API does not answer.
         """
-        return self._do(self._client.start(agent))
+        return self.do(self._client.start(agent))
 
     def send(self, conversation: str, content: str) -> Generator[Told, None, None]:
         """Say something and hear the answer, piece by piece, the whole at the end. A lost connection is made anew.
@@ -149,7 +150,7 @@ class TenantClient:
             RequestRefused: The API refused the message.
             RuntimeUnreachable: The API does not answer.
         """
-        for event in self._each(self._client.send(conversation, content)):
+        for event in self.each(self._client.send(conversation, content)):
             told = _tell(event)
             if told is not None:
                 yield told
@@ -162,7 +163,7 @@ class TenantClient:
             RequestRefused: The API refused the question, or no model could answer; the code is one of `openai.md`.
             RuntimeUnreachable: The API does not answer.
         """
-        for text in self._each(self._client.completions.stream(agent, content)):
+        for text in self.each(self._client.completions.stream(agent, content)):
             yield printable(text)
 
     def create_secret_key(self, name: str, scopes: Iterable[Scope], *, expires_at: datetime | None) -> CreatedApiKey:
@@ -172,7 +173,7 @@ class TenantClient:
             RequestRefused: The API refused it.
             RuntimeUnreachable: The API does not answer.
         """
-        return self._do(self._client.api_keys.create_secret(name, scopes, expires_at=expires_at))
+        return self.do(self._client.api_keys.create_secret(name, scopes, expires_at=expires_at))
 
     def create_publishable_key(
         self, name: str, agents: Iterable[str], *, allowed_origins: Iterable[str], expires_at: datetime | None
@@ -186,7 +187,7 @@ class TenantClient:
         making = self._client.api_keys.create_publishable(
             name, agents, allowed_origins=allowed_origins, expires_at=expires_at
         )
-        return self._do(making)
+        return self.do(making)
 
     def api_keys(self) -> Iterator[ApiKeyInfo]:
         """All API keys, oldest first.
@@ -195,7 +196,7 @@ class TenantClient:
             RequestRefused: The API refused the key or failed.
             RuntimeUnreachable: The API does not answer.
         """
-        for key in self._each(self._client.api_keys.list(page_size=KEYS_OF_A_PAGE)):
+        for key in self.each(self._client.api_keys.list(page_size=KEYS_OF_A_PAGE)):
             yield _clean(key)
 
     def revoke_api_key(self, key_id: str) -> None:
@@ -205,7 +206,7 @@ class TenantClient:
             RequestRefused: The API refused it.
             RuntimeUnreachable: The API does not answer.
         """
-        self._do(self._client.api_keys.revoke(key_id))
+        self.do(self._client.api_keys.revoke(key_id))
 
     def usage(self, *, by: str, since: date | None, until: date | None) -> UsageReport:
         """What was used from one day to another, by `agent`, `model` or `day`. None: the month until today.
@@ -214,14 +215,41 @@ class TenantClient:
             RequestRefused: The API refused the key or the days, or failed.
             RuntimeUnreachable: The API does not answer.
         """
-        return self._do(self._client.usage.report(since=since, until=until, group_by=by))
+        return self.do(self._client.usage.report(since=since, until=until, group_by=by))
 
-    def _do(self, call: Coroutine[Any, Any, _Given]) -> _Given:
+    @property
+    def knowledge_bases(self) -> KnowledgeBases:
+        """The tenant's knowledge bases; `do` and `all` run what is called."""
+        return self._client.knowledge_bases
+
+    def do(self, call: Coroutine[Any, Any, _Given]) -> _Given:
+        """What a call of the API's client answers, its texts safe to print.
+
+        Raises:
+            RequestRefused: The API refused it or failed.
+            RuntimeUnreachable: The API does not answer.
+        """
         with _our_failures():
             return _clean(self._runner.run(call))
 
-    def _each(self, items: AsyncGenerator[_Given, None]) -> Generator[_Given, None, None]:
-        """What comes, one step of the event loop's at a time: the terminal is between them."""
+    def all(self, items: AsyncGenerator[_Given, None]) -> list[_Given]:
+        """All of a list that comes in pages, its texts safe to print.
+
+        Raises:
+            AnswerFailed: It broke off.
+            RequestRefused: The API refused it or failed.
+            RuntimeUnreachable: The API does not answer.
+        """
+        return [_clean(item) for item in self.each(items)]
+
+    def each(self, items: AsyncGenerator[_Given, None]) -> Generator[_Given, None, None]:
+        """What comes, one step of the event loop's at a time: the terminal is between them.
+
+        Raises:
+            AnswerFailed: It broke off.
+            RequestRefused: The API refused it or failed.
+            RuntimeUnreachable: The API does not answer.
+        """
 
         async def step() -> _Given:
             return await anext(items)

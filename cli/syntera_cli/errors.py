@@ -29,6 +29,14 @@ class KeyNotFound(CliError):
     """The tenant has no such API key."""
 
 
+class DocumentNotFound(CliError):
+    """The knowledge base has no such document, or several."""
+
+
+class SyncFailed(CliError):
+    """A sync did not come to its end, or not well."""
+
+
 class RequestRefused(CliError):
     """The tenant's API answered with a problem."""
 

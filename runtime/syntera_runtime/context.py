@@ -33,6 +33,7 @@ from .adapters.postgresql.directory import PostgresqlDirectory
 from .adapters.postgresql.editor import PostgresqlEditor
 from .adapters.postgresql.event_subjects import PostgresqlEventSubjects
 from .adapters.postgresql.files import PostgresqlFiles
+from .adapters.postgresql.knowledge_editor import PostgresqlKnowledgeEditor
 from .adapters.postgresql.knowledge_reader import PostgresqlKnowledgeReader
 from .adapters.postgresql.knowledge_vectors import PostgresqlVectors
 from .adapters.postgresql.outbox import PostgresqlOutbox
@@ -68,8 +69,11 @@ from .files.service import Files
 from .files.sweeper import FileSweeper
 from .identity.parts import build_identity
 from .identity.session_watch import SessionWatch
+from .knowledge.holdings import Holdings
 from .knowledge.lookup import Lookup
+from .knowledge.management import KnowledgeManagement
 from .knowledge.search import Searcher
+from .knowledge.uploads import DocumentUploads
 from .metrics import Metrics
 from .models.files import Storage
 from .models.knowledge import Index, IndexStorage
@@ -156,10 +160,12 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         embedder = await stack.enter_async_context(
             aclosing(OpenAIEmbedder(config.secrets, metrics=metrics, tracer=tracer))
         )
+        knowledge_reader, knowledge_editor = PostgresqlKnowledgeReader(pool), PostgresqlKnowledgeEditor(pool)
+        holdings = Holdings(config.knowledge, knowledge_reader)
         pinecone = await stack.enter_async_context(aclosing(PineconeClients(config.secrets)))
         searcher = Searcher(
             config.knowledge,
-            PostgresqlKnowledgeReader(pool),
+            knowledge_reader,
             vectors_of=partial(_vectors_of, pool, pinecone),
             embedder=embedder,
             reranker=await stack.enter_async_context(
@@ -238,10 +244,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             completions=Completions(
                 agents=config, turns=turns, models=models, runner=runner, budgets=budgets, groundings=groundings
             ),
-            searcher=searcher,
             usage=UsageReports(PostgresqlUsage(pool), conversations, agents=config, budgets=budgets),
             files=files,
             file_links=FileLinks(settings.owner, identity.derived_keys.of_file_links),
+            knowledge=KnowledgeManagement(holdings, knowledge_editor, searcher),
+            knowledge_uploads=DocumentUploads(holdings, knowledge_editor, files),
             runner=runner,
             writers=writers,
             followers=followers,

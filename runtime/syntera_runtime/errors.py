@@ -467,6 +467,20 @@ class DocumentNotFound(SynteraError):
     title = "Document not found"
 
 
+class SourceNotFound(SynteraError):
+    """The knowledge base has no source of that name."""
+
+    code = "source-not-found"
+    status = 404
+    title = "Source not found"
+
+
+class AudienceNotHeld(Forbidden):
+    """You asked for documents that are for others than you. Name audiences that you belong to."""
+
+    code = "audience-not-held"
+
+
 class UploadsNotTaken(SynteraError):
     """The knowledge base has no source for uploads. Add one to the KnowledgeBase's `spec.sources`: `upload: {}`."""
 

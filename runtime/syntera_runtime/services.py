@@ -20,7 +20,8 @@ from .identity.key_management import KeyManagement
 from .identity.origins import Origins
 from .identity.session_watch import SessionWatch
 from .identity.visitors import Visitors
-from .knowledge.search import Searcher
+from .knowledge.management import KnowledgeManagement
+from .knowledge.uploads import DocumentUploads
 from .metrics import Metrics
 from .ports.audit import AuditLog
 from .ports.configuration import AgentCatalogue, LoadedAgents
@@ -70,10 +71,11 @@ class Services:
     conversations: Conversations
     management: ConversationManagement
     completions: Completions
-    searcher: Searcher
     usage: UsageReports
     files: Files
     file_links: FileLinks
+    knowledge: KnowledgeManagement
+    knowledge_uploads: DocumentUploads
     runner: TurnRunner
     writers: EventWriters
     followers: Followers

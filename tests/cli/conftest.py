@@ -15,8 +15,15 @@ from syntera_runtime.adapters.memory import MemoryStore
 from syntera_runtime.adapters.openai_models import OpenAIChatModels
 from syntera_runtime.api.app import build_public_app
 from tests.runtime.adapters.fixed_secrets import FixedSecrets
-from tests.runtime.builders import TENANT, make_agent, make_candidate, make_services, put_key
-from tests.runtime.fakes import FakeCatalogue
+from tests.runtime.builders import (
+    TENANT,
+    make_agent,
+    make_candidate,
+    make_knowledge_base,
+    make_services,
+    put_key,
+)
+from tests.runtime.fakes import FakeCatalogue, FakeSearcher
 from tests.runtime.knowledge_fakes import make_config, make_site
 from tests.support.serving import serving
 from tests.support.stand_in import StandIn, running_stand_in
@@ -27,12 +34,14 @@ INSTRUCTIONS = "You are the travel assistant of Acme Travel. Every passenger may
 
 @dataclass(frozen=True)
 class RunningTenant:
-    """Where the API is, keys for it, and the hand on the model behind it."""
+    """Where the API is, keys for it, and the hand on what is behind it."""
 
     url: str
     key: str
     admin_key: str
     stand_in: StandIn
+    store: MemoryStore
+    searcher: FakeSearcher
 
 
 def silence() -> None:
@@ -64,10 +73,12 @@ def running_tenant(quiet_logs: None) -> Iterator[RunningTenant]:
             name="learned", display_name="Learned one", models=[candidate], knowledge=[AgentKnowledge(name="handbook")]
         )
         agents = FakeCatalogue(travel, quiet, learned)
+        agents.knowledge_bases["handbook"] = make_knowledge_base()
+        searches = FakeSearcher()
         models = OpenAIChatModels(FixedSecrets())
         knowledge = make_site(TENANT)
         asyncio.run(knowledge.fill(make_config(), {"desk.md": [DESK]}, url="https://docs.example/desk"))
-        services = make_services(store, models=models, agents=agents, searcher=knowledge.searcher)
+        services = make_services(store, models=models, agents=agents, searcher=knowledge.searcher, searches=searches)
         app = build_public_app(services)
 
         @asynccontextmanager
@@ -81,7 +92,7 @@ def running_tenant(quiet_logs: None) -> Iterator[RunningTenant]:
         app.router.lifespan_context = closing_at_the_end
         with serving(app, lifespan=True) as url:
             admin_key = put_key(store, scopes=frozenset({Scope.ADMIN}))
-            yield RunningTenant(url, put_key(store), admin_key, stand_in)
+            yield RunningTenant(url, put_key(store), admin_key, stand_in, store, searches)
 
 
 @pytest.fixture

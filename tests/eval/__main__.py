@@ -8,23 +8,26 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import fmean
 
-from syntera_crds.contract.knowledge_config import Chunking
+from syntera_crds.contract.knowledge_config import Chunking, SearchMode
 
-from .corpus import CorpusDocument, count_sections, read_corpus
+from .corpus import CorpusDocument, count_sections, describe_chunking, read_corpus
 from .embeddings import CachedEmbedder
 from .indexing import IndexedCorpus, Stores, embed_content, embed_in_place, index_corpus
 from .metrics import METRICS
 from .questions import Question, find_unanswered, read_questions
 from .report import render_gains, render_groups, render_variants, render_ways
-from .searching import WAYS, Found, search_all
+from .searching import WAYS, Found, Way, search_all
 from .stores import open_stores
-from .sweep import collect_hits, fuse, rank_answers, sweep_fusions
+from .sweep import collect_hits, sweep_fusions
 
-_SWEPT_BOOKS = ("faq", "policy", "developers-reference", "installation-fr")
-"""Other chunkings are tried on a third of the corpus: each embeds all of it anew."""
+_SWEPT_BOOKS = ("faq", "policy", "developers-reference")
+"""Other chunkings are tried on a quarter of the corpus: each embeds all of it anew."""
 _CHUNKINGS = ((200, 30), (350, 0), (350, 50), (350, 100), (500, 70), (700, 100))
+_NEIGHBOURS = ((0, 600), (1, 400), (1, 600), (1, 900), (2, 600), (2, 900), (2, 1200))
+"""How many, and tokens of a passage at most."""
 
 
 def main() -> int:
@@ -55,6 +58,7 @@ async def _evaluate(documents: Sequence[CorpusDocument], questions: Sequence[Que
             print(_render(found, questions), flush=True)
             if with_sweep:
                 await _sweep_fusions(corpus, questions, embedder)
+                await _sweep_neighbours(corpus, questions, embedder)
                 await _sweep_chunkings(stores, documents, questions, embedder)
     finally:
         embedder.close()
@@ -81,33 +85,36 @@ async def _sweep_fusions(corpus: IndexedCorpus, questions: Sequence[Question], e
     print("\n" + render_variants(sweep_fusions(corpus, questions, hits), heading="fusion"), flush=True)
 
 
+async def _sweep_neighbours(corpus: IndexedCorpus, questions: Sequence[Question], embedder: CachedEmbedder) -> None:
+    found = []
+    for neighbours, tokens in _NEIGHBOURS:
+        retrieval = corpus.config.retrieval.model_copy(update={"passage_tokens": tokens})
+        config = corpus.config.model_copy(update={"retrieval": retrieval})
+        way = Way(f"{neighbours} neighbours, {tokens} tokens", SearchMode.HYBRID, neighbours)
+        found.append(await search_all(replace(corpus, config=config), questions, way, embedder))
+    print("\n" + render_ways(found), flush=True)
+
+
 async def _sweep_chunkings(
     stores: Stores, documents: Sequence[CorpusDocument], questions: Sequence[Question], embedder: CachedEmbedder
 ) -> None:
     swept = [document for document in documents if document.path.partition("/")[0] in _SWEPT_BOOKS]
     paths = {document.path for document in swept}
     asked = [question for question in questions if any(answer.document in paths for answer in question.answers)]
-    variants = []
-    for target, overlap in _CHUNKINGS:
-        for text, what in ((embed_in_place, "with its place"), (embed_content, "alone")):
-            if what == "alone" and (target, overlap) != (350, 50):
-                continue
-            chunking = Chunking(target_tokens=target, overlap_tokens=overlap)
-            corpus = await index_corpus(
-                stores,
-                swept,
-                chunking=chunking,
-                embedder=embedder,
-                embedded_text=text,
-                name=f"swept-{target}-{overlap}-{what.replace(' ', '-')}",
-            )
-            hits = await collect_hits(corpus, asked, embedder)
-            for name, ids in (
-                ("vector", [one.vector for one in hits]),
-                ("hybrid", [fuse(one, constant=60, weight=1) for one in hits]),
-            ):
-                variants.append((f"{target} / {overlap}, {what}: {name}", rank_answers(corpus, asked, ids)))
-    print("\n" + render_variants(variants, heading=f"{len(asked)} questions, tokens / overlap, embedded"), flush=True)
+    variants = [
+        (Chunking(target_tokens=target, overlap_tokens=overlap), embed_in_place) for target, overlap in _CHUNKINGS
+    ]
+    for number, (chunking, text) in enumerate([*variants, (Chunking(), embed_content)]):
+        corpus = await index_corpus(
+            stores, swept, chunking=chunking, embedder=embedder, embedded_text=text, name=f"swept-{number}"
+        )
+        found = [await search_all(corpus, asked, way, embedder) for way in WAYS[1:]]
+        embedded = "with its place" if text is embed_in_place else "alone"
+        print(
+            f"\n{describe_chunking(chunking)} tokens, embedded {embedded}: {len(corpus.chunks)} chunks,"
+            f" {len(asked)} questions\n\n{render_ways(found)}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The tables of `docs/benchmarks.md`."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from .metrics import METRICS, Estimate, Rank, estimate, estimate_gain
 from .questions import Question
@@ -19,17 +19,12 @@ def render_ways(found: Sequence[Found]) -> str:
 
 def render_groups(found: Sequence[Found], questions: Sequence[Question]) -> str:
     """nDCG@10 of each way, by language and by kind of question."""
-    groups: dict[str, Callable[[Question], bool]] = {
-        name: lambda question, code=code: question.language == code for code, name in _LANGUAGES.items()
-    }
+    languages = {name: [question.language == code for question in questions] for code, name in _LANGUAGES.items()}
     kinds = sorted({question.kind for question in questions})
-    groups |= {kind.value: lambda question, kind=kind: question.kind == kind for kind in kinds}
+    groups = languages | {kind.value: [question.kind == kind for question in questions] for kind in kinds}
     return _table(
         ["nDCG@10", "questions", *(one.way.name for one in found)],
-        (
-            [name, str(sum(map(is_in, questions))), *(_group(one, questions, is_in) for one in found)]
-            for name, is_in in groups.items()
-        ),
+        ([name, str(sum(members)), *(_group(one, members) for one in found)] for name, members in groups.items()),
     )
 
 
@@ -52,8 +47,8 @@ def render_variants(variants: Sequence[tuple[str, Sequence[Rank]]], *, heading: 
     return _table([heading, *METRICS], ([name, *_figures(ranks)] for name, ranks in variants))
 
 
-def _group(found: Found, questions: Sequence[Question], is_in: Callable[[Question], bool]) -> str:
-    ranks = [rank for rank, question in zip(found.ranks, questions, strict=True) if is_in(question)]
+def _group(found: Found, members: Sequence[bool]) -> str:
+    ranks = [rank for rank, is_in in zip(found.ranks, members, strict=True) if is_in]
     return _interval(estimate([METRICS["nDCG@10"](rank) for rank in ranks]))
 
 

@@ -6,7 +6,7 @@ from syntera_runtime.models.ids import ChunkId, DocumentId
 from syntera_runtime.models.knowledge import DocumentOrigin, Passage
 
 from .questions import Answer, Kind, Question
-from .report import render_gains, render_variants
+from .report import render_gains, render_groups, render_variants
 from .searching import WAYS, Found, find_rank
 from .sweep import Hits, fuse
 
@@ -55,3 +55,16 @@ def test_tables_are_markdown() -> None:
     assert render_variants([("k", [None])], heading="fusion").splitlines()[2] == (
         "| k | 0.000 (0.00 to 0.00) | 0.000 (0.00 to 0.00) | 0.000 (0.00 to 0.00) |"
     )
+
+
+def test_groups_hold_their_questions_alone() -> None:
+    other = Question("Wie schwer?", "de", Kind.HOWTO, [Answer("bags", "8 kg")])
+    third = Question("Combien ?", "fr", Kind.FACT, [Answer("bags", "8 kg")])
+    lines = render_groups([Found(WAYS[1], [1, None, 1], 100, 1.5)], [QUESTION, other, third]).splitlines()
+    assert [line.split(" | ")[:3] for line in lines[2:]] == [
+        ["| English", "1", "1.000 (1.00 to 1.00) |"],
+        ["| German", "1", "0.000 (0.00 to 0.00) |"],
+        ["| French", "1", "1.000 (1.00 to 1.00) |"],
+        ["| fact", "2", "1.000 (1.00 to 1.00) |"],
+        ["| howto", "1", "0.000 (0.00 to 0.00) |"],
+    ]

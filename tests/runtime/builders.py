@@ -10,6 +10,13 @@ from socketio import AsyncManager
 from syntera_crds.contract import api_key
 from syntera_crds.contract.agent_config import AgentConfig, ModelCandidate
 from syntera_crds.contract.api_key import ApiKey, KeyKind, Scope
+from syntera_crds.contract.knowledge_config import (
+    EmbeddingModel,
+    InlineSource,
+    KnowledgeBaseConfig,
+    Source,
+    UploadSource,
+)
 from syntera_runtime.adapters.memory import MemoryStore
 from syntera_runtime.adapters.memory_audit import MemoryAuditLog
 from syntera_runtime.adapters.memory_events import MemoryEventLog, MemoryTurnRegister
@@ -35,8 +42,11 @@ from syntera_runtime.files.service import Files
 from syntera_runtime.identity.parts import Identity, build_identity
 from syntera_runtime.identity.session_watch import SessionWatch
 from syntera_runtime.ids import new_id
+from syntera_runtime.knowledge.holdings import Holdings
 from syntera_runtime.knowledge.lookup import Lookup
+from syntera_runtime.knowledge.management import KnowledgeManagement, Searches
 from syntera_runtime.knowledge.search import Searcher
+from syntera_runtime.knowledge.uploads import DocumentUploads
 from syntera_runtime.metrics import Metrics
 from syntera_runtime.models.conversations import Message, MessageState, Role
 from syntera_runtime.models.files import Storage
@@ -49,6 +59,7 @@ from syntera_runtime.ports.configuration import Secrets
 from syntera_runtime.ports.conversations import ConversationDirectory, ConversationEditor, ConversationStore
 from syntera_runtime.ports.files import BlobStore, FileStore
 from syntera_runtime.ports.identity import ChallengeVerifier, KeySets, SigningKey
+from syntera_runtime.ports.knowledge import KnowledgeEditor, KnowledgeReader
 from syntera_runtime.ports.limits import RateLimits
 from syntera_runtime.ports.live_events import EventLog
 from syntera_runtime.ports.presence import PresenceRegister
@@ -103,6 +114,27 @@ def make_agent(**changes: Any) -> AgentConfig:
         "models": [make_candidate()],
     }
     return AgentConfig(**{**fields, **changes})
+
+
+def make_knowledge_base(**changes: Any) -> KnowledgeBaseConfig:
+    """A published knowledge base with a text of its own, and uploads."""
+    fields: dict[str, Any] = {
+        "name": "handbook",
+        "uid": "5d1f4a52-0000-4000-8000-000000000002",
+        "revision": 4,
+        "sources": [
+            Source(name="docs", inline=InlineSource(title="Baggage", text="One cabin bag of 8 kg.")),
+            Source(name="uploads", tags=["manual"], upload=UploadSource(max_file_megabytes=1)),
+        ],
+        "embedding": EmbeddingModel(
+            endpoint="stand-in",
+            base_url="http://models.example/v1",
+            model="stand-in-embed",
+            timeout_seconds=10,
+            dimensions=4,
+        ),
+    }
+    return KnowledgeBaseConfig(**{**fields, **changes})
 
 
 def make_message(content: str = "Hi", **changes: Any) -> Message:
@@ -212,6 +244,9 @@ def make_services(
     audit: AuditLog | None = None,
     file_store: FileStore | None = None,
     blobs: Mapping[Storage, BlobStore] | None = None,
+    knowledge_reader: KnowledgeReader | None = None,
+    knowledge_editor: KnowledgeEditor | None = None,
+    searches: Searches | None = None,
     models: ChatModels | None = None,
     agents: FakeCatalogue | None = None,
     body_seconds: float = 5,
@@ -264,6 +299,9 @@ def make_services(
     stored_files = file_store or store.files
     kept = blobs or {storage: MemoryBlobs() for storage in Storage}
     files = Files(stored_files, kept, agents)
+    kept_knowledge = store.knowledge if isinstance(store, MemoryStore) else MemoryStore().knowledge
+    editor_of_knowledge = knowledge_editor or kept_knowledge.editor
+    holdings = Holdings(agents, knowledge_reader or kept_knowledge.reader)
     return Services(
         agents=agents,
         loaded_agents=agents,
@@ -301,10 +339,11 @@ def make_services(
         completions=Completions(
             agents=agents, turns=turns, models=models, runner=runner, budgets=budgets, groundings=groundings
         ),
-        searcher=searcher,
         usage=UsageReports(usage or store, conversations, agents=agents, budgets=budgets),
         files=files,
         file_links=FileLinks(tenant_id, identity.derived_keys.of_file_links),
+        knowledge=KnowledgeManagement(holdings, editor_of_knowledge, searches or searcher),
+        knowledge_uploads=DocumentUploads(holdings, editor_of_knowledge, files),
         runner=runner,
         writers=writers,
         followers=followers,

@@ -7,6 +7,7 @@ from typing import Any
 
 from syntera_crds.contract.agent_config import AgentConfig, ModelCandidate
 from syntera_crds.contract.internal_api import LoadedAgent
+from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig, SearchMode
 from syntera_crds.contract.tenant_config import TenantConfig
 from syntera_runtime.adapters.memory import MemoryStore
 from syntera_runtime.adapters.memory_events import MemoryEventLog
@@ -26,7 +27,8 @@ from syntera_runtime.models.exchange import (
     TextDelta,
 )
 from syntera_runtime.models.identity import ChallengeVerdict, Contact, StoredApiKey
-from syntera_runtime.models.ids import TurnId
+from syntera_runtime.models.ids import TenantId, TurnId
+from syntera_runtime.models.knowledge import SearchRequest, SearchResult
 from syntera_runtime.models.live_events import EventPosition, TurnRecord
 from syntera_runtime.models.turns import BegunCompletion, BegunTurn, EndedTurn, Turn, Usage
 
@@ -87,6 +89,7 @@ class FakeCatalogue:
 
     def __init__(self, *agents: AgentConfig, tenant: TenantConfig | None = PLAIN_TENANT) -> None:
         self.agents = {agent.name: agent for agent in agents}
+        self.knowledge_bases: dict[str, KnowledgeBaseConfig] = {}
         self.tenant_config = tenant
         self.is_loaded = True
 
@@ -106,6 +109,14 @@ class FakeCatalogue:
         """See `AgentCatalogue`."""
         return [self.agents[name] for name in sorted(self.agents)]
 
+    def knowledge_base(self, name: str) -> KnowledgeBaseConfig | None:
+        """See `KnowledgeBases`."""
+        return self.knowledge_bases.get(name)
+
+    def all_knowledge_bases(self) -> Sequence[KnowledgeBaseConfig]:
+        """See `KnowledgeBases`."""
+        return [self.knowledge_bases[name] for name in sorted(self.knowledge_bases)]
+
     def loaded(self, agent: str) -> LoadedAgent | None:
         """See `LoadedAgents`."""
         config = self.agents.get(agent)
@@ -114,6 +125,21 @@ class FakeCatalogue:
     async def wait_loaded(self, agent: str, *, digest: str, seconds: float) -> LoadedAgent | None:
         """See `LoadedAgents`; it does not wait."""
         return self.loaded(agent)
+
+
+class FakeSearcher:
+    """Finds what tests tell it to."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, SearchRequest]] = []
+        self.result: SearchResult | Exception = SearchResult([], [], SearchMode.HYBRID)
+
+    async def search(self, tenant_id: TenantId, knowledge_base: str, request: SearchRequest) -> SearchResult:
+        """See `Searches`."""
+        self.asked.append((knowledge_base, request))
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
 
 
 class FakeSigningKey:

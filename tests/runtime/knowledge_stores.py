@@ -144,7 +144,7 @@ class KnowledgeStores:
         return {blob.file_id for blob in found}
 
     async def upload(
-        self, base_id: KnowledgeBaseId, name: str = "guide.txt", text: str = "Some text"
+        self, base_id: KnowledgeBaseId, name: str = "guide.txt", text: str = "Some text", **facts: Any
     ) -> tuple[DocumentId, FileId]:
         """An uploaded document that no sync has got to yet."""
         file_id = await self.add_file(text.encode())
@@ -152,7 +152,7 @@ class KnowledgeStores:
             self.tenant_id,
             base_id,
             origin=DocumentOrigin("uploads", name),
-            facts=make_facts(title=name),
+            facts=make_facts(**{"title": name, **facts}),
             content_hash=content_hash(text),
             file_id=file_id,
         )

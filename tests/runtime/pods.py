@@ -17,6 +17,8 @@ from syntera_runtime.adapters.postgresql.deliveries import PostgresqlDeliveries
 from syntera_runtime.adapters.postgresql.directory import PostgresqlDirectory
 from syntera_runtime.adapters.postgresql.editor import PostgresqlEditor
 from syntera_runtime.adapters.postgresql.files import PostgresqlFiles
+from syntera_runtime.adapters.postgresql.knowledge_editor import PostgresqlKnowledgeEditor
+from syntera_runtime.adapters.postgresql.knowledge_reader import PostgresqlKnowledgeReader
 from syntera_runtime.adapters.postgresql.pool import Pool
 from syntera_runtime.adapters.postgresql.turns import PostgresqlTurns
 from syntera_runtime.adapters.postgresql.usage import PostgresqlUsage
@@ -127,6 +129,8 @@ async def open_pod(
             audit=PostgresqlAuditLog(pool),
             file_store=PostgresqlFiles(pool),
             blobs={Storage.POSTGRESQL: PostgresqlBlobs(pool)},
+            knowledge_reader=PostgresqlKnowledgeReader(pool),
+            knowledge_editor=PostgresqlKnowledgeEditor(pool),
             webhooks=PostgresqlWebhooks(pool),
             deliveries=PostgresqlDeliveries(pool),
             events=events,

@@ -45,6 +45,10 @@ class Scope(StrEnum):
     """Rename, end, archive and delete everybody's conversations."""
     USAGE_READ = "usage:read"
     """Read what was used and what it cost."""
+    KNOWLEDGE_READ = "knowledge:read"
+    """List knowledge bases, their documents and syncs, read what they hold, and search them."""
+    KNOWLEDGE_WRITE = "knowledge:write"
+    """Upload, delete and re-ingest documents, and ask for syncs."""
     ADMIN = "admin"
     """Everything, every other scope included."""
 

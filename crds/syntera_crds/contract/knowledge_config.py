@@ -11,11 +11,23 @@ from enum import StrEnum
 from .agent_config import ModelAccess, SecretKey
 from .published import Published
 
-PUBLIC = "public"
-"""Audience: everybody."""
-AUTHENTICATED = "authenticated"
-"""Audience: whoever is signed in, customers and the tenant's own people."""
-# Any other audience is the name of a role among the tenant's own people.
+
+class Audience(StrEnum):
+    """Who may be answered from a document."""
+
+    PUBLIC = "public"
+    """Everybody."""
+    AUTHENTICATED = "authenticated"
+    """Whoever is signed in, customers and the tenant's own people."""
+    MEMBER = "member"
+    """Of the tenant's own people: members, admins and owners."""
+    ADMIN = "admin"
+    """Admins and owners."""
+    OWNER = "owner"
+
+
+PUBLIC = Audience.PUBLIC.value
+AUTHENTICATED = Audience.AUTHENTICATED.value
 
 
 class InlineSource(Published):

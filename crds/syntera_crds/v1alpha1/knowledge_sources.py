@@ -1,10 +1,10 @@
 """Where the documents of a KnowledgeBase come from."""
 
-from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
 
+from ..contract.knowledge_config import Audience
 from .common import HOST_LABEL, PATH, PORT, Model, Name, ObjectName
 from .files import BucketName, ObjectPrefix, Region, S3CredentialsRef
 from .rules import Rule, matching
@@ -16,16 +16,6 @@ MAX_SOURCES = 32
 
 _MAX_URL_LENGTH = 512
 """What the API server lets rules on so many URLs cost depends on it."""
-
-
-class Audience(StrEnum):
-    """Who may be answered from a document."""
-
-    PUBLIC = "public"
-    AUTHENTICATED = "authenticated"
-    MEMBER = "member"
-    ADMIN = "admin"
-    OWNER = "owner"
 
 
 _HOST = rf"{HOST_LABEL}(\.{HOST_LABEL})*(:({PORT}))?"

@@ -31,7 +31,7 @@ class Installation:
 
     kubectl: Kubectl
     images: dict[str, str]
-    """Image reference of each part: operator, runtime, models, postgresql, redis."""
+    """Image reference of each part: operator, runtime, ingestion, models, postgresql, redis."""
     chart: Path = CHART
 
     def install(self) -> None:
@@ -63,6 +63,7 @@ class Installation:
             "upgrade", RELEASE, str(self.chart), "--install", "--namespace", SYSTEM_NAMESPACE,
             *_set("image.operator", self.images["operator"]),
             *_set("image.runtime", self.images["runtime"]),
+            *_set("image.ingestion", self.images["ingestion"]),
             *(word for value in values for word in ("--set", value)),
         )  # fmt: skip
 

@@ -119,7 +119,8 @@ def _wait_listening(process: "subprocess.Popen[str]", port: int, *, seconds: flo
 def say_what_next(kubectl: Kubectl) -> None:
     """What to type to go on."""
     folder = _shown(Path(find_kubectl()).parent)
-    say(f"""Syntera is up. The answer came from an offline stand-in for a model: it repeats, it does not think.
+    say(f"""Syntera is up. The answers came from an offline stand-in for a model: it repeats, it does not think. What it repeats
+was found by a real embedding model, and by words.
 
   export KUBECONFIG={kubectl.kubeconfig}
   {folder}/syntera chat {AGENT} -n {NAMESPACE}     chat with the agent

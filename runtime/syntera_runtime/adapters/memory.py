@@ -63,6 +63,7 @@ from ..models.turns import (
 )
 from ..models.usage import UsageCount, UsageGroup, UsageLine
 from .memory_files import MemoryFiles
+from .memory_knowledge import MemoryKnowledge
 from .memory_outbox import MemoryOutbox
 from .memory_usage import MemoryUsage
 from .memory_webhooks import MemoryWebhooks
@@ -115,6 +116,8 @@ class MemoryStore:
     def __init__(self) -> None:
         self._tenants: dict[TenantId, _Rows] = {}
         self.files = MemoryFiles(self._find_any)
+        self.knowledge = MemoryKnowledge(self.files)
+        """What agents know."""
         self.outbox = MemoryOutbox()
         """Where every change is told."""
         self.webhooks = MemoryWebhooks()

@@ -183,6 +183,8 @@ class MemoryKnowledgeEditor:
         replaced = None if before is None else before.document
         if replaced is not None and replaced.file_id is not None:
             self._rows.files.doom_of_document(tenant_id, replaced.file_id)
+        if replaced is not None and not facts.audience <= replaced.facts.audience:
+            base.take_out(replaced.id)
         made = Document(
             id=DocumentId(new_id()) if replaced is None else replaced.id,
             knowledge_base_id=base.id,

@@ -12,7 +12,21 @@ from syntera_crds import __version__
 
 from ..errors import InvalidRequest, MethodNotAllowed, RouteNotFound, StoreUnavailable, SynteraError
 from ..services import Services
-from . import agents, api_keys, audit_log, conversations, feedback, files, live, messages, usage, visitors, webhooks
+from . import (
+    agents,
+    api_keys,
+    audit_log,
+    conversations,
+    feedback,
+    files,
+    knowledge,
+    knowledge_documents,
+    live,
+    messages,
+    usage,
+    visitors,
+    webhooks,
+)
 from .context import services_of
 from .cors import Cors
 from .description import DescribedApp
@@ -44,6 +58,7 @@ def build_public_app(services: Services, sockets: SocketServer | None = None) ->
             {"name": "files", "description": "What is attached to them."},
             {"name": "openai", "description": "The same agents for clients of OpenAI's protocol."},
             {"name": "visitors", "description": "Tokens for the visitors of websites."},
+            {"name": "knowledge-bases", "description": "What agents look their answers up in."},
             {"name": "usage", "description": "What was used, and of which budgets."},
             {"name": "api-keys", "description": "Keys of this API, for administrators."},
             {"name": "audit-log", "description": "Who has done what."},
@@ -65,6 +80,9 @@ def build_public_app(services: Services, sockets: SocketServer | None = None) ->
         completions.router,
         models.router,
         visitors.router,
+        knowledge.router,
+        knowledge_documents.uploads,
+        knowledge_documents.router,
         usage.router,
         api_keys.router,
         audit_log.router,

@@ -20,7 +20,7 @@ from .events import (
     StreamEnded,
     TurnUsage,
 )
-from .examples import PARAMETERS, REQUESTS, build_answers
+from .examples import PARAMETERS, PARAMETERS_OF, REQUESTS, build_answers
 from .openai.answers import Chunk, ChunkWithUsage, ErrorChunk
 from .permissions import Credential, requirement_of
 from .problem_examples import Body, problems_of
@@ -59,6 +59,8 @@ _DESCRIBED = {
     "disposition": "Of the link: whether the file is shown or saved.",
     "expires": "Of the link: when it ends, in seconds since 1970.",
     "signature": "Of the link: what proves that it was made here.",
+    "knowledgeBase": "The knowledge base's name.",
+    "documentId": "The document.",
     "webhookId": "The endpoint.",
     "deliveryId": "The delivery.",
     "turn": "The turn that is to be stopped; any that runs, where it is left out.",
@@ -86,6 +88,7 @@ _OF_ANSWERS = {
     "getConversation": ("ETag",),
     "changeConversation": ("ETag",),
     "createFile": ("Idempotency-Replayed",),
+    "createDocument": ("Idempotency-Replayed",),
     "sendMessage": ("Idempotency-Replayed", "Syntera-Events-Version"),
     "followConversation": ("Syntera-Events-Version",),
 }
@@ -157,12 +160,13 @@ def _summarise(operation: dict[str, Any]) -> None:
 
 
 def _describe_parameters(operation: dict[str, Any]) -> None:
+    examples = {**PARAMETERS, **PARAMETERS_OF.get(operation["operationId"], {})}
     for parameter in operation.get("parameters", []):
         name = parameter["name"]
         if name in _DESCRIBED:
             parameter.setdefault("description", _DESCRIBED[name])
-        if name in PARAMETERS:
-            parameter["example"] = PARAMETERS[name]
+        if name in examples:
+            parameter["example"] = examples[name]
 
 
 def _describe_headers(operation: dict[str, Any]) -> None:

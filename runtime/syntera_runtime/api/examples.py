@@ -47,6 +47,7 @@ from ..models.knowledge import Citation, KnowledgeSearch, Retrieval
 from ..models.turns import EndedTurn, Turn, TurnState, Usage
 from ..views.conversations import ConversationView, FeedbackView, MessageView
 from . import administration_examples as administration
+from . import knowledge_examples as knowledge
 from .events import render_event
 from .file_schemas import FileLinkView, FileView
 from .identity_schemas import ApiKeyView, CreatedApiKey, IdentitySecret, VisitorTokenView
@@ -139,8 +140,11 @@ PARAMETERS: Mapping[str, Any] = {
     "expires": 1793535300,
     "signature": _SIGNATURE,
     **administration.PARAMETERS,
+    **knowledge.PARAMETERS,
 }
 """By name, wherever they stand."""
+PARAMETERS_OF: Mapping[str, Mapping[str, Any]] = knowledge.PARAMETERS_OF
+"""By operation, where one means something else by a name."""
 
 REQUESTS: Mapping[str, Mapping[str, Any]] = {
     "startConversation": {
@@ -184,6 +188,7 @@ REQUESTS: Mapping[str, Mapping[str, Any]] = {
         },
     },
     **administration.REQUESTS,
+    **knowledge.REQUESTS,
 }
 """Bodies by operation, each with a name."""
 
@@ -250,6 +255,7 @@ def build_answers() -> Mapping[str, Mapping[str, Any]]:
         "createFileLink": {JSON: _build_link()},
         "followFileLink": {ANY: _BYTES},
         **{operation: {JSON: answer} for operation, answer in administration.build_answers().items()},
+        **{operation: {JSON: answer} for operation, answer in knowledge.build_answers().items()},
     }
     return {operation: {kind: _plain(answer) for kind, answer in kinds.items()} for operation, kinds in made.items()}
 

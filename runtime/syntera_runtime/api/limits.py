@@ -14,8 +14,8 @@ from ..models.identity import Principal, StoredApiKey
 from .auth import Asker
 from .context import ServicesOfRequest, services_of
 
-MESSAGES = frozenset({"sendMessage", "createChatCompletion"})
-"""Operations that make an agent answer."""
+MESSAGES = frozenset({"sendMessage", "createChatCompletion", "searchKnowledgeBase"})
+"""Operations that ask a model: an agent's, or one that embeds what is searched for."""
 LIMIT_HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 """What an answer says of the limit of which least is left: its size, what is left, and when there is more."""
 

@@ -10,6 +10,7 @@ from fastapi import Query
 from pydantic import Field
 
 from ..errors import InvalidCursor
+from ..knowledge.management import ChunkPosition
 from ..models.conversations import ConversationOrder, ListPosition
 from ..models.ids import ConversationId
 from .schemas import Input
@@ -19,6 +20,7 @@ DEFAULT_LIMIT = 50
 _MARK = b"\x01"
 """Version of the form; another list or order gets another one."""
 _NEWEST_MARK = b"\x04"
+_CHUNK_MARK = b"\x05"
 _ORDER_MARKS = {ConversationOrder.CREATED: b"\x02", ConversationOrder.ACTIVITY: b"\x03"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -98,6 +100,24 @@ def read_position_cursor(cursor: str, order: ConversationOrder) -> ListPosition:
     except OverflowError:
         raise InvalidCursor from None
     return ListPosition(ConversationId(UUID(bytes=raw[8:])), at)
+
+
+def make_chunk_cursor(last: ChunkPosition) -> str:
+    """The cursor behind a chunk of a document."""
+    return _encode(_CHUNK_MARK + last.index_number.to_bytes(4, "big") + last.position.to_bytes(4, "big"))
+
+
+def read_chunk_cursor(cursor: str) -> ChunkPosition:
+    """The position that `make_chunk_cursor` was given.
+
+    Raises:
+        InvalidCursor: It is none of ours, or of another list.
+    """
+    raw = _decode(cursor, mark=_CHUNK_MARK, length=8)
+    position = int.from_bytes(raw[4:], "big")
+    if position >= 1 << 31:  # more than the store counts
+        raise InvalidCursor
+    return ChunkPosition(int.from_bytes(raw[:4], "big"), position)
 
 
 def _encode(raw: bytes) -> str:

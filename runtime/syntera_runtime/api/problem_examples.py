@@ -11,6 +11,7 @@ from ..errors import (
     AgentNotFound,
     ApiKeyNotFound,
     ApiKeyProtected,
+    AudienceNotHeld,
     BodyTooLarge,
     BudgetExhausted,
     ChallengeFailed,
@@ -25,6 +26,7 @@ from ..errors import (
     CredentialsMissing,
     CustomerRefused,
     DeliveryNotFound,
+    DocumentNotFound,
     EventUnknown,
     FieldFault,
     FileAttached,
@@ -43,11 +45,14 @@ from ..errors import (
     KeyExpired,
     KeyRevoked,
     KeyUnknown,
+    KnowledgeBaseNotFound,
+    KnowledgeBaseNotReady,
     LinkExpired,
     LinkRefused,
     MalformedBody,
     MessageNotFound,
     MethodNotAllowed,
+    ModelTimeout,
     ModelUnavailable,
     NotJoined,
     OriginNotAllowed,
@@ -58,11 +63,13 @@ from ..errors import (
     RouteNotFound,
     ScopeMissing,
     ScopeNotHeld,
+    SearchTimedOut,
     SecretJustRotated,
     SecretMissing,
     ShuttingDown,
     SigningKeyMissing,
     SignInNeeded,
+    SourceNotFound,
     StoreUnavailable,
     SubjectChanged,
     SynteraError,
@@ -85,6 +92,7 @@ from ..errors import (
     TurnLost,
     Unauthenticated,
     UnsupportedMediaType,
+    UploadsNotTaken,
     VisitorTokenExpired,
     VisitorTokenRefused,
     WebhookDisabled,
@@ -159,6 +167,19 @@ SPECIAL: Mapping[str, Mapping[int, tuple[Kind, ...]]] = {
     "getIdentitySecret": {404: (ApiKeyNotFound,)},
     "createFile": {409: (TooManyFiles, FileOvertaken, RequestRepeated)},
     "deleteFile": {404: (FileNotFound,), 409: (FileAttached,)},
+    "searchKnowledgeBase": {
+        403: (AudienceNotHeld,),
+        404: (KnowledgeBaseNotFound,),
+        409: (KnowledgeBaseNotReady,),
+        503: (ModelUnavailable, SecretMissing),
+        504: (SearchTimedOut, ModelTimeout),
+    },
+    "createDocument": {
+        403: (AudienceNotHeld,),
+        404: (KnowledgeBaseNotFound, SourceNotFound),
+        409: (UploadsNotTaken, FileOvertaken, RequestRepeated),
+    },
+    "listChunks": {404: (KnowledgeBaseNotFound, DocumentNotFound), 409: (KnowledgeBaseNotReady,)},
     "createWebhook": {409: (TooManyWebhooks,), 503: (SigningKeyMissing,)},
     "getWebhookSecret": {404: (WebhookNotFound,), 503: (SigningKeyMissing,)},
     "rotateWebhookSecret": {404: (WebhookNotFound,), 409: (SecretJustRotated,), 503: (SigningKeyMissing,)},
@@ -184,6 +205,14 @@ SPECIAL: Mapping[str, Mapping[int, tuple[Kind, ...]]] = {
     **{
         operation: {404: (FileNotFound,)}
         for operation in ("getFile", "getFileContent", "createFileLink", "followFileLink")
+    },
+    **{
+        operation: {404: (KnowledgeBaseNotFound,)}
+        for operation in ("getKnowledgeBase", "listSyncs", "requestSync", "listDocuments")
+    },
+    **{
+        operation: {404: (KnowledgeBaseNotFound, DocumentNotFound)}
+        for operation in ("getDocument", "deleteDocument", "reingestDocument")
     },
     **{
         operation: {404: (WebhookNotFound,)}

@@ -104,7 +104,9 @@ class Grounding:
             return Grounded(
                 retrieval, request, Refusal.NOTHING_FOUND if failure is None else Refusal.KNOWLEDGE_UNAVAILABLE
             )
-        note = NOTHING_FOUND if failure is None else UNAVAILABLE
+        note = None
+        if self._question:  # of a picture without words nobody asked anything that documents could answer
+            note = NOTHING_FOUND if failure is None else UNAVAILABLE
         return Grounded(retrieval, _with_messages(request, ground(request.messages, (), note=note)))
 
     def say_refusal(self, refusal: Refusal) -> str:

@@ -40,6 +40,7 @@ from .events import (
     TurnUsage,
     UnknownEvent,
 )
+from .knowledge import KnowledgeBases
 from .retries import Retries
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "Event",
     "Forbidden",
     "InvalidRequest",
+    "KnowledgeBases",
     "Location",
     "MessageCitation",
     "MessageCompleted",

@@ -18,6 +18,7 @@ from .completions import Completions
 from .errors import ReplyFailed
 from .events import Event, MessageCompleted, MessageFailed, MessageStopped
 from .files import Files
+from .knowledge import KnowledgeBases
 from .models import (
     Agent,
     AgentList,
@@ -97,6 +98,8 @@ class Client:
         """Questions of which the server keeps no text."""
         self.files = Files(self._caller)
         """Files, to be attached to messages."""
+        self.knowledge_bases = KnowledgeBases(self._caller)
+        """What agents look their answers up in."""
         self.usage = UsageReports(self._caller)
         """What was used, and what it cost."""
         self.webhooks = Webhooks(self._caller)

@@ -40,7 +40,7 @@ class Files:
             InvalidRequest: The file is too large, or of a kind that is not taken.
             Conflict: There are too many files that no message has.
         """
-        pieces = None if isinstance(content, bytes) else _Pieces(content)
+        pieces = None if isinstance(content, bytes) else Pieces(content)
         request = Request(
             "POST",
             _PATH,
@@ -97,7 +97,7 @@ class Files:
         await self._caller.call(Request("DELETE", _of(file_id), is_repeatable=False))
 
 
-class _Pieces:
+class Pieces:
     """Remembers whether somebody began to take the pieces: they cannot be had again."""
 
     def __init__(self, source: AsyncIterable[bytes]) -> None:

@@ -102,7 +102,7 @@ class RateLimiter:
         """Count a request for all limits that it meets, or for none if one of them is reached.
 
         Args:
-            is_message: It makes an agent answer.
+            is_message: It asks a model something.
             is_address_counted: `admit_address` has done that already.
         """
         config = self._tenants.tenant()

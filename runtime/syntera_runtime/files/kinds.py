@@ -38,20 +38,34 @@ _NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 """Control characters that no text holds; tabs, line and form feeds are no such."""
 
 MEDIA_TYPES = frozenset(_BY_SIGNATURE | _OPEN_DOCUMENTS | {*_OFFICE_FOLDERS.values(), PLAIN_TEXT})
-"""Everything that is taken."""
+"""Everything that is taken as a file of a conversation."""
+DOCUMENTS = frozenset({"application/pdf", PLAIN_TEXT, *_OFFICE_FOLDERS.values()})
+"""What knowledge is read out of. HTML, Markdown, CSV and JSON are plain text here: which of them a text is shows when it is read."""
+_BOM_BYTES = 2
+"""Of UTF-16."""
 
 
 class Examination:
     """Looks at the bytes of one file as they come."""
 
-    def __init__(self, *, most_bytes: int) -> None:
+    def __init__(
+        self, *, most_bytes: int, taken: frozenset[str] = MEDIA_TYPES, takes_any_encoding: bool = False
+    ) -> None:
+        """Nothing is looked at yet.
+
+        Args:
+            taken: Media types that are taken; a part of `MEDIA_TYPES`.
+            takes_any_encoding: Text may be in another encoding than UTF-8: whoever reads the file finds out in which.
+        """
         self._most = most_bytes
+        self._taken = taken
+        self._takes_any_encoding = takes_any_encoding
         self._size = 0
         self._hash = hashlib.sha256()
         self._head = bytearray()
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._begun = b""
         self._is_text = True
-        self._is_first = True
 
     def take(self, piece: bytes) -> None:
         """Look at the next bytes.
@@ -77,18 +91,34 @@ class Examination:
             raise FileTypeRefused("The file is empty.")
         self._look_for_text(b"", is_last=True)
         media_type = _find_type(bytes(self._head), is_text=self._is_text)
+        if media_type not in self._taken:
+            raise FileTypeRefused
         width, height = _measure(bytes(self._head)) if media_type in IMAGES else (None, None)
         return FileContent(media_type, self._size, self._hash.digest(), width, height)
 
     def _look_for_text(self, piece: bytes, *, is_last: bool) -> None:
         if not self._is_text:
             return
+        if self._decoder is None:
+            piece = self._begun + piece
+            if len(piece) < _BOM_BYTES and not is_last:
+                self._begun = piece
+                return
+            self._decoder = self._choose_decoder(piece)
         try:
             text = self._decoder.decode(piece, final=is_last)
         except UnicodeDecodeError:
             self._is_text = False
             return
         self._is_text = _NOT_TEXT.search(text) is None
+
+    def _choose_decoder(self, begin: bytes) -> codecs.IncrementalDecoder:
+        """What reads the text. Where every encoding will do, control characters alone tell it from other bytes: those of Latin-1
+        are the bytes themselves."""
+        if not self._takes_any_encoding:
+            return codecs.getincrementaldecoder("utf-8")()
+        is_utf_16 = begin[:_BOM_BYTES] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        return codecs.getincrementaldecoder("utf-16" if is_utf_16 else "latin-1")()
 
 
 def _find_type(head: bytes, *, is_text: bool) -> str:

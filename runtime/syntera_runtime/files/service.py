@@ -50,8 +50,12 @@ class Files:
         *,
         name: str,
         request_key: RequestKey | None = None,
+        examination: Examination | None = None,
     ) -> File:
         """Take in what comes.
+
+        Args:
+            examination: Decides what is taken. None: what files of conversations may be.
 
         Raises:
             FileTooLarge: It has too many bytes, or is an image with too many pixels.
@@ -63,17 +67,17 @@ class Files:
         """
         tenant_id = principal.tenant_id
         new = NewFile(FileId(new_id()), clean_name(name), self._storage_for_new(), request_key)
-        examination = Examination(most_bytes=self.most_bytes)
+        looking = examination or Examination(most_bytes=self.most_bytes)
 
         async def examined() -> AsyncIterator[bytes]:
             async for piece in content:
-                examination.take(piece)
+                looking.take(piece)
                 yield piece
 
         await self._store.add_file(tenant_id, new, owner=principal.contact_id)
         try:
             await self._blobs[new.storage].write(tenant_id, new.id, examined())
-            return await self._store.complete_file(tenant_id, new.id, examination.end())
+            return await self._store.complete_file(tenant_id, new.id, looking.end())
         except BaseException as error:
             # Where this fails, too, the file is given up an hour later. One that is there in full, of which only the answer was
             # lost, keeps its bytes.

@@ -1,8 +1,10 @@
-"""For whom a search is made: who asks decides which documents there are, never the request."""
+"""For whom a search is made, and who may look at a document: who asks decides which documents there are, never the request."""
 
+from syntera_crds.contract.api_key import Scope
 from syntera_crds.contract.knowledge_config import AUTHENTICATED, PUBLIC
 
 from ..models.identity import Principal
+from ..models.knowledge import Document
 
 
 def audience_of(principal: Principal) -> frozenset[str]:
@@ -15,3 +17,19 @@ def audience_of(principal: Principal) -> frozenset[str]:
     if principal.key_id is not None:
         return frozenset({PUBLIC})
     return frozenset({PUBLIC, AUTHENTICATED}) | principal.roles
+
+
+def reach_of(principal: Principal) -> frozenset[str] | None:
+    """Whose documents somebody of the tenant's own side may look at who manages knowledge. None: everybody's.
+
+    A program's key opens what its scopes say, and administrators may see everything.
+    """
+    if principal.key_id is not None or principal.may(Scope.ADMIN):
+        return None
+    return audience_of(principal)
+
+
+def may_see(principal: Principal, document: Document) -> bool:
+    """Whether the document is there for the principal, who manages knowledge."""
+    reach = reach_of(principal)
+    return reach is None or not reach.isdisjoint(document.facts.audience)

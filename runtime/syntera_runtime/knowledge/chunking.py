@@ -17,7 +17,7 @@ from ..models.knowledge import Chunk, Extracted, Mark
 from ..models.tokens import BYTES_OF_A_TOKEN
 from .pieces import Kind, Piece, cut_into_pieces
 
-VERSION = "1"
+VERSION = "2"
 """Grows with every change that cuts documents otherwise, so that they are cut anew."""
 
 MOST_CHUNKS = 50_000
@@ -173,12 +173,13 @@ def _join_tiny(sections: Iterable[_Section], target: int) -> Iterator[_Section]:
 
 
 def _join(first: _Section, second: _Section, target: int) -> _Section | None:
-    """Both as one, where the first is tiny and both together are not large."""
-    if first.size > _TINY * target or first.size + second.size > target:
-        return None
+    """Both as one, where the first is tiny and both together are not large; a heading without text always goes with what it
+    stands over, because alone it is found and says nothing."""
     units = (*first.units, *second.units)
     if first.is_heading_alone and second.headings[: len(first.headings)] == first.headings:
         return _Section(second.headings, units)
+    if first.size > _TINY * target or first.size + second.size > target:
+        return None
     parent = _common(first.headings, second.headings)
     are_siblings = (
         bool(first.headings) and len(parent) >= len(first.headings) - 1 and len(parent) >= len(second.headings) - 1

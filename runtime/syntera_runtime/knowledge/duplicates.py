@@ -12,24 +12,28 @@ instructions for two systems would count as the same."""
 
 _WORD = re.compile(r"\w+")
 Item = TypeVar("Item")
+Shingles = frozenset[tuple[str, ...]]
 
 
-def drop_duplicates(items: Sequence[Item], text: Callable[[Item], str]) -> list[Item]:
-    """The items without those whose text nearly stands in one before them."""
-    kept: list[tuple[Item, frozenset[int]]] = []
+def drop_duplicates(items: Sequence[Item], text: Callable[[Item], str], *, most: int | None = None) -> list[Item]:
+    """The items without those whose text nearly stands in one before them; with `most`, the first so many of these."""
+    kept: list[tuple[Item, Shingles]] = []
     for item in items:
+        if len(kept) == most:
+            break
         shingles = _shingle(text(item))
         if not any(_is_same(shingles, other) for _, other in kept):
             kept.append((item, shingles))
     return [item for item, _ in kept]
 
 
-def _shingle(text: str) -> frozenset[int]:
-    """Hashes of each few words in a row; of a text with fewer words, of all of it."""
+def _shingle(text: str) -> Shingles:
+    """Each few words in a row; of a text with fewer words, all of it."""
     words = _WORD.findall(text.casefold())
-    last = max(len(words) - SHINGLE_WORDS, 0)
-    return frozenset(hash(tuple(words[start : start + SHINGLE_WORDS])) for start in range(last + 1))
+    if len(words) <= SHINGLE_WORDS:
+        return frozenset({tuple(words)})
+    return frozenset(zip(*(words[start:] for start in range(SHINGLE_WORDS)), strict=False))
 
 
-def _is_same(one: frozenset[int], other: frozenset[int]) -> bool:
+def _is_same(one: Shingles, other: Shingles) -> bool:
     return len(one & other) >= SAME_FROM * min(len(one), len(other))

@@ -158,7 +158,7 @@ class Searcher:
         *,
         vectors_of: VectorsOf,
         embedder: Embedder,
-        reranker: Reranker | None = None,
+        reranker: Reranker,
         metrics: Metrics,
         tracer: Tracer = NO_TRACER,
     ) -> None:
@@ -274,7 +274,7 @@ class _Search:
     reader: KnowledgeReader
     vectors_of: VectorsOf
     questions: Questions
-    reranker: Reranker | None
+    reranker: Reranker
     stages: _Stages
     embedding_tokens: int = 0
     vector: Vector | None = field(default=None, repr=False)
@@ -283,7 +283,10 @@ class _Search:
         candidates = await self._find()
         kept = [one for one in candidates if self._is_good(one.scores)]
         left_out = len(candidates) - len(kept)
-        chosen = drop_duplicates(await self._read(drop_same_texts(kept)[: self.plan.read]), _content)
+        most = (
+            self.plan.top_k if self.plan.rerank is None else None
+        )  # a judge shall see all that there is to choose from
+        chosen = drop_duplicates(await self._read(drop_same_texts(kept)[: self.plan.read]), _content, most=most)
         judged = await self._judge(chosen)
         good = [one for one in judged if self._is_good(one.scores)]
         left_out += len(judged) - len(good)
@@ -399,7 +402,7 @@ class _Search:
     async def _judge(self, found: Sequence[Scored]) -> list[Scored]:
         """What was found in the reranker's order, if there is one."""
         model = self.plan.rerank
-        if model is None or self.reranker is None or not found:
+        if model is None or not found:
             return list(found)
         judged = found[: model.candidates]
         with self.stages.measure("rerank") as stage:

@@ -114,7 +114,8 @@ class KnowledgeEditor(Protocol):
         """Note an uploaded file as a document that is to be taken in, in place of one with the same origin.
 
         The file must be there in full; from now on it is the document's: nobody sweeps it, and it is found by `find_files` alone.
-        The file of the document that it replaces is doomed.
+        The file of the document that it replaces is doomed. What is indexed of that one stays until the next sync, unless the new
+        one is for more people than it was: they must not find what was not for them.
 
         Raises:
             KnowledgeBaseNotFound: It is not known, or has been erased.

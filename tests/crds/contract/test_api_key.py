@@ -107,5 +107,7 @@ def test_scopes_are_spelled_as_they_are_stored() -> None:
         "conversations:read",
         "conversations:write",
         "usage:read",
+        "knowledge:read",
+        "knowledge:write",
         "admin",
     }

@@ -16,6 +16,7 @@ from syntera_runtime.models.knowledge import (
     Extracted,
     Failing,
     Mark,
+    SearchFilter,
     SyncCounts,
     SyncFailure,
     SyncState,
@@ -330,6 +331,20 @@ async def test_upload_of_the_same_name_takes_the_place_of_the_one_before(knowled
     assert (known.file_id, known.state) == (second, DocumentState.PENDING)
     await knowledge.put(index, "guide.txt", "two", source="uploads", document=known)
     assert await knowledge.with_words(index, "one two late") == ["two"]
+
+
+@pytest.mark.parametrize(("audience", "left"), [({"owner"}, ["secret"]), ({"owner", "public"}, []), ({"public"}, [])])
+async def test_upload_for_others_shows_them_nothing_of_the_one_before(
+    knowledge: KnowledgeStores, audience: set[str], left: list[str]
+) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.publish(await knowledge.open_index(base))
+    seekers = SearchFilter(audience=frozenset({"public", "owner"}))
+    made = await knowledge.put(index, "guide.txt", "secret", source="uploads", audience={"owner", "admin"})
+    assert await knowledge.with_words(index, "secret", seekers) == ["secret"]
+    again, _ = await knowledge.upload(base.id, text="open", audience=audience)
+    assert again == made
+    assert await knowledge.with_words(index, "secret", seekers) == left
 
 
 async def test_deleted_upload_is_gone_with_its_file(knowledge: KnowledgeStores) -> None:

@@ -33,6 +33,7 @@ async def test_conversation_is_made_with_its_greeting(client: httpx.AsyncClient,
         "createdAt": made["createdAt"],
         "error": None,
         "limitedBy": None,
+        "refused": None,
     }
     assert made["createdAt"].endswith("Z")
 

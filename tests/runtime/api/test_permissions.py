@@ -13,7 +13,7 @@ from syntera_runtime.adapters.memory import MemoryStore
 from syntera_runtime.api.app import build_public_app
 from syntera_runtime.api.permissions import PERMISSIONS
 from syntera_runtime.api.routing import ApiRoute, check_guarded
-from tests.runtime.builders import make_agent, make_services, put_key, put_publishable_key
+from tests.runtime.builders import make_agent, make_knowledge_base, make_services, put_key, put_publishable_key
 from tests.runtime.fakes import FakeCatalogue, FakeKeySets
 from tests.runtime.identity.issuer import JWKS_URL, key_set, make_tenant, sign
 
@@ -55,6 +55,17 @@ CALLS: dict[str, tuple[str, str, Any]] = {
     "revokeApiKey": ("DELETE", f"/v1/api-keys/{SOME_ID}", None),
     "listActs": ("GET", "/v1/audit-log", None),
     "getIdentitySecret": ("GET", f"/v1/api-keys/{SOME_ID}/identity-secret", None),
+    "listKnowledgeBases": ("GET", "/v1/knowledge-bases", None),
+    "getKnowledgeBase": ("GET", "/v1/knowledge-bases/handbook", None),
+    "listSyncs": ("GET", "/v1/knowledge-bases/handbook/syncs", None),
+    "requestSync": ("POST", "/v1/knowledge-bases/handbook/syncs", None),
+    "searchKnowledgeBase": ("POST", "/v1/knowledge-bases/handbook/search", {"question": "Hi"}),
+    "listDocuments": ("GET", "/v1/knowledge-bases/handbook/documents", None),
+    "createDocument": ("POST", "/v1/knowledge-bases/handbook/documents?name=x", "a text"),
+    "getDocument": ("GET", f"/v1/knowledge-bases/handbook/documents/{SOME_ID}", None),
+    "deleteDocument": ("DELETE", f"/v1/knowledge-bases/handbook/documents/{SOME_ID}", None),
+    "reingestDocument": ("POST", f"/v1/knowledge-bases/handbook/documents/{SOME_ID}/reingest", None),
+    "listChunks": ("GET", f"/v1/knowledge-bases/handbook/documents/{SOME_ID}/chunks", None),
     "createWebhook": ("POST", "/v1/webhooks", {"url": "https://hooks.example/"}),
     "listWebhooks": ("GET", "/v1/webhooks", None),
     "getWebhook": ("GET", f"/v1/webhooks/{SOME_ID}", None),
@@ -80,6 +91,10 @@ USAGE = {"getUsage", "getConversationUsage"}
 HOOKS = {"createWebhook", "listWebhooks", "getWebhook", "changeWebhook", "deleteWebhook"}
 HOOKS |= {"getWebhookSecret", "rotateWebhookSecret", "testWebhook", "listDeliveries", "redeliver"}
 COMPLETIONS = {"createChatCompletion"}
+LOOK_UP = {"listKnowledgeBases", "getKnowledgeBase", "listSyncs", "searchKnowledgeBase"}
+LOOK_UP |= {"listDocuments", "getDocument", "listChunks"}
+FILL = {"requestSync", "createDocument", "deleteDocument", "reingestDocument"}
+STAFF = AGENTS | MODELS | TALK | FIND | EDIT | COMPLETIONS | USAGE | LOOK_UP | FILL
 
 OPEN: dict[str, set[str]] = {
     "nobody": set(),
@@ -88,21 +103,23 @@ OPEN: dict[str, set[str]] = {
     "secret key: conversations:read": FIND,
     "secret key: conversations:write": EDIT,
     "secret key: usage:read": USAGE,
-    "secret key: admin": AGENTS | MODELS | TALK | FIND | EDIT | COMPLETIONS | ADMINISTER | HOOKS | USAGE,
+    "secret key: knowledge:read": LOOK_UP,
+    "secret key: knowledge:write": FILL,
+    "secret key: admin": STAFF | ADMINISTER | HOOKS,
     "secret key: unknown": set(),
     "publishable key": {"createVisitorToken"},
     "visitor": AGENTS | TALK | FIND,
     "signed-in customer": AGENTS | TALK | FIND,
     "anonymous at the issuer": AGENTS | TALK | FIND,
-    "role: member": AGENTS | MODELS | TALK | FIND | EDIT | COMPLETIONS | USAGE,
-    "role: admin": AGENTS | MODELS | TALK | FIND | EDIT | COMPLETIONS | ADMINISTER | HOOKS | USAGE,
-    "role: owner": AGENTS | MODELS | TALK | FIND | EDIT | COMPLETIONS | ADMINISTER | HOOKS | USAGE,
+    "role: member": STAFF,
+    "role: admin": STAFF | ADMINISTER | HOOKS,
+    "role: owner": STAFF | ADMINISTER | HOOKS,
     "role: superuser": AGENTS | TALK | FIND,
 }
 """Whoever asks, and the operations that are open to them."""
 SIGNED = {"followFileLink"}
 """Open to nobody by who they are."""
-ALL = AGENTS | MODELS | TALK | FIND | EDIT | COMPLETIONS | ADMINISTER | HOOKS | USAGE | SIGNED | {"createVisitorToken"}
+ALL = STAFF | ADMINISTER | HOOKS | SIGNED | {"createVisitorToken"}
 
 
 @pytest.fixture
@@ -111,6 +128,7 @@ async def client(store: MemoryStore) -> AsyncIterator[httpx.AsyncClient]:
     key_sets = FakeKeySets()
     key_sets.published[JWKS_URL] = key_set()
     agents = FakeCatalogue(make_agent(access=Access.PUBLIC), tenant=make_tenant())
+    agents.knowledge_bases["handbook"] = make_knowledge_base()
     services = make_services(store, agents=agents, key_sets=key_sets)
     transport = httpx.ASGITransport(app=build_public_app(services), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://runtime") as client:

@@ -42,7 +42,13 @@ from syntera_runtime.api.app import build_public_app
 from syntera_runtime.api.examples import PARAMETERS, REQUESTS
 from syntera_runtime.api.permissions import PERMISSIONS, Requirement
 from syntera_runtime.models.ids import TenantId
-from tests.runtime.builders import make_agent, make_publishable_key, make_services, make_stored_key
+from tests.runtime.builders import (
+    make_agent,
+    make_knowledge_base,
+    make_publishable_key,
+    make_services,
+    make_stored_key,
+)
 from tests.runtime.conftest import insert_api_key
 from tests.runtime.fakes import FakeCatalogue, FakeKeySets
 from tests.runtime.identity.issuer import JWKS_URL, key_set, make_tenant, sign
@@ -72,6 +78,8 @@ CHECKED = [
     response_headers_conformance,
     response_schema_conformance,
 ]
+UPLOADS = {"createFile", "createDocument"}
+"""Their bodies are bytes."""
 FEW, MANY = 1, 8
 """Requests of each kind for each operation: of most callers, and of `THOROUGH` ones who are not sent away."""
 MAY_CALL: Mapping[str, Callable[[Requirement], bool]] = {
@@ -137,6 +145,11 @@ class Site:
                 case.path_parameters["messageId"] = reply
         if "fileId" in case.path_parameters:
             self._name_file(case, owner)
+        if "knowledgeBase" in case.path_parameters:
+            case.path_parameters["knowledgeBase"] = "handbook"
+        if "documentId" in case.path_parameters:
+            path = "/v1/knowledge-bases/handbook/documents?name=notes.txt"
+            case.path_parameters["documentId"] = self.ask("administrator", "POST", path, data=b"Gate 12")["id"]
         if "webhookId" in case.path_parameters:
             self._name_webhook(case)
 
@@ -184,6 +197,7 @@ class Served:
         key_sets = FakeKeySets()
         key_sets.published[JWKS_URL] = key_set()
         agents = FakeCatalogue(make_agent(access=Access.PUBLIC, greeting="Hello!"), tenant=make_tenant())
+        agents.knowledge_bases["handbook"] = make_knowledge_base()
         site = await make_site(database, redis_server, folder)
         async with open_pod(site.tenant_id, site.stores_dir, agents=agents, key_sets=key_sets) as pod:
             limits = replace(pod.services.limits, follow_seconds=0.05)
@@ -240,7 +254,7 @@ def checks_of(case: Case[Any], status: int) -> list[Any]:
     is a refusal, too, which schemathesis does not know.
     """
     right = {ParameterLocation.HEADER, ParameterLocation.COOKIE}
-    if case.operation.definition.raw["operationId"] == "createFile":
+    if case.operation.definition.raw["operationId"] in UPLOADS:
         right.add(ParameterLocation.BODY)
     if wrong_places(case) - right and status != 413:
         return [*CHECKED, negative_data_rejection]
@@ -292,11 +306,19 @@ def test_example_of_a_request_is_understood(site: Site, operation_id: str, name:
     """Ids and tokens of examples are made up: what they name may not be there."""
     operation = OPERATIONS[operation_id]
     made = site.ask("administrator", "POST", "/v1/agents/travel/conversations")["id"]
-    path = operation.path.format(agent="travel", conversationId=made, messageId=made, fileId=made, webhookId=made)
+    path = operation.path.format(
+        agent="travel",
+        conversationId=made,
+        messageId=made,
+        fileId=made,
+        webhookId=made,
+        knowledgeBase="handbook",
+    )
     who = "page" if operation_id == "createVisitorToken" else "administrator"
     sent: dict[str, Any] = {"json": REQUESTS[operation_id][name]}
-    if operation_id == "createFile":
+    if operation_id in UPLOADS:
         sent = {"data": REQUESTS[operation_id][name].encode(), "params": {"name": PARAMETERS["name"]}}
     answer = site.session.request(operation.method, site.url + path, headers=site.headers(who), timeout=20, **sent)
-    assert answer.status_code in (200, 201, 401, 404), answer.text
+    assert answer.status_code in (200, 201, 401, 404, 409), answer.text
+    assert answer.status_code != 409 or answer.json()["code"] == "knowledge-base-not-ready"
     assert answer.status_code != 401 or operation_id == "createVisitorToken"

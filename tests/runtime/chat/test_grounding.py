@@ -290,6 +290,15 @@ async def test_model_is_told_when_nothing_is_found(talk: Talk) -> None:
     assert reply_of(events).refused is None
 
 
+async def test_model_is_told_nothing_where_nothing_was_asked_in_words(talk: Talk) -> None:
+    events = await talk.send("")
+    assert retrieved_in(events).retrieval.passages == 0
+    assert talk.models.last_request.messages[0].content == "You help travellers."
+    talk.put_agent(retrieval=AgentRetrieval(on_nothing_found=FailureRule.REFUSE))
+    assert reply_of(await talk.send("")).refused is Refusal.NOTHING_FOUND
+    assert talk.site.embedder.asked == []
+
+
 async def test_agent_refuses_without_a_model_when_nothing_is_found_and_its_rule_says_so(talk: Talk) -> None:
     talk.put_agent(
         knowledge=[AgentKnowledge(name="handbook", min_score=0.99)],

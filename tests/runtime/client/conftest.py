@@ -13,7 +13,7 @@ from syntera_crds.contract.agent_config import Access
 from syntera_crds.contract.api_key import ApiKey, KeyKind, Scope
 from syntera_runtime.api.app import build_public_app
 from syntera_runtime.client import Client
-from tests.runtime.builders import make_agent, make_publishable_key, make_stored_key
+from tests.runtime.builders import make_agent, make_knowledge_base, make_publishable_key, make_stored_key
 from tests.runtime.conftest import insert_api_key
 from tests.runtime.fakes import FakeCatalogue, FakeChatModels
 from tests.runtime.pods import Pod, Site, make_site, open_pod
@@ -104,6 +104,7 @@ async def api(site: Site) -> AsyncIterator[Api]:
     agents = FakeCatalogue(
         make_agent(access=Access.PUBLIC, greeting="Hello, how can I help?", suggestions=["Where is my booking?"])
     )
+    agents.knowledge_bases["handbook"] = make_knowledge_base()
     api = Api(site, [], [], FakeChatModels(), agents)
     async with served_pod(api), served_pod(api):
         yield api

@@ -7,7 +7,15 @@ import pytest
 from pydantic import BaseModel
 
 from syntera_runtime.api.app import build_public_app
-from syntera_runtime.client import audit_log, events, file_models, models, usage_models, webhook_models
+from syntera_runtime.client import (
+    audit_log,
+    events,
+    file_models,
+    knowledge_models,
+    models,
+    usage_models,
+    webhook_models,
+)
 from syntera_runtime.client.models import Conversation, ImagePart, Message, TextPart, UnknownPart
 from syntera_runtime.models.conversations import MessageState, Role
 from tests.runtime.builders import make_services
@@ -48,6 +56,24 @@ READ_AS: dict[str, type[BaseModel]] = {
     "UsageReportView": usage_models.UsageReport,
     "ConversationUsageView": usage_models.ConversationUsage,
     "ActView": audit_log.Act,
+    "SourceView": knowledge_models.Source,
+    "EmbeddingModelView": knowledge_models.EmbeddingModel,
+    "ChunkingView": knowledge_models.Chunking,
+    "RetrievalView": knowledge_models.Retrieval,
+    "DocumentCountsView": knowledge_models.DocumentCounts,
+    "IndexView": knowledge_models.Index,
+    "SyncCountsView": knowledge_models.SyncCounts,
+    "SyncFailureView": knowledge_models.SyncFailure,
+    "SyncView": knowledge_models.Sync,
+    "SyncRequested": knowledge_models.SyncRequested,
+    "KnowledgeBaseView": knowledge_models.KnowledgeBase,
+    "KnowledgeBaseList": knowledge_models.KnowledgeBaseList,
+    "DocumentFailureView": knowledge_models.DocumentFailure,
+    "DocumentView": knowledge_models.Document,
+    "ChunkView": knowledge_models.Chunk,
+    "PassageView": knowledge_models.Passage,
+    "SearchStageView": knowledge_models.SearchStage,
+    "SearchView": knowledge_models.SearchResult,
     "WebhookView": webhook_models.Webhook,
     "WebhookList": webhook_models.WebhookList,
     "CreatedWebhook": webhook_models.CreatedWebhook,

@@ -134,6 +134,7 @@ def test_what_is_read_is_reached_at_its_own_ports() -> None:
         "http://docs.example:443/",
         "http://docs.example:8443/",
         "https://docs.example:80/",
+        "http://docs.example:8080/",
         "http://10.0.0.1/",
     ):
         with pytest.raises(TargetRefused):

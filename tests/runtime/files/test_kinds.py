@@ -1,5 +1,6 @@
 """What a file is told by its bytes, in whatever pieces they come."""
 
+import codecs
 import hashlib
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syntera_runtime.errors import FileTooLarge, FileTypeRefused
-from syntera_runtime.files.kinds import HEAD_BYTES, LONGEST_SIDE, MEDIA_TYPES, Examination
+from syntera_runtime.files.kinds import DOCUMENTS, HEAD_BYTES, LONGEST_SIDE, MEDIA_TYPES, Examination
 from syntera_runtime.models.files import FileContent
 
 from .samples import GIF, JPEG, ODF, OOXML, PDF, WEBP, make_archive, make_png
@@ -115,3 +116,56 @@ def test_any_bytes_are_taken_or_refused(content: bytes) -> None:
     except (FileTypeRefused, FileTooLarge):
         return
     assert found.media_type in MEDIA_TYPES
+
+
+def examine_document(content: bytes, *, step: int) -> FileContent:
+    examination = Examination(most_bytes=10_000_000, taken=DOCUMENTS, takes_any_encoding=True)
+    for start in range(0, len(content), step):
+        examination.take(content[start : start + step])
+    return examination.end()
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 1_000_000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a",
+        "Grüße aus Zürich".encode(),
+        "Grüße aus Zürich".encode("cp1252"),
+        "Привет".encode("koi8-r"),
+        "こんにちは".encode("shift-jis"),
+        codecs.BOM_UTF16_LE + "Grüße".encode("utf-16-le"),
+        codecs.BOM_UTF16_BE + "Grüße".encode("utf-16-be"),
+        codecs.BOM_UTF8 + b"text",
+    ],
+)
+def test_text_of_a_document_may_be_of_any_encoding(content: bytes, step: int) -> None:
+    assert examine_document(content, step=step).media_type == "text/plain"
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_document_is_what_its_bytes_say(name: str) -> None:
+    content, media_type = SAMPLES[name]
+    if media_type in DOCUMENTS:
+        assert examine_document(content, step=7).media_type == media_type
+    else:
+        with pytest.raises(FileTypeRefused):
+            examine_document(content, step=7)
+
+
+@pytest.mark.parametrize("step", [1, 1_000_000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff\xfe\x41",
+        b"MZ\x90\0" + b"\0" * 100,
+        b"caf\xe9 \0",
+        codecs.BOM_UTF16_LE + "a\0b".encode("utf-16-le"),
+        codecs.BOM_UTF32_LE + "text".encode("utf-32-le"),
+        make_archive("a.txt"),
+    ],
+)
+def test_bytes_of_no_document_are_refused(content: bytes, step: int) -> None:
+    with pytest.raises(FileTypeRefused):
+        examine_document(content, step=step)

@@ -27,5 +27,16 @@ def test_text_that_says_something_else_stays(other: str) -> None:
     assert kept(RULE, other) == [RULE, other]
 
 
+def test_no_more_are_looked_at_than_are_wanted() -> None:
+    looked_at: list[str] = []
+
+    def read(text: str) -> str:
+        looked_at.append(text)
+        return text
+
+    assert drop_duplicates(["one", "one", "two", "three"], read, most=2) == ["one", "two"]
+    assert looked_at == ["one", "one", "two"]
+
+
 def test_short_texts_are_compared_as_a_whole() -> None:
     assert kept("Yes, always", "Yes, never", "yes always") == ["Yes, always", "Yes, never"]

@@ -9,8 +9,8 @@ def test_item_of_both_lists_comes_before_the_first_of_either() -> None:
     assert list(fuse_ranks([(1.0, ["a", "x"]), (1.0, ["b", "x"])])) == ["x", "a", "b"]
 
 
-def test_rank_is_worth_what_the_authors_say() -> None:
-    assert fuse_ranks([(1.0, ["a", "b"]), (2.0, ["b"])]) == pytest.approx({"b": 1 / 62 + 2 / 61, "a": 1 / 61})
+def test_rank_is_worth_what_the_formula_says() -> None:
+    assert fuse_ranks([(1.0, ["a", "b"]), (2.0, ["b"])]) == pytest.approx({"b": 1 / 12 + 2 / 11, "a": 1 / 11})
 
 
 def test_heavier_list_decides_where_they_disagree() -> None:

@@ -85,7 +85,7 @@ WHERE tenant_id = $1 AND id = $2 AND knowledge_base_id = $3
 """
 
 _LOCK_ORIGIN = """
-SELECT id, file_id FROM syntera.knowledge_documents
+SELECT id, file_id, audience FROM syntera.knowledge_documents
 WHERE tenant_id = $1 AND knowledge_base_id = $2 AND source = $3 AND path_hash = $4 FOR UPDATE
 """
 
@@ -210,6 +210,9 @@ class PostgresqlKnowledgeEditor:
             )
             if before is not None and before["file_id"] is not None:
                 await connection.execute(_DOOM_FILE, tenant_id, before["file_id"], knowledge_base_id)
+            if before is not None and not facts.audience <= frozenset(before["audience"]):
+                await connection.execute("SELECT syntera.take_out_documents($1, NULL)", [before["id"]])
+                await connection.execute("SELECT syntera.delete_texts($1)", [before["id"]])
             where = (clean(origin.source), clean(origin.path), hash_path(origin))
             values = (tenant_id, new_id(), knowledge_base_id, *where, content_hash, file_id, *facts_values(facts))
             try:

@@ -28,6 +28,8 @@ _RANK = (
 
 _MOST_CHARACTERS = 4000
 """Of a question."""
+_MOST_SAID = 600
+"""Words of a question that are read at all, the first ones."""
 _MOST_WORDS = 24
 """Of a question that count, the rarest ones; so many more of those that at most one chunk holds."""
 _CANDIDATES = 400
@@ -374,11 +376,24 @@ def _create_search() -> None:
             RETURN;
           END IF;
           -- Candidates are found by the rarest words, of which so many chunks together hold one; all words rank them.
-          WITH asked AS (
-            SELECT DISTINCT u.lexeme FROM (
-              SELECT DISTINCT syntera.text_configuration(spoken) AS configuration
-              FROM unnest(CASE WHEN found.languages = '{{}}' THEN ARRAY[''] ELSE found.languages END) AS spoken
-            ) AS c, unnest(to_tsvector(c.configuration, left(words, {_MOST_CHARACTERS}))) AS u
+          -- A word that any of the languages passes over as too common is one, whatever it means in the others: "the" is rare
+          -- among the words of a German text and says as little there. If nothing else is asked, all of it counts.
+          WITH spoken AS (
+            SELECT DISTINCT syntera.text_configuration(s.language) AS configuration
+            FROM unnest(CASE WHEN found.languages = '{{}}' THEN ARRAY[''] ELSE found.languages END) AS s (language)
+          ), said AS (
+            SELECT DISTINCT t.word FROM (
+              SELECT s.word FROM regexp_split_to_table(left(words, {_MOST_CHARACTERS}), '[[:space:]]+')
+                WITH ORDINALITY AS s (word, place)
+              ORDER BY s.place LIMIT {_MOST_SAID}
+            ) AS t
+          ), read AS (
+            SELECT to_tsvector(spoken.configuration, said.word) AS terms,
+              bool_or(to_tsvector(spoken.configuration, said.word) = '') OVER (PARTITION BY said.word) AS is_common
+            FROM said, spoken
+          ), asked AS (
+            SELECT DISTINCT u.lexeme FROM read AS r, unnest(r.terms) AS u
+            WHERE NOT r.is_common OR NOT EXISTS (SELECT FROM read AS other WHERE NOT other.is_common)
             LIMIT 1000
           ), known AS (
             SELECT a.lexeme, w.chunks AS chunks,
@@ -391,7 +406,7 @@ def _create_search() -> None:
               sum(coalesce(k.chunks, 1)) OVER (ORDER BY coalesce(k.chunks, 1), k.lexeme) <= {_CANDIDATES} AS is_rare
             FROM known AS k WHERE k.number <= {_MOST_WORDS}
           ), valued AS (
-            SELECT x.*, ln(1 + (greatest(found.chunks, x.chunks) - x.chunks + 0.5) / (x.chunks + 0.5))::float8 AS weight
+            SELECT x.*, ln(1 + greatest(found.chunks, x.chunks)::float8 / x.chunks) AS weight
             FROM weighed AS x
           )
           SELECT array_agg(x.quoted::tsquery), array_agg(x.weight), sum(x.weight),
@@ -442,5 +457,5 @@ def _create_search() -> None:
     """)  # noqa: S608  # constants
     offer_function(
         "search_knowledge(uuid, text, text[], text[], text, text[], timestamptz, timestamptz, integer)",
-        "Chunks of an index of the caller''s with words of a question, scored from 0 to 1, in no order",
+        "Chunks of an index of the caller''s with words of a question, scored from 0 to about 1, in no order",
     )

@@ -1,0 +1,89 @@
+"""Searches while another index takes over: none fails, and none mixes what two indexes hold."""
+
+import asyncio
+from dataclasses import replace
+
+from syntera_runtime.knowledge.search import Searcher
+from syntera_runtime.metrics import Metrics
+from syntera_runtime.models.knowledge import Index, SearchFilter, SearchRequest, SearchResult
+from tests.runtime.knowledge_fakes import (
+    FakeEmbedder,
+    FakeKnowledgeBases,
+    FakeReranker,
+    embed_words,
+    make_config,
+    make_embedding,
+)
+from tests.runtime.knowledge_stores import KnowledgeStores
+
+SWITCHES = 12
+READERS = 4
+OLD, NEW = make_config(), make_config(revision=2, embedding=make_embedding(model="newer-embed"))
+TEXTS = {1: "old", 2: "new"}
+
+
+async def fill(knowledge: KnowledgeStores, index: Index) -> None:
+    """What an index holds says which one it is."""
+    word = TEXTS[index.number]
+    texts = [f"Chapter {number}: the desk opens at nine, says the {word} handbook. " for number in range(6)]
+    known = {one.origin.path: one for one in await knowledge.known(index)}
+    vectors = [embed_words(text) for text in texts]
+    await knowledge.put(index, "desk.md", *texts, document=known.get("desk.md"), vectors=vectors)
+
+
+async def open_index(knowledge: KnowledgeStores, of: object) -> Index:
+    config = OLD if of is OLD else NEW
+    base = await knowledge.begin()
+    return await knowledge.open_index(base, config.fingerprint(), dimensions=64, embedding=config.embedding)
+
+
+async def until_more(results: list[SearchResult]) -> None:
+    """Return when somebody has searched meanwhile."""
+    before = len(results)
+    async with asyncio.timeout(30):
+        while len(results) <= before:  # noqa: ASYNC110  # it announces nothing
+            await asyncio.sleep(0)
+
+
+async def test_searches_during_switches_are_whole_and_of_one_index(knowledge: KnowledgeStores) -> None:
+    configs, embedder = FakeKnowledgeBases(OLD), FakeEmbedder()
+    searcher = Searcher(
+        configs,
+        knowledge.reader,
+        vectors_of=lambda _config, _index: knowledge.vectors,
+        embedder=embedder,
+        reranker=FakeReranker(),
+        metrics=Metrics(),
+    )
+    first = await open_index(knowledge, OLD)
+    await fill(knowledge, first)
+    await knowledge.publish(first)
+    results: list[SearchResult] = []
+    has_ended = asyncio.Event()
+
+    async def search() -> None:
+        request = SearchRequest(question="when does the desk open?", filter=SearchFilter(frozenset({"public"})))
+        while not has_ended.is_set():
+            numbered = replace(request, question=f"when does the desk open? {len(results)}")
+            results.append(await searcher.search(knowledge.tenant_id, "handbook", numbered))
+
+    async with asyncio.TaskGroup() as group:
+        readers = [group.create_task(search()) for _ in range(READERS)]
+        for number in range(SWITCHES):
+            config = NEW if number % 2 == 0 else OLD
+            configs.configs["handbook"] = config  # as published: before the index is built
+            index = await open_index(knowledge, config)
+            await until_more(results)
+            await fill(knowledge, index)
+            await until_more(results)
+            await knowledge.publish(index)
+        has_ended.set()
+        await asyncio.gather(*readers)
+    assert len(results) >= 2 * SWITCHES
+    for result in results:
+        assert result.failure is None
+        numbers = {passage.index_number for passage in result.passages}
+        assert len(numbers) == 1
+        word = TEXTS[numbers.pop()]
+        assert all(f"the {word} handbook" in passage.text for passage in result.passages)
+    assert {name for name, _ in embedder.asked} == {"stand-in-embed", "newer-embed"}
