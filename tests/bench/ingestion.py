@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import resource
 import subprocess
 import tempfile
 import time
@@ -49,11 +50,11 @@ async def _measure(server: PostgresqlServer) -> list[Figure]:
         pages = make_pages()
         jobs.mount(pages)
         endpoint.take_counts()
-        whole, memory = _run(jobs)
+        whole, memory, computed = _run(jobs)
         counts = endpoint.take_counts()
         seconds = await _sync_seconds(jobs)
         before = await _rows(jobs)
-        again, _ = _run(jobs)
+        again, _, _ = _run(jobs)
         unchanged = endpoint.take_counts()
         written = len(before ^ await _rows(jobs))
         chunks = await jobs.count("knowledge_chunks")
@@ -70,6 +71,7 @@ async def _measure(server: PostgresqlServer) -> list[Figure]:
         Figure(
             f"{what}: most memory of all its processes (RSS, what they share counted once)", memory, "MiB", at_most=400
         ),
+        Figure(f"{what}: processor time of all its processes", computed, "s"),
         Figure(f"{what}: chunks", chunks, "chunks"),
         Figure(f"{what}: texts embedded", counts.texts, "texts"),
         Figure("the same again, unchanged: the whole process", again, "s", at_most=10),
@@ -104,16 +106,22 @@ def make_pages() -> Mapping[str, str]:
     }
 
 
-def _run(jobs: SyncJobs) -> tuple[float, float]:
-    """Seconds from the start of a sync's process to its end, and the most memory of it and its children."""
-    started = time.monotonic()
+def _run(jobs: SyncJobs) -> tuple[float, float, float]:
+    """Seconds from the start of a sync's process to its end; the most memory and the processor time of it and its children."""
+    started, before = time.monotonic(), _children_seconds()
     process = jobs.start()
     most = 0.0
     while process.poll() is None:
         most = max(most, _memory(process))
         time.sleep(_LOOK_SECONDS)
     assert process.returncode == 0, jobs.log
-    return time.monotonic() - started, most
+    return time.monotonic() - started, most, _children_seconds() - before
+
+
+def _children_seconds() -> float:
+    """Processor time of all that we have started and waited for, and of what that has waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _memory(process: "subprocess.Popen[bytes]") -> float:

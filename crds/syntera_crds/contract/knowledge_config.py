@@ -187,7 +187,8 @@ class SyncBudget(Published):
     """What one sync may cost. None: no bound."""
 
     max_tokens_per_sync: int | None = None
-    """Tokens that are embedded, as estimated. A sync that would need more embeds nothing and fails, telling its estimate."""
+    """Tokens that are embedded, as estimated. A rebuild that would need more embeds nothing and fails, telling its estimate; any other
+    sync stops, and fails, before the document that would exceed it, and the next one goes on from there."""
 
 
 class KnowledgeBaseConfig(Published):

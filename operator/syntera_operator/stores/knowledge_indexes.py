@@ -19,7 +19,7 @@ from syntera_crds.contract.names import OWN_VECTORS_PREFIX, own_vectors_table
 
 from .postgresql import Postgresql
 
-LARGE = 10_000
+LARGE = 5_000
 """Vectors from which on HNSW is worth its table; see docs/decisions/0032-where-vectors-and-words-are-searched.md."""
 
 _CONNECTIONS = 16
@@ -189,7 +189,7 @@ def build_hnsw(table: str) -> str:
     """The statement that makes its index for searching."""
     return (
         f"CREATE INDEX {table.replace('vectors', 'hnsw', 1)} ON syntera.{table}"
-        f" USING hnsw (vector extensions.halfvec_cosine_ops) WITH (m = {_CONNECTIONS}, ef_construction = {_CONSTRUCTION})"
+        f" USING hnsw (vector extensions.halfvec_ip_ops) WITH (m = {_CONNECTIONS}, ef_construction = {_CONSTRUCTION})"
     )
 
 

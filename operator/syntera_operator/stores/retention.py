@@ -65,7 +65,7 @@ _RATES_MESSAGE_OF = (
     "d.message_id IN (SELECT m.id FROM syntera.messages AS m WHERE m.tenant_id = $1 AND m.{} = ANY ($2))"
 )
 _HAS_NO_MESSAGE = "NOT EXISTS (SELECT FROM syntera.messages AS m WHERE m.tenant_id = $1 AND m.id = {}.message_id)"
-_IS_NO_DOCUMENT = "r.knowledge_base_id IS NULL"
+_IS_NO_DOCUMENT = "{}.knowledge_base_id IS NULL"
 """What agents know is kept as long as its knowledge base."""
 
 EXPIRING: Mapping[Kept, tuple[Expiring, ...]] = {
@@ -88,12 +88,12 @@ EXPIRING: Mapping[Kept, tuple[Expiring, ...]] = {
         # Messages are looked at again for the bytes: a file that got one just before it was locked may have been found without.
         Expiring(
             "files",
-            f"r.created_at < $3 AND r.storage = 'postgresql' AND {_IS_NO_DOCUMENT} AND {_HAS_NO_MESSAGE.format('r')}",
+            f"r.created_at < $3 AND r.storage = 'postgresql' AND {_IS_NO_DOCUMENT.format('r')} AND {_HAS_NO_MESSAGE.format('r')}",
             (
                 Dependants(
                     "file_chunks",
                     "d.file_id IN (SELECT f.id FROM syntera.files AS f"  # noqa: S608  # the condition is a constant
-                    f" WHERE f.tenant_id = $1 AND f.id = ANY ($2) AND {_HAS_NO_MESSAGE.format('f')})",
+                    f" WHERE f.tenant_id = $1 AND f.id = ANY ($2) AND {_IS_NO_DOCUMENT.format('f')} AND {_HAS_NO_MESSAGE.format('f')})",
                 ),
             ),
             window_rows=_WINDOW_FILES,
@@ -102,7 +102,7 @@ EXPIRING: Mapping[Kept, tuple[Expiring, ...]] = {
         Expiring(
             "files",
             f"r.created_at < $3 AND r.storage <> 'postgresql' AND r.state <> 'doomed'"
-            f" AND {_IS_NO_DOCUMENT} AND {_HAS_NO_MESSAGE.format('r')}",
+            f" AND {_IS_NO_DOCUMENT.format('r')} AND {_HAS_NO_MESSAGE.format('r')}",
             change="state = 'doomed'",
         ),
         Expiring(

@@ -15,6 +15,8 @@ from .failures import BUDGET_EXCEEDED, SyncFailed
 from .room import Room
 from .work import Work
 
+STORED_AT_ONCE = 3
+"""Documents, each in a transaction of its own: most of one is waiting for the store."""
 QUIET_SECONDS = 2.0
 """After so long without a further document, what there is is embedded."""
 _NOT_EMBEDDED = DocumentFailure(
@@ -40,6 +42,7 @@ class Intake:
         self._work = work
         self._embedding = embedding
         self._room = room
+        self._storing = asyncio.Semaphore(STORED_AT_ONCE)
         self._planned_tokens = 0
 
     async def run(self, queue: "asyncio.Queue[PreparedDocument | None]") -> None:
@@ -93,12 +96,17 @@ class Intake:
     async def _store_all(self, queue: "asyncio.Queue[_Embedded | None]") -> None:
         while (embedded := await queue.get()) is not None:
             documents, failed = embedded
-            for document in documents:
-                if failed and any(chunk.embedded_hash in failed for chunk in document.chunks):
-                    await self._give_up(document)
-                else:
-                    await self._store(document)
-                await self._room.leave(document.weight)
+            async with asyncio.TaskGroup() as group:
+                for document in documents:
+                    group.create_task(self._settle(document, failed))
+
+    async def _settle(self, document: PreparedDocument, failed: frozenset[bytes]) -> None:
+        async with self._storing:
+            if failed and any(chunk.embedded_hash in failed for chunk in document.chunks):
+                await self._give_up(document)
+            else:
+                await self._store(document)
+        await self._room.leave(document.weight)
 
     async def _store(self, document: PreparedDocument) -> None:
         work = self._work

@@ -37,8 +37,8 @@ class IngestSettings(EnvironmentSettings):
 
     postgresql_connections: Annotated[int, Field(ge=2, le=100)] = 6
     """Most connections to PostgreSQL, that of the lock included."""
-    postgresql_seconds: Annotated[float, Field(gt=0, le=600)] = 30
-    """How long connecting, waiting for a free connection, and one statement may take each."""
+    postgresql_seconds: Annotated[float, Field(gt=0, le=600)] = 60
+    """How long connecting, waiting for a free connection, and one statement may take each: a large document is written by one."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least level that is logged."""

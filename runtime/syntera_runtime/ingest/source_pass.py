@@ -248,39 +248,41 @@ class SourcePass:
     # A document that is new or has changed ----------------------------------------------------------------------------
 
     async def _extract(self, item: Fetched, known: KnownDocument | None, *, content_hash: bytes, weight: int) -> None:
+        """Extract one document and hand it on. Its turn ends when it was handed on, so that no more wait for that than have a turn."""
         self._work.progress.count(documents=1)
-        origin = DocumentOrigin(self._source.name, item.path)
         try:
-            try:
-                extraction = await self._work.extractor.extract(
-                    item.content, name=item.name or item.path, media_type=item.facts.media_type
-                )
-            finally:
-                self._extractions.release()
-            extracted = _check(extraction.extracted)
-            facts = merge_facts(
-                item.facts, self._settings, extracted, media_type=extraction.media_type, size=len(item.content)
-            )
-            chunks = await self._cut(extracted, facts.title)
+            prepared = await self._prepare(item, known, content_hash=content_hash, weight=weight)
+            await self._queue.put(prepared)
         except ExtractionFailed as failure:
             facts = merge_facts(
                 item.facts, self._settings, Extracted(""), media_type=item.facts.media_type, size=len(item.content)
             )
+            origin = DocumentOrigin(self._source.name, item.path)
             await self._fail(origin, facts, DocumentFailure(failure.reason, failure.message[:512]), known)
             await self._room.leave(weight)
-            return
-        await self._queue.put(
-            PreparedDocument(
-                origin,
-                known,
-                facts,
-                content_hash,
-                mark(item.validators, self._settings, item.facts),
-                extracted,
-                chunks,
-                is_carried=False,
-                weight=weight,
-            )
+        finally:
+            self._extractions.release()
+
+    async def _prepare(
+        self, item: Fetched, known: KnownDocument | None, *, content_hash: bytes, weight: int
+    ) -> PreparedDocument:
+        extraction = await self._work.extractor.extract(
+            item.content, name=item.name or item.path, media_type=item.facts.media_type
+        )
+        extracted = _check(extraction.extracted)
+        facts = merge_facts(
+            item.facts, self._settings, extracted, media_type=extraction.media_type, size=len(item.content)
+        )
+        return PreparedDocument(
+            DocumentOrigin(self._source.name, item.path),
+            known,
+            facts,
+            content_hash,
+            mark(item.validators, self._settings, item.facts),
+            extracted,
+            await self._cut(extracted, facts.title),
+            is_carried=False,
+            weight=weight,
         )
 
     async def _fail(

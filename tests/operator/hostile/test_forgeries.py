@@ -1,5 +1,6 @@
 """Objects that claim to be the operator's, to be somebody's, or to be nobody's any more; labels and annotations by the heap."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from syntera_operator.manifest import AGENTS, TENANTS, Manifest
 from syntera_operator.reconcile.agent import reconcile_agent
 from syntera_operator.reconcile.tenant import reconcile_tenant
 from tests.operator.reconcile.test_on_api_server import Api, until
-from tests.support.apiserver import ApiRefused
+from tests.support.apiserver import ApiRefused, unique_name
 from tests.support.make import make_agent_manifest, make_endpoint, make_issuer, make_tenant_manifest
 
 from .test_names import conditions
@@ -204,10 +205,10 @@ async def test_secret_that_nobody_released_is_used_by_neither_tenant_nor_agent(
 
 async def test_quota_bounds_the_agents_of_a_tenant(api: Api, name: str) -> None:
     """Each Agent costs the operator memory, so whoever may write them needs a bound."""
-    api.put(make_tenant_manifest(name, quota={"count/agents.syntera.io": 2}))
+    await until_agents_are_counted(api)
+    api.put(make_tenant_manifest(name, quota={_AGENTS_COUNT: 2}))
     await reconcile_tenant(name, api.context)
-    await until(lambda: "hard" in (api.get(kube.RESOURCE_QUOTAS, name, names.QUOTA).get("status") or {}))
-    await until(lambda: counts_agents(api, name), seconds=120)
+    await until(lambda: is_counted(api, name, names.QUOTA))
     for agent in ("one", "two"):
         api.put(make_agent_manifest(agent, namespace=name))
 
@@ -215,7 +216,24 @@ async def test_quota_bounds_the_agents_of_a_tenant(api: Api, name: str) -> None:
         api.put(make_agent_manifest("three", namespace=name))
 
 
-def counts_agents(api: Api, name: str) -> bool:
-    """Whether the controller has learnt of the kind."""
-    status = api.get(kube.RESOURCE_QUOTAS, name, names.QUOTA)["status"]
-    return "count/agents.syntera.io" in (status.get("used") or {})
+_AGENTS_COUNT = "count/agents.syntera.io"
+
+
+def is_counted(api: Api, namespace: str, quota: str) -> bool:
+    """Whether the controller has counted for a quota."""
+    status = api.get(kube.RESOURCE_QUOTAS, namespace, quota).get("status") or {}
+    return _AGENTS_COUNT in (status.get("used") or {})
+
+
+async def until_agents_are_counted(api: Api) -> None:
+    """Wait until the controller has learnt of the kind, within half a minute. A quota that was there before, it counts for only
+    minutes later, so each look takes a new one."""
+    namespace = api.server.create_namespace("quota")
+    async with asyncio.timeout(120):
+        while True:
+            quota = unique_name("probe")
+            body = {"metadata": {"name": quota}, "spec": {"hard": {_AGENTS_COUNT: 1}}}
+            api.server.send("POST", kube.RESOURCE_QUOTAS.path(namespace=namespace), body)
+            await asyncio.sleep(1)
+            if is_counted(api, namespace, quota):
+                return

@@ -175,6 +175,35 @@ async def test_run_that_is_cut_off_beside_everybodys_writes_goes_on_the_next_tim
     assert [row[:3] for row in await schema(database)] == [row[:3] for row in await schema(whole)]
 
 
+async def test_knowledge_is_made_whole_wherever_its_making_was_cut_off(
+    server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tables are one transaction, what is added to the files another, and its functions the last."""
+    database = await server.create_database()
+    await database.bootstrap()
+    execute, at = Operations.execute, ""
+
+    def execute_and_end(self: Operations, statement: Any, *args: Any, **options: Any) -> None:
+        execute(self, statement, *args, **options)
+        if at in str(statement):
+            raise ConnectionAbortedError
+
+    for place in (
+        "CREATE TABLE syntera.knowledge_syncs",
+        "ADD COLUMN IF NOT EXISTS knowledge_base_id",
+        "COLUMN syntera.files.knowledge_base_id",
+        "CREATE FUNCTION syntera.search_knowledge",
+    ):
+        at = place
+        monkeypatch.setattr(Operations, "execute", execute_and_end)
+        with pytest.raises(ConnectionAbortedError):
+            await migrate_to(database, NEWEST)
+        monkeypatch.undo()
+    await database.migrate()
+    whole = await server.create_ready_database()
+    assert [row[:3] for row in await schema(database)] == [row[:3] for row in await schema(whole)]
+
+
 async def test_rows_of_the_release_before_are_kept_and_mean_the_same(server: PostgresqlServer) -> None:
     database = await server.create_database()
     await database.bootstrap()

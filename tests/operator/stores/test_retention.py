@@ -366,6 +366,21 @@ async def test_every_table_that_holds_old_rows_back_is_thought_of(superuser: asy
 
 
 @pytest.mark.parametrize("storage", ["postgresql", "s3"])
+async def test_files_of_documents_stay_as_long_as_their_knowledge_base(
+    postgresql: Postgresql, superuser: asyncpg.Connection, acme: TenantLogin, storage: str
+) -> None:
+    past = Past(superuser, acme.tenant_id)
+    kept = await past.file(OLD, message=None, conversation=None, storage=storage)
+    await superuser.execute("UPDATE syntera.files SET knowledge_base_id = gen_random_uuid() WHERE id = $1", kept)
+    before = await superuser.fetchval("SELECT count(*) FROM syntera.file_chunks WHERE file_id = $1", kept)
+
+    assert await expire(postgresql, acme.name) == {}
+
+    assert await superuser.fetchval("SELECT state FROM syntera.files WHERE id = $1", kept) == "ready"
+    assert await superuser.fetchval("SELECT count(*) FROM syntera.file_chunks WHERE file_id = $1", kept) == before
+
+
+@pytest.mark.parametrize("storage", ["postgresql", "s3"])
 async def test_files_go_with_their_messages_without_a_pod(
     postgresql: Postgresql, superuser: asyncpg.Connection, acme: TenantLogin, storage: str
 ) -> None:

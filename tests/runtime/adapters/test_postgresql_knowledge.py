@@ -13,7 +13,7 @@ from syntera_runtime.adapters.postgresql.pool import Connection
 from syntera_runtime.errors import StoreUnavailable
 from syntera_runtime.models.knowledge import SearchFilter
 from tests.runtime.conftest import PostgresqlStores, connected
-from tests.runtime.knowledge_stores import PUBLIC, KnowledgeStores, make_postgresql_knowledge
+from tests.runtime.knowledge_stores import PUBLIC, KnowledgeStores, embedded_hash, make_postgresql_knowledge
 from tests.support.postgresql import Database
 
 
@@ -133,6 +133,27 @@ async def test_words_are_found_in_other_forms_of_their_language(
     assert await knowledge.with_words(index, question) == [text]
 
 
+async def test_chunks_with_two_common_words_come_before_those_with_one(knowledge: KnowledgeStores) -> None:
+    """Each word is in more chunks than are ranked for a rare one; those that nobody may see take nobody's place."""
+    index = await knowledge.open_index(await knowledge.begin())
+    texts = []
+    for number in range(2200):
+        words = ["printer"] if number % 5 == 0 else []
+        words += ["manual"] if number % 5 == 1 or number % 50 == 0 else []
+        texts.append(" ".join([*words, f"of{number}"]))
+    for start in range(0, 2200, 220):
+        audience = {"owner"} if start < 440 else {"public"}
+        await knowledge.put(index, f"{start}.md", *texts[start : start + 220], audience=audience)
+    index = await knowledge.publish(index)
+    found = await knowledge.with_words(index, "printer manual", limit=50)
+    both = [text for text in found if "printer manual" in text]
+    assert len(both) == 44 * 8 // 10
+    assert found[: len(both)] == both
+    assert [text.split()[0] for text in found[len(both) :]] == ["printer"] * (50 - len(both))
+    assert len(await knowledge.with_words(index, "printer", limit=1000)) == 440 * 8 // 10
+    assert (await knowledge.with_words(index, "printer manual of700", limit=50))[0] == "printer manual of700"
+
+
 async def test_question_is_parsed_in_every_language_of_the_index(knowledge: KnowledgeStores) -> None:
     index = await knowledge.open_index(await knowledge.begin())
     await knowledge.put(index, "a.md", "printers", language="en")
@@ -179,6 +200,20 @@ async def test_words_are_counted_anew_when_many_chunks_changed(
     await knowledge.writer.remove_documents(knowledge.tenant_id, [known.id])
     await knowledge.publish(index)
     assert await counted() == {"printer": 2, "tray": 3}
+
+
+async def test_pod_of_the_release_before_dooms_no_file_of_a_document(
+    made: PostgresqlStores, knowledge: KnowledgeStores
+) -> None:
+    base = await knowledge.begin()
+    document, file_id = await knowledge.upload(base.id)
+    async with made.pool.connection("test") as connection:
+        await connection.execute(
+            "UPDATE syntera.files SET state = 'doomed' WHERE message_id IS NULL AND state = 'ready'"
+        )
+    assert await knowledge.doomed() == set()
+    assert await knowledge.editor.exclude_document(knowledge.tenant_id, base.id, document)
+    assert await knowledge.doomed() == {file_id}
 
 
 # ---- locks ----
@@ -244,6 +279,18 @@ async def test_documents_that_are_put_and_excluded_at_once_leave_no_chunk_behind
     async with made.pool.connection("test") as connection:
         assert await connection.fetchval("SELECT count(*) FROM syntera.knowledge_chunks") == 0
         assert await connection.fetchval("SELECT count(*) FROM syntera.knowledge_texts") == 0
+
+
+async def test_vectors_of_shared_texts_are_written_side_by_side(knowledge: KnowledgeStores) -> None:
+    index = await knowledge.open_index(await knowledge.begin())
+    hashes = [embedded_hash(str(number)) for number in range(300)]
+    orders = [random.Random(seed).sample(hashes, len(hashes)) for seed in range(8)]
+    vector = (1.0, 0.0, 0.0, 0.0)
+    for _ in range(3):
+        await asyncio.gather(
+            *(knowledge.vectors.write(knowledge.tenant_id, index, dict.fromkeys(order, vector)) for order in orders)
+        )
+    assert await knowledge.writer.known_vectors(knowledge.tenant_id, index, hashes) == set(hashes)
 
 
 async def test_sixty_thousand_characters_of_a_word_are_a_chunk_like_any_other(knowledge: KnowledgeStores) -> None:

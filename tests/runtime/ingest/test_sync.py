@@ -547,6 +547,21 @@ async def test_endpoint_that_is_away_ends_the_sync(site: SyncSite) -> None:
     assert (await site.sync()).counts.added == 2000
 
 
+async def test_documents_wait_at_their_source_while_the_endpoint_is_slow(site: SyncSite) -> None:
+    site.embedder.wait = asyncio.Event()
+    items = [fetched(f"{number}.md", f"Text {number}.") for number in range(2000)]
+    running = asyncio.create_task(site.sync(*items))
+    await site.embedder.begun.wait()
+    seen = -1
+    while seen != len(site.extractor.extracted):
+        seen = len(site.extractor.extracted)
+        for _ in range(200):
+            await asyncio.sleep(0)
+    assert seen <= embedding_module.BATCH_TEXTS + 20
+    site.embedder.wait.set()
+    assert (await running).counts.added == 2000
+
+
 # ---- ends ----
 
 

@@ -22,7 +22,9 @@ LEFT JOIN syntera.knowledge_indexes AS i ON i.tenant_id = $1 AND i.knowledge_bas
 WHERE b.tenant_id = $1 AND b.name = $2
 """  # noqa: S608  # the columns are a constant
 
-SEARCH_WORDS = "SELECT * FROM syntera.search_knowledge($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+SEARCH_WORDS = """
+SELECT * FROM syntera.search_knowledge($1, $2, $3, $4, $5, $6, $7, $8, $9) ORDER BY score DESC, document_id, position LIMIT $9
+"""
 
 _READ_CHUNKS = f"""
 SELECT DISTINCT ON (c.document_id, c.position) {CHUNK_COLUMNS}, {FACTS_COLUMNS}

@@ -22,7 +22,7 @@ _PAGE = 5000
 _STEP = 2000
 """Vectors that are deleted by one statement."""
 
-_WIDER = 4
+_WIDER = 3
 """How many times as many vectors as chunks are wanted are looked at first."""
 _WIDEST = 40
 """The same before HNSW is given up."""
@@ -30,7 +30,9 @@ _WIDEST = 40
 EF_SEARCH = 100
 """Candidates that HNSW keeps; see docs/decisions/0032-where-vectors-and-words-are-searched.md."""
 
-_DISTANCE = "OPERATOR(extensions.<=>) $3::real[]::extensions.halfvec"
+_DISTANCE = "OPERATOR(extensions.<#>) (SELECT $3::real[]::extensions.halfvec)"
+"""The negative inner product, which is the negative cosine of vectors of length one and takes no lengths. Of a sub-select: a generic
+plan would convert the parameter again for every row."""
 
 
 def nearest_statement(table: str, number: int) -> str:
@@ -41,7 +43,7 @@ WITH nearest AS MATERIALIZED (
   SELECT v.hash, v.vector {_DISTANCE} AS distance FROM syntera.{table} AS v
   WHERE v.tenant_id = $1 AND v.index_id = $2 ORDER BY v.vector {_DISTANCE} LIMIT {number}
 )
-SELECT c.id, c.document_id, c.position, c.hash, 1 - n.distance AS score FROM nearest AS n
+SELECT c.id, c.document_id, c.position, c.hash, -n.distance AS score FROM nearest AS n
 CROSS JOIN LATERAL (
   SELECT k.id, k.document_id, k.position, k.hash FROM syntera.knowledge_chunks AS k
   WHERE k.tenant_id = $1 AND k.index_id = $2 AND k.hash = n.hash OFFSET 0
@@ -57,7 +59,7 @@ ORDER BY n.distance, c.document_id, c.position LIMIT $4
 def all_statement(table: str) -> str:
     """All vectors of chunks that pass, compared one by one."""
     return f"""
-SELECT c.id, c.document_id, c.position, c.hash, 1 - (v.vector {_DISTANCE}) AS score
+SELECT c.id, c.document_id, c.position, c.hash, -(v.vector {_DISTANCE}) AS score
 FROM syntera.knowledge_documents AS d
 JOIN syntera.knowledge_index_documents AS h ON h.tenant_id = $1 AND h.index_id = $2 AND h.document_id = d.id
 JOIN syntera.knowledge_chunks AS c ON c.tenant_id = $1 AND c.index_id = $2 AND c.document_id = d.id
@@ -82,7 +84,8 @@ class PostgresqlVectors:
 
     async def write(self, tenant_id: TenantId, index: Index, vectors: Mapping[bytes, Vector]) -> None:
         """See `VectorIndex`."""
-        rows = [(tenant_id, index.id, hash, vector) for hash, vector in vectors.items()]
+        # In one order: documents are embedded side by side, and the texts that they share would have them wait for one another.
+        rows = [(tenant_id, index.id, hash, vectors[hash]) for hash in sorted(vectors)]
         async with self._pool.connection("write_vectors") as connection:
             await connection.executemany(_write_statement(table_of(tenant_id, index)), rows)
 
@@ -113,7 +116,7 @@ class PostgresqlVectors:
     ) -> Mapping[bytes, float]:
         """See `VectorIndex`."""
         statement = f"""
-SELECT v.hash, 1 - (v.vector {_DISTANCE}) AS score FROM syntera.{table_of(tenant_id, index)} AS v
+SELECT v.hash, -(v.vector {_DISTANCE}) AS score FROM syntera.{table_of(tenant_id, index)} AS v
 WHERE v.tenant_id = $1 AND v.index_id = $2 AND v.hash = ANY ($4::bytea[])
 """  # noqa: S608
         async with self._pool.connection("similarities") as connection:

@@ -375,3 +375,17 @@ def _widen_files() -> None:
         " 'The knowledge base that has a document of it; NULL: none, and it goes if no message gets it'"
     )
     grant_columns("files", update=["knowledge_base_id"])
+    # Runtimes of the release before know no documents: they would doom what no message has.
+    op.execute("""
+        CREATE OR REPLACE FUNCTION syntera.keep_files_of_documents() RETURNS trigger
+        LANGUAGE plpgsql
+        SET search_path = pg_catalog, pg_temp
+        AS $body$ BEGIN RETURN NULL; END $body$
+    """)
+    op.execute("COMMENT ON FUNCTION syntera.keep_files_of_documents IS 'Leaves a row as it is'")
+    op.execute("REVOKE EXECUTE ON FUNCTION syntera.keep_files_of_documents FROM PUBLIC")
+    op.execute("""
+        CREATE OR REPLACE TRIGGER keep_of_documents BEFORE UPDATE OF state ON syntera.files FOR EACH ROW
+        WHEN (NEW.state = 'doomed' AND NEW.knowledge_base_id IS NOT NULL)
+        EXECUTE FUNCTION syntera.keep_files_of_documents()
+    """)

@@ -10,16 +10,34 @@ down_revision = "0010"
 _MOST_KNOWLEDGE_BASES = 250
 """Of one tenant: each is a lock that it may hold, and the server's table of locks is everybody's."""
 
-_MOST_CHARACTERS = 4000
-"""Of a question."""
+_PASSES = """
+  SELECT FROM syntera.knowledge_documents AS d
+  WHERE d.tenant_id = tenant AND d.id = c.document_id
+    AND d.audience && search_knowledge.audience
+    AND (sources IS NULL OR d.source = ANY (sources))
+    AND (path_prefix IS NULL OR starts_with(d.path, path_prefix))
+    AND (search_knowledge.tags IS NULL OR d.tags @> search_knowledge.tags)
+    AND (modified_from IS NULL OR d.modified_at >= modified_from)
+    AND (modified_before IS NULL OR d.modified_at < modified_before)
+  OFFSET 0
+"""
+"""Whether a chunk `c` may be found; looked up chunk by chunk."""
 _SCALE = 30
 """Makes scores of what `ts_rank` gives for single words: at most 0.1, divided by the logarithm of the chunk's length to base 2, which
 is some 7. So 1 is hardly ever passed."""
+_RANK = (
+    "(SELECT sum(w.weight * ts_rank(c.terms, w.query, 1)) FROM unnest(queries, weights) AS w (query, weight))"
+    f" * {_SCALE} / total"
+)
+"""How well a chunk `c` fits; long ones do not win by their length."""
+
+_MOST_CHARACTERS = 4000
+"""Of a question."""
 _MOST_WORDS = 24
 """Of a question that count, the rarest ones; so many more of those that at most one chunk holds."""
-_CANDIDATES = 1000
+_CANDIDATES = 400
 """Chunks that hold one of the rarest words, as far as is known from the last count."""
-_MOST_CANDIDATES = 2000
+_MOST_CANDIDATES = 800
 """That are ranked, however common the question's words are."""
 _MOST_HITS = 1000
 
@@ -283,7 +301,7 @@ def _create_statistics() -> None:
           spoken text[];
           written bigint;
         BEGIN
-          SELECT i.* INTO known FROM syntera.knowledge_indexes AS i WHERE i.tenant_id = tenant AND i.id = index FOR UPDATE;
+          SELECT i.* INTO known FROM syntera.knowledge_indexes AS i WHERE i.tenant_id = tenant AND i.id = index FOR NO KEY UPDATE;
           IF known.id IS NULL THEN
             RETURN;
           END IF;
@@ -349,7 +367,13 @@ def _create_search() -> None:
           own tsquery;
           rare tsquery;
           common tsquery;
+          others tsquery;
+          paired tsquery;
+          wanted tsquery;
+          number bigint;
+          returned bigint := 0;
         BEGIN
+          most := least(most, {_MOST_HITS});
           SELECT i.* INTO found FROM syntera.knowledge_indexes AS i WHERE i.tenant_id = tenant AND i.id = index;
           IF found.id IS NULL THEN
             RETURN;
@@ -377,53 +401,60 @@ def _create_search() -> None:
             FROM asked AS a
             LEFT JOIN syntera.knowledge_words AS w ON w.tenant_id = tenant AND w.index_id = index AND w.lexeme = a.lexeme
           ), weighed AS (
-            SELECT k.quoted, k.chunks IS NOT NULL AND k.number = 1 AS is_rarest,
-              ln(1 + greatest(found.chunks, coalesce(k.chunks, 1))::float8 / coalesce(k.chunks, 1)) AS weight,
+            SELECT k.quoted, coalesce(k.chunks, 1) AS chunks, CASE WHEN k.chunks IS NOT NULL THEN k.number END AS known_number,
               sum(coalesce(k.chunks, 1)) OVER (ORDER BY coalesce(k.chunks, 1), k.lexeme) <= {_CANDIDATES} AS is_rare
             FROM known AS k WHERE k.number <= {_MOST_WORDS}
+          ), valued AS (
+            SELECT x.*, ln(1 + (greatest(found.chunks, x.chunks) - x.chunks + 0.5) / (x.chunks + 0.5))::float8 AS weight
+            FROM weighed AS x
           )
           SELECT array_agg(x.quoted::tsquery), array_agg(x.weight), sum(x.weight),
             string_agg(x.quoted, ' | ') FILTER (WHERE x.is_rare)::tsquery,
-            min(x.quoted) FILTER (WHERE x.is_rarest AND NOT x.is_rare)::tsquery
-          INTO queries, weights, total, rare, common
-          FROM weighed AS x;
+            min(x.quoted) FILTER (WHERE x.known_number = 1 AND NOT x.is_rare)::tsquery,
+            string_agg(x.quoted, ' | ') FILTER (
+              WHERE x.known_number BETWEEN 2 AND 4 AND x.chunks * 4 < found.chunks
+            )::tsquery
+          INTO queries, weights, total, rare, common, others
+          FROM valued AS x;
           IF queries IS NULL THEN
             RETURN;
           END IF;
           own := quote_literal(syntera.knowledge_term(tenant, index))::tsquery;
-          -- Where all that are known are common, the chunks with the least common one come after those with a rare one.
-          common := own && CASE WHEN rare IS NULL THEN common ELSE common && !!rare END;
+          -- Chunks with a rare word are ranked first; only where too few of these pass, those with the least common of the other
+          -- words, and of these the ones that hold a second such word before the rest: all would be too many.
+          common := CASE WHEN rare IS NULL THEN common ELSE common && !!rare END;
+          paired := own && common && others;
+          common := own && CASE WHEN others IS NULL THEN common ELSE common && !!others END;
           rare := own && rare;
+          -- Few enough to rank them all, and to look the best ones up until enough pass.
           RETURN QUERY
-          SELECT f.id, f.document_id, f.position, f.hash, (
-            SELECT sum(w.weight * ts_rank(f.terms, w.query, 1)) FROM unnest(queries, weights) AS w (query, weight)
-          ) * {_SCALE} / total AS score
-          FROM (
-            SELECT c.id, c.document_id, c.position, c.hash, c.terms
-            FROM (
-              (SELECT k.* FROM syntera.knowledge_chunks AS k WHERE k.terms @@ rare OFFSET 0)
-              UNION ALL
-              (SELECT k.* FROM syntera.knowledge_chunks AS k WHERE k.terms @@ common OFFSET 0)
-            ) AS c
-            CROSS JOIN LATERAL (
-              SELECT FROM syntera.knowledge_documents AS d
-              WHERE d.tenant_id = tenant AND d.id = c.document_id
-                AND d.audience && search_knowledge.audience
-                AND (sources IS NULL OR d.source = ANY (sources))
-                AND (path_prefix IS NULL OR starts_with(d.path, path_prefix))
-                AND (search_knowledge.tags IS NULL OR d.tags @> search_knowledge.tags)
-                AND (modified_from IS NULL OR d.modified_at >= modified_from)
-                AND (modified_before IS NULL OR d.modified_at < modified_before)
-              OFFSET 0
-            ) AS passing
+          SELECT c.id, c.document_id, c.position, c.hash, c.score FROM (
+            SELECT c.id, c.document_id, c.position, c.hash, {_RANK} AS score
+            FROM (SELECT k.* FROM syntera.knowledge_chunks AS k WHERE k.terms @@ rare OFFSET 0) AS c
             WHERE c.tenant_id = tenant AND c.index_id = index
-            LIMIT {_MOST_CANDIDATES}
-          ) AS f
-          ORDER BY 5 DESC, 2, 3
-          LIMIT least(most, {_MOST_HITS});
+            ORDER BY 5 DESC, 2, 3
+          ) AS c CROSS JOIN LATERAL ({_PASSES}) AS passing
+          LIMIT most;
+          GET DIAGNOSTICS returned = ROW_COUNT;
+          -- More than could all be ranked: as many as pass.
+          FOREACH wanted IN ARRAY ARRAY[paired, common] LOOP
+            CONTINUE WHEN wanted IS NULL OR returned >= most;
+            RETURN QUERY
+            SELECT c.id, c.document_id, c.position, c.hash, {_RANK} AS score FROM (
+              SELECT c.id, c.document_id, c.position, c.hash, c.terms
+              FROM (SELECT k.* FROM syntera.knowledge_chunks AS k WHERE k.terms @@ wanted OFFSET 0) AS c
+              CROSS JOIN LATERAL ({_PASSES}) AS passing
+              WHERE c.tenant_id = tenant AND c.index_id = index
+              LIMIT {_MOST_CANDIDATES}
+            ) AS c
+            ORDER BY 5 DESC, 2, 3
+            LIMIT most;
+            GET DIAGNOSTICS number = ROW_COUNT;
+            returned := returned + number;
+          END LOOP;
         END $body$
     """)  # noqa: S608  # constants
     offer_function(
         "search_knowledge(uuid, text, text[], text[], text, text[], timestamptz, timestamptz, integer)",
-        "Chunks of an index of the caller''s with words of a question, the best first, scored from 0 to 1",
+        "Chunks of an index of the caller''s with words of a question, scored from 0 to 1, in no order",
     )
