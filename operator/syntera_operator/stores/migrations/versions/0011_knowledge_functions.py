@@ -22,9 +22,14 @@ _PASSES = """
   OFFSET 0
 """
 """Whether a chunk `c` may be found; looked up chunk by chunk."""
+_SCALE = 30
+"""Makes scores of what `ts_rank` gives for single words: at most 0.1, divided by the logarithm of the chunk's length to base 2, which
+is some 7. So 1 is hardly ever passed."""
 _RANK = (
-    "(SELECT sum(w.weight * ts_rank(c.terms, w.query)) FROM unnest(queries, weights) AS w (query, weight)) * 10 / total"
+    "(SELECT sum(w.weight * ts_rank(c.terms, w.query, 1)) FROM unnest(queries, weights) AS w (query, weight))"  # noqa: S608  # constants
+    f" * {_SCALE} / total"
 )
+"""How well a chunk `c` fits; long ones do not win by their length."""
 
 _MOST_CHARACTERS = 4000
 """Of a question."""
@@ -34,7 +39,7 @@ _MOST_WORDS = 24
 """Of a question that count, the rarest ones; so many more of those that at most one chunk holds."""
 _CANDIDATES = 400
 """Chunks that hold one of the rarest words, as far as is known from the last count."""
-_MOST_CANDIDATES = 800
+_MOST_CANDIDATES = 500
 """That are ranked, however common the question's words are."""
 _MOST_HITS = 1000
 
