@@ -42,8 +42,8 @@ def _benchmarks(rest_minutes: float) -> Mapping[str, Callable[[], list[Figure]]]
         "streams": streams.measure,
         "sockets": sockets.measure,
         "history": history.measure,
-        "knowledge-search": knowledge_search.measure,
         "ingestion": ingestion.measure,
+        "knowledge-search": knowledge_search.measure,
         "endurance": endurance.measure,
         "growth": lambda: control_plane.measure_growth(_SIZE, Size(tenants=500, agents=5000)),
     }

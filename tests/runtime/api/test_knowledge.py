@@ -34,6 +34,9 @@ from tests.runtime.identity.issuer import JWKS_URL, key_set, make_tenant, sign
 from tests.runtime.knowledge_fakes import make_config, make_site
 from tests.runtime.knowledge_stores import KnowledgeStores
 
+_UNKNOWN = "01981b4c-0000-7000-8000-000000000000"
+"""The same in each process that collects these tests."""
+
 BASE = "/v1/knowledge-bases/handbook"
 
 
@@ -200,10 +203,10 @@ async def test_knowledge_base_tells_what_is_in_it(
         ("POST", "/search", {"question": "Hi"}),
         ("GET", "/documents", None),
         ("POST", "/documents?name=x", None),
-        ("GET", f"/documents/{new_id()}", None),
-        ("DELETE", f"/documents/{new_id()}", None),
-        ("POST", f"/documents/{new_id()}/reingest", None),
-        ("GET", f"/documents/{new_id()}/chunks", None),
+        ("GET", f"/documents/{_UNKNOWN}", None),
+        ("DELETE", f"/documents/{_UNKNOWN}", None),
+        ("POST", f"/documents/{_UNKNOWN}/reingest", None),
+        ("GET", f"/documents/{_UNKNOWN}/chunks", None),
     ],
 )
 async def test_knowledge_base_that_is_not_published_is_not_there(
@@ -240,7 +243,7 @@ async def test_syncs_come_in_pages_newest_first(client: httpx.AsyncClient, store
     assert ([one["id"] for one in second["items"]], second["nextCursor"]) == (made[:1], None)
 
 
-@pytest.mark.parametrize("path", ["/syncs", "/documents", f"/documents/{new_id()}/chunks"])
+@pytest.mark.parametrize("path", ["/syncs", "/documents", f"/documents/{_UNKNOWN}/chunks"])
 async def test_unfit_parts_of_lists_are_refused(client: httpx.AsyncClient, path: str) -> None:
     for query in ({"cursor": "AA"}, {"cursor": "x" * 200}, {"limit": 0}, {"limit": 201}, {"page": 1}):
         answer = await client.get(f"{BASE}{path}", params=query)

@@ -25,17 +25,21 @@ _PASSES = """
 _SCALE = 30
 """Makes scores of what `ts_rank` gives for single words: at most 0.1, divided by the logarithm of the chunk's length to base 2, which
 is some 7. So 1 is hardly ever passed."""
-_RANK = f"""
-  (SELECT sum(w.weight * ts_rank(c.terms, w.query, 1)) FROM unnest(queries, weights) AS w (query, weight)) * {_SCALE} / total
-"""  # noqa: S608  # a constant
+_RANK = (
+    "(SELECT sum(w.weight * ts_rank(c.terms, w.query, 1)) FROM unnest(queries, weights) AS w (query, weight))"  # noqa: S608  # constants
+    f" * {_SCALE} / total"
+)
+"""How well a chunk `c` fits; long ones do not win by their length."""
 
 _MOST_CHARACTERS = 4000
 """Of a question."""
+_MOST_SAID = 600
+"""Words of a question that are read at all, the first ones."""
 _MOST_WORDS = 24
 """Of a question that count, the rarest ones; so many more of those that at most one chunk holds."""
 _CANDIDATES = 400
 """Chunks that hold one of the rarest words, as far as is known from the last count."""
-_MOST_CANDIDATES = 800
+_MOST_CANDIDATES = 500
 """That are ranked, however common the question's words are."""
 _MOST_HITS = 1000
 
@@ -383,7 +387,11 @@ def _create_search() -> None:
             SELECT DISTINCT syntera.text_configuration(s.language) AS configuration
             FROM unnest(CASE WHEN found.languages = '{{}}' THEN ARRAY[''] ELSE found.languages END) AS s (language)
           ), said AS (
-            SELECT DISTINCT t.word FROM regexp_split_to_table(left(words, {_MOST_CHARACTERS}), '[[:space:]]+') AS t (word)
+            SELECT DISTINCT t.word FROM (
+              SELECT s.word FROM regexp_split_to_table(left(words, {_MOST_CHARACTERS}), '[[:space:]]+')
+                WITH ORDINALITY AS s (word, place)
+              ORDER BY s.place LIMIT {_MOST_SAID}
+            ) AS t
           ), read AS (
             SELECT to_tsvector(spoken.configuration, said.word) AS terms,
               bool_or(to_tsvector(spoken.configuration, said.word) = '') OVER (PARTITION BY said.word) AS is_common
@@ -403,7 +411,7 @@ def _create_search() -> None:
               sum(coalesce(k.chunks, 1)) OVER (ORDER BY coalesce(k.chunks, 1), k.lexeme) <= {_CANDIDATES} AS is_rare
             FROM known AS k WHERE k.number <= {_MOST_WORDS}
           ), valued AS (
-            SELECT x.*, ln(1 + (greatest(found.chunks, x.chunks) - x.chunks + 0.5) / (x.chunks + 0.5))::float8 AS weight
+            SELECT x.*, ln(1 + greatest(found.chunks, x.chunks)::float8 / x.chunks) AS weight
             FROM weighed AS x
           )
           SELECT array_agg(x.quoted::tsquery), array_agg(x.weight), sum(x.weight),
@@ -454,5 +462,5 @@ def _create_search() -> None:
     """)  # noqa: S608  # constants
     offer_function(
         "search_knowledge(uuid, text, text[], text[], text, text[], timestamptz, timestamptz, integer)",
-        "Chunks of an index of the caller''s with words of a question, scored from 0 to 1, in no order",
+        "Chunks of an index of the caller''s with words of a question, scored from 0 to about 1, in no order",
     )
