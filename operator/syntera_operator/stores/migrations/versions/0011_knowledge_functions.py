@@ -22,14 +22,11 @@ _PASSES = """
   OFFSET 0
 """
 """Whether a chunk `c` may be found; looked up chunk by chunk."""
-_SCALE = 30
-"""Makes scores of what `ts_rank` gives for single words: at most 0.1, divided by the logarithm of the chunk's length to base 2, which
-is some 7. So 1 is hardly ever passed."""
 _RANK = (
-    "(SELECT sum(w.weight * ts_rank(c.terms, w.query, 1)) FROM unnest(queries, weights) AS w (query, weight))"
-    f" * {_SCALE} / total"
+    "(SELECT sum(w.weight * ts_rank(c.terms, w.query, 1)) FROM unnest(queries, weights) AS w (query, weight)) * 30 / total"
 )
-"""How well a chunk `c` fits; long ones do not win by their length."""
+"""How well a chunk `c` fits. `ts_rank` gives at most 0.1 for a single word, divided by the logarithm of the chunk's length to base 2, so that
+long ones do not win by it: some 7, so that the score hardly ever passes 1."""
 
 _MOST_CHARACTERS = 4000
 """Of a question."""
