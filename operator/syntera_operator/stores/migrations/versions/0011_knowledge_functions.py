@@ -22,9 +22,7 @@ _PASSES = """
   OFFSET 0
 """
 """Whether a chunk `c` may be found; looked up chunk by chunk."""
-_RANK = (
-    "(SELECT sum(w.weight * ts_rank(c.terms, w.query, 1)) FROM unnest(queries, weights) AS w (query, weight)) * 30 / total"
-)
+_RANK = "(SELECT sum(w.weight * ts_rank(c.terms, w.query, 1)) FROM unnest(queries, weights) AS w (query, weight)) * 30 / total"
 """How well a chunk `c` fits. `ts_rank` gives at most 0.1 for a single word, divided by the logarithm of the chunk's length to base 2, so that
 long ones do not win by it: some 7, so that the score hardly ever passes 1."""
 
