@@ -67,6 +67,11 @@ class Gate:
     async def _shut(self) -> None:
         self._is_open = False
         if self._server is not None:
+            # A connection that was accepted in this very turn is attached to the server in the next: to one that is closed by
+            # then it cannot be, and asyncio would leave its socket open.
+            for listener in self._server.sockets:
+                self._loop.remove_reader(listener.fileno())
+            await asyncio.sleep(_LAST_TURNS_SECONDS)
             self._server.close()
             self._server = None
         for connection in self._connections:

@@ -227,7 +227,8 @@ async def test_environment_names_no_proxy(server: Recorder, monkeypatch: pytest.
         monkeypatch.setenv(name, f"http://{BAD}:{server.port}")
     async with guarded(FakeResolver([GOOD])) as http:
         assert await ask(http, f"http://hooks.example:{server.port}/") == 204
-    assert [address for address, _ in server.requests] == [GOOD]
+    # Whatever else of the process heeds the environment comes to the server as well.
+    assert [address for address, asked in server.requests if b"hooks.example" in asked] == [GOOD]
 
 
 async def test_policy_of_the_moment_counts(server: Recorder) -> None:
