@@ -30,7 +30,7 @@ def make_book(package: bytes, cache: Path) -> Book:
     kept = cache / "eval" / "book_1_all.deb"
     kept.parent.mkdir(parents=True)
     kept.write_bytes(package)
-    return Book("book", "en", "b/book/book_1_all.deb", hashlib.sha256(package).hexdigest(), "usr/doc/*.html")
+    return Book("book", "en", "book_1_all", hashlib.sha256(package).hexdigest(), "usr/doc/*.html")
 
 
 def test_pages_are_those_of_the_folder_without_tables_of_contents(
