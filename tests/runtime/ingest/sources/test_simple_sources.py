@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -23,6 +23,7 @@ from syntera_runtime.models.ids import FileId
 from syntera_runtime.models.knowledge import DocumentFacts, DocumentOrigin, DocumentState, Failing, KnownDocument
 from tests.runtime.adapters.fixed_secrets import KEY, FixedSecrets
 from tests.runtime.ingest.site import NAME, SyncSite, make_config
+from tests.runtime.ingest.test_sync import watch_writes
 
 
 async def read(source: DocumentSource, known: dict[str, Known] | None = None) -> list[Item]:
@@ -119,7 +120,7 @@ async def test_config_map_without_entries_is_missed_as_a_whole(tmp_path: Path, i
 # ---- uploads ----
 
 
-async def upload(site: SyncSite, path: str, content: bytes) -> FileId:
+async def upload(site: SyncSite, path: str, content: bytes, **facts: Any) -> FileId:
     """A file as the API leaves it."""
     new = NewFile(FileId(new_id()), path, Storage.POSTGRESQL)
 
@@ -137,7 +138,7 @@ async def upload(site: SyncSite, path: str, content: bytes) -> FileId:
         site.tenant_id,
         base.id,
         origin=DocumentOrigin("docs", path),
-        facts=DocumentFacts(title=path),
+        facts=DocumentFacts(title=path, **facts),
         content_hash=digest,
         file_id=new.id,
     )
@@ -169,6 +170,20 @@ async def test_upload_in_place_of_another_is_taken_in(uploads: SyncSite) -> None
     await upload(uploads, "a.md", b"Newer.")
     await uploads.sync()
     assert await uploads.contents() == {"a.md": ["Newer."]}
+
+
+async def test_upload_for_others_than_its_source_stays_for_them(uploads: SyncSite) -> None:
+    await upload(uploads, "salaries.md", b"Ten.", audience=frozenset({"owner"}), keeps_audience=True)
+    await upload(uploads, "desk.md", b"Nine to five.")
+    for audience in ("public", "member"):
+        source = Source(name="docs", audience=[audience], upload=UploadSource(max_file_megabytes=1))
+        uploads.config = make_config(source)
+        await uploads.sync()
+        shown = {path: document.facts.audience for path, document in (await uploads.documents()).items()}
+        assert shown == {"salaries.md": {"owner"}, "desk.md": {audience}}
+    writes = watch_writes(uploads)
+    await uploads.sync()
+    assert writes == []
 
 
 async def test_upload_that_was_deleted_is_gone(uploads: SyncSite) -> None:
