@@ -280,6 +280,15 @@ async def test_excluded_document_stays_out(site: SyncSite) -> None:
     assert (await site.documents())["a.md"].state is DocumentState.EXCLUDED
 
 
+async def test_excluded_document_stays_out_although_its_source_was_without_it_once(site: SyncSite) -> None:
+    await site.sync(fetched("a.md", "One."), fetched("b.md", "Two."))
+    document = (await site.documents())["a.md"]
+    await site.knowledge.editor.exclude_document(site.tenant_id, document.knowledge_base_id, document.id)
+    assert (await site.sync(fetched("b.md", "Two."))).counts.removed == 0
+    await site.sync(fetched("a.md", "One."), fetched("b.md", "Two."))
+    assert set(await site.contents()) == {"b.md"}
+
+
 # ---- what the configuration says of a source ----
 
 
