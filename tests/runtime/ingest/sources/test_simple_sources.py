@@ -8,15 +8,17 @@ from typing import Any, NoReturn
 import pytest
 
 from syntera_crds.contract.knowledge_config import InlineSource, Source, UploadSource
+from syntera_crds.v1alpha1.knowledge_sources import Upload
 from syntera_runtime.errors import ConfigurationError
 from syntera_runtime.ids import new_id
+from syntera_runtime.ingest.extraction.faults import MOST_BYTES
 from syntera_runtime.ingest.items import DocumentSource, Fetched, Item, Known, KnownPages, Missed
 from syntera_runtime.ingest.sources.build import SourceTools
 from syntera_runtime.ingest.sources.config_map import ConfigMapFiles
 from syntera_runtime.ingest.sources.git import GitFiles
 from syntera_runtime.ingest.sources.inline import InlineText
 from syntera_runtime.ingest.sources.s3 import S3Objects
-from syntera_runtime.ingest.sources.uploads import UploadedFiles
+from syntera_runtime.ingest.sources.uploads import MEGABYTE, UploadedFiles
 from syntera_runtime.ingest.sources.web import WebPages
 from syntera_runtime.models.files import FileContent, NewFile, Storage
 from syntera_runtime.models.ids import FileId
@@ -162,6 +164,11 @@ async def test_uploaded_files_are_taken_in_once(uploads: SyncSite) -> None:
     sync = await uploads.sync()
     assert (sync.counts.unchanged, sync.counts.fetched_bytes) == (2, 0)
     assert len(uploads.extractor.extracted) == 2
+
+
+def test_no_file_may_be_uploaded_that_is_too_large_to_be_read() -> None:
+    largest = Upload.model_json_schema()["properties"]["maxFileMegabytes"]["maximum"]
+    assert largest * MEGABYTE <= MOST_BYTES
 
 
 async def test_upload_in_place_of_another_is_taken_in(uploads: SyncSite) -> None:
