@@ -298,15 +298,10 @@ class _Walk:
         """Pages that are known, still wanted, and may be behind the one that did not answer."""
         for url, remembered in self._memory.pages():
             path = remembered.path
-            if (
-                url in self._visited
-                or path in self._named
-                or not (self._sites.has(path) and self._globs.has(path_of(path)))
-            ):
-                continue
-            yield Missed(
-                path, Failing.UNAVAILABLE, f"No page leads to it but perhaps {shorten(hiding)}, which does not answer."
-            )
+            is_settled = url in self._visited or path in self._named or normalize(path) is None
+            if not is_settled and self._sites.has(path) and self._globs.has(path_of(path)):
+                message = f"No page leads to it but perhaps {shorten(hiding)}, which does not answer."
+                yield Missed(path, Failing.UNAVAILABLE, message)
 
     def _leads_on(self, url: str) -> bool:
         depth = self._depths[url]
