@@ -145,7 +145,7 @@ class S3Source(Model):
 class Upload(Model):
     """Files that people upload through the API."""
 
-    max_file_megabytes: Annotated[int, Field(ge=1, le=100)] = 25
+    max_file_megabytes: Annotated[int, Field(ge=1, le=64)] = 25
     """How large one file may be, in MiB. Default 25."""
 
 

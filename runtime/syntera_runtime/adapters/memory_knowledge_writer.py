@@ -155,7 +155,7 @@ class MemoryKnowledgeWriter:
             return before.document.id
         made = replace(
             _new_document(base.id, origin, facts) if before is None else before.document,
-            facts=facts,
+            facts=facts if before is None else _keep_audience(before.document, facts),
             state=DocumentState.INDEXED,
             updated_at=now(),
             checked_at=now(),
@@ -184,7 +184,8 @@ class MemoryKnowledgeWriter:
             if row.document.state is not DocumentState.EXCLUDED:
                 is_pending = row.document.state is DocumentState.PENDING
                 kept = row.document.validators if is_pending else dict(validators)
-                row.document = replace(row.document, facts=facts, validators=kept, updated_at=now(), checked_at=now())
+                told = _keep_audience(row.document, facts)
+                row.document = replace(row.document, facts=told, validators=kept, updated_at=now(), checked_at=now())
 
     async def fail_document(
         self,
@@ -204,7 +205,7 @@ class MemoryKnowledgeWriter:
         document = _new_document(base.id, origin, facts) if before is None else before.document
         failed = replace(
             document,
-            facts=facts,
+            facts=_keep_audience(document, facts),
             state=DocumentState.FAILED,
             updated_at=now(),
             checked_at=now(),
@@ -295,6 +296,14 @@ def _new_document(knowledge_base_id: KnowledgeBaseId, origin: DocumentOrigin, fa
         state=DocumentState.PENDING,
         created_at=now(),
         updated_at=now(),
+    )
+
+
+def _keep_audience(document: Document, facts: DocumentFacts) -> DocumentFacts:
+    """What a sync says of the document, but for whom it is where its upload said that."""
+    held = document.facts
+    return replace(
+        facts, audience=held.audience if held.keeps_audience else facts.audience, keeps_audience=held.keeps_audience
     )
 
 

@@ -8,7 +8,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 _TOKEN = re.compile(r"`|\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
-_MARKER = re.compile(r"[ \t]*\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
+_MARKER = re.compile(r"(?:(?<![ \t])[ \t]+)?\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
+"""With all the space before it; from within a long space nobody looks for its end again."""
 _LONGEST = 64
 """A bracket that is open for longer than this is no marker."""
 _FENCES = ("```", "~~~")

@@ -145,7 +145,7 @@ class Completions:
                 self._models,
                 asked.models,
                 replace(request, messages=prompt),
-                grounding=self._groundings.open(principal, config, said=said),
+                grounding=self._groundings.open(principal, config, said=said, customer=principal.contact_id),
                 limit=limit,
             )
             completion = Completion(turn, config.revision, generation)

@@ -27,7 +27,7 @@ from ..models.conversations import (
 )
 from ..models.exchange import ModelRequest, TextDelta
 from ..models.identity import Principal
-from ..models.ids import ConversationId, FileId, MessageId, RequestKey, TenantId, TurnId
+from ..models.ids import ContactId, ConversationId, FileId, MessageId, RequestKey, TenantId, TurnId
 from ..models.live_events import TurnRecord
 from ..models.tokens import estimate_prompt
 from ..models.turns import BegunTurn, EndedTurn, Ending, TurnStart
@@ -204,7 +204,8 @@ class Conversations:
             )
             said = ConversationChanged.of(conversation, ChangeKind.MESSAGE)
             self._changes.tell(said)
-            return self._reply(principal, agent, begun, on_end=partial(self._changes.tell, said))
+            on_end = partial(self._changes.tell, said)
+            return self._reply(principal, agent, begun, customer=conversation.contact_id, on_end=on_end)
 
     async def send_once(
         self,
@@ -333,10 +334,16 @@ class Conversations:
         return await begin()
 
     def _reply(
-        self, principal: Principal, agent: AgentConfig, begun: BegunTurn, *, on_end: Callable[[], None]
+        self,
+        principal: Principal,
+        agent: AgentConfig,
+        begun: BegunTurn,
+        *,
+        customer: ContactId | None,
+        on_end: Callable[[], None],
     ) -> Feed[TurnEvent]:
         tenant_id = principal.tenant_id
-        generation = self._generation(principal, agent, begun)
+        generation = self._generation(principal, agent, begun, customer=customer)
         writer = self._writers.open(
             tenant_id,
             begun,
@@ -355,7 +362,9 @@ class Conversations:
         )
         return reply.feed
 
-    def _generation(self, principal: Principal, agent: AgentConfig, begun: BegunTurn) -> Generation:
+    def _generation(
+        self, principal: Principal, agent: AgentConfig, begun: BegunTurn, *, customer: ContactId | None
+    ) -> Generation:
         """What is going to make the reply, by what the limits leave."""
         limit = self._budgets.check(agent, begun.spent)
         if limit is not None and limit.level is LimitLevel.HARD:
@@ -374,7 +383,7 @@ class Conversations:
             self._models,
             asked.models,
             ModelRequest(messages=prompt),
-            grounding=self._groundings.open(principal, agent, said=(*said_before, question.content)),
+            grounding=self._groundings.open(principal, agent, said=(*said_before, question.content), customer=customer),
             prepare=fill,
             limit=limit,
         )

@@ -18,6 +18,7 @@ from ..knowledge.lookup import Found, Lookup
 from ..metrics import Metrics
 from ..models.exchange import ModelMessage, ModelRequest
 from ..models.identity import Principal
+from ..models.ids import ContactId
 from ..models.knowledge import Citation, Refusal, Retrieval
 from .citations import Marker, MarkerScanner, find_markers
 from .passages import NOTHING_FOUND, UNAVAILABLE, Given, build_question, choose_passages, ground
@@ -69,11 +70,13 @@ class Grounding:
         agent: AgentConfig,
         question: str,
         *,
+        customer: ContactId | None,
         metrics: Metrics,
         seconds: float,
     ) -> None:
         self._lookup = lookup
-        self._principal = principal
+        self._tenant_id = principal.tenant_id
+        self._audience = audience_of(principal, customer=customer)
         self._agent = agent
         self._question = question
         self._metrics = metrics
@@ -132,10 +135,10 @@ class Grounding:
 
     async def _look_up(self) -> Found:
         return await self._lookup.look_up(
-            self._principal.tenant_id,
+            self._tenant_id,
             self._agent.knowledge,
             self._question,
-            audience=audience_of(self._principal),
+            audience=self._audience,
             seconds=self._seconds,
         )
 
@@ -167,13 +170,30 @@ class Groundings:
         self._metrics = metrics
         self._seconds = seconds
 
-    def open(self, principal: Principal, agent: AgentConfig, *, said: Sequence[str]) -> Grounding | None:
-        """What the reply to the user's messages `said`, the newest last, stands on; None: the agent looks nothing up."""
+    def open(
+        self, principal: Principal, agent: AgentConfig, *, said: Sequence[str], customer: ContactId | None
+    ) -> Grounding | None:
+        """What the reply to the user's messages `said`, the newest last, stands on; None: the agent looks nothing up.
+
+        Args:
+            principal: Who said the newest.
+            agent: Who replies.
+            said: In a conversation, or in none.
+            customer: Whose conversation it is; None: nobody's who is a customer.
+        """
         if not agent.knowledge and not agent.guardrails.require_citations:
             return None
         previous = said[-2] if len(said) > 1 else None
         question = build_question(said[-1] if said else "", previous)
-        return Grounding(self._lookup, principal, agent, question, metrics=self._metrics, seconds=self._seconds)
+        return Grounding(
+            self._lookup,
+            principal,
+            agent,
+            question,
+            customer=customer,
+            metrics=self._metrics,
+            seconds=self._seconds,
+        )
 
 
 def _with_messages(request: ModelRequest, messages: tuple[ModelMessage, ...]) -> ModelRequest:

@@ -13,7 +13,7 @@ from .work import Work
 
 
 async def apply_audiences(work: Work) -> None:
-    """Give every known document of the configured sources the audience of its source.
+    """Give every known document of the configured sources the audience of its source, unless it has one of its own.
 
     Raises:
         StoreUnavailable: Something could not be read or written.
@@ -26,7 +26,7 @@ async def apply_audiences(work: Work) -> None:
                 changes: dict[DocumentId, tuple[DocumentFacts, Mapping[str, str]]] = {
                     document.id: (replace(document.facts, audience=audience), document.validators)
                     for document in page
-                    if document.facts.audience != audience
+                    if document.facts.audience != audience and not document.facts.keeps_audience
                 }
                 if changes:
                     await work.store.touch_documents(work.tenant_id, changes)

@@ -48,7 +48,7 @@ def merge_facts(
 ) -> DocumentFacts:
     """What is known of a document that was read.
 
-    The configuration alone says for whom it is; its language is the configuration's, else the content's, else the source's.
+    The configuration alone says for whom it is, unless whoever uploaded it did; its language is the configuration's, else the content's, else the source's.
     """
     title = said.title if settings.title_wins else (extracted.title or said.title)
     return replace(
@@ -56,7 +56,7 @@ def merge_facts(
         title=clean_title(title),
         media_type=media_type,
         language=settings.language or extracted.language or said.language,
-        audience=settings.audience,
+        audience=said.audience if said.keeps_audience else settings.audience,
         tags=settings.tags | said.tags | frozenset(extracted.tags),
         modified_at=extracted.modified_at or said.modified_at,
         size=size,
@@ -72,7 +72,7 @@ def renew_facts(
     return replace(
         facts,
         language=settings.language or own_language,
-        audience=settings.audience,
+        audience=facts.audience if facts.keeps_audience else settings.audience,
         tags=(facts.tags - frozenset(tags_before)) | settings.tags | frozenset(extracted.tags),
     )
 

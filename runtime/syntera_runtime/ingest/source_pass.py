@@ -305,7 +305,12 @@ class SourcePass:
                 await self._carry(known)
 
     async def _remove_rest(self) -> None:
-        gone = [document.id for path, document in self._known.items() if path not in self._seen]
+        """Documents that are excluded stay known: one that comes back shall be left out then, too."""
+        gone = [
+            document.id
+            for path, document in self._known.items()
+            if path not in self._seen and document.state is not DocumentState.EXCLUDED
+        ]
         await remove_documents(self._work, gone)
 
     async def _touch(self, *, at_least: int) -> None:

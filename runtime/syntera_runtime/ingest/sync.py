@@ -41,6 +41,8 @@ LAST_WORD_SECONDS = 10.0
 """How long writing down the end may take once the process is to end."""
 MOST_UNEMBEDDED = 0.1
 """Part of all documents that an index may lack because the model does not take their texts, and replace another one all the same."""
+UNDER_WAY = timedelta(minutes=1)
+"""How long an index is kept that was replaced, whatever is configured: searches that began before the switch still read it."""
 _QUEUED = 8
 """Documents between the two halves of their way."""
 
@@ -292,9 +294,8 @@ class _Synchronisation:
         log.info("source read", source=source.name)
 
     async def _drop_expired(self) -> None:
-        expired = await self._store.list_expired_indexes(
-            self._tenant_id, self._knowledge_base.id, kept=timedelta(hours=self._config.rollback_hours)
-        )
+        kept = max(timedelta(hours=self._config.rollback_hours), UNDER_WAY)
+        expired = await self._store.list_expired_indexes(self._tenant_id, self._knowledge_base.id, kept=kept)
         for index in expired:
             await self._drop(index)
 

@@ -4,17 +4,23 @@ from syntera_crds.contract.api_key import Scope
 from syntera_crds.contract.knowledge_config import AUTHENTICATED, PUBLIC
 
 from ..models.identity import Principal
+from ..models.ids import ContactId
 from ..models.knowledge import Document
 
 
-def audience_of(principal: Principal) -> frozenset[str]:
+def audience_of(principal: Principal, *, customer: ContactId | None = None) -> frozenset[str]:
     """The audiences whose documents the principal may be answered from.
 
-    A program with a secret key speaks for whoever is behind it, so it gets what everybody may know.
+    A program with a secret key speaks for whoever is behind it, so it gets what everybody may know. So does one of the tenant's
+    people in the conversation of a customer, who reads the answer too, and of whom nobody knows here whether they signed in.
+
+    Args:
+        principal: Who asks.
+        customer: Whose conversation it is asked in. None: one of the tenant's own side, or in none.
     """
     if principal.contact_id is not None:
         return frozenset({PUBLIC} if principal.is_anonymous else {PUBLIC, AUTHENTICATED})
-    if principal.key_id is not None:
+    if principal.key_id is not None or customer is not None:
         return frozenset({PUBLIC})
     return frozenset({PUBLIC, AUTHENTICATED}) | principal.roles
 

@@ -211,4 +211,5 @@ def _build_facts(source: Source, wanted: Upload, file: File) -> DocumentFacts:
         tags=wanted.tags | frozenset(source.tags),
         modified_at=file.created_at,
         size=file.content.size,
+        keeps_audience=bool(wanted.audience),
     )

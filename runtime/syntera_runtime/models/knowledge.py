@@ -138,6 +138,8 @@ class DocumentFacts:
     """When it was changed last, as far as anybody says."""
     size: int = 0
     """In bytes, as it was fetched."""
+    keeps_audience: bool = False
+    """Whoever uploaded it said for whom it is, so it is for these whatever its source says."""
 
 
 @dataclass(frozen=True, slots=True)

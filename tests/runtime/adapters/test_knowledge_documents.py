@@ -286,6 +286,34 @@ async def test_upload_is_a_pending_document_with_a_file(knowledge: KnowledgeStor
     assert (known.file_id, known.state, known.content_hash) == (file_id, DocumentState.INDEXED, content_hash("Hello"))
 
 
+async def test_no_sync_changes_for_whom_an_upload_is(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.publish(await knowledge.open_index(base))
+    made, _ = await knowledge.upload(base.id)
+    (before,) = await knowledge.known(index, "uploads")
+    await knowledge.upload(base.id, text="Other text", audience={"owner"}, keeps_audience=True)
+    # The sync began before the second upload.
+    await knowledge.writer.touch_documents(knowledge.tenant_id, {before.id: (before.facts, {})})
+    (known,) = await knowledge.known(index, "uploads")
+    assert (known.facts.audience, known.facts.keeps_audience) == (frozenset({"owner"}), True)
+    for facts in (before.facts, known.facts):
+        await knowledge.writer.fail_document(
+            knowledge.tenant_id,
+            base.id,
+            index,
+            origin=known.origin,
+            facts=facts,
+            failure=BROKEN,
+        )
+        await knowledge.put(index, "guide.txt", "Other text", source="uploads", document=known)
+        (shown,) = await knowledge.known(index, "uploads")
+        assert (shown.facts.audience, shown.facts.keeps_audience) == (frozenset({"owner"}), True)
+    await knowledge.upload(base.id, text="Third text")
+    found = await knowledge.editor.find_document(knowledge.tenant_id, base.id, made)
+    assert found is not None
+    assert (found.facts.audience, found.facts.keeps_audience) == (frozenset({"public"}), False)
+
+
 async def test_file_of_a_document_is_nobody_elses(knowledge: KnowledgeStores) -> None:
     base = await knowledge.begin()
     _, file_id = await knowledge.upload(base.id)

@@ -5,6 +5,7 @@ import codecs
 import hashlib
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -152,6 +153,16 @@ async def test_upload_says_what_is_to_be_said_of_it(client: httpx.AsyncClient) -
         "tags": ["a", "b", "manual"],
         "source": "uploads",
     }
+
+
+async def test_upload_that_names_no_audience_follows_its_source(client: httpx.AsyncClient, store: MemoryStore) -> None:
+    for audience in ([], ["owner"]):
+        made = (await send(client, content=TEXT + repr(audience).encode(), audience=audience)).json()
+        base = await store.knowledge.reader.find_knowledge_base(TENANT, "handbook")
+        assert base is not None
+        document = await store.knowledge.editor.find_document(TENANT, base.id, DocumentId(UUID(made["id"])))
+        assert document is not None
+        assert document.facts.keeps_audience is bool(audience)
 
 
 async def test_bytes_that_are_there_make_no_second_document(client: httpx.AsyncClient, store: MemoryStore) -> None:

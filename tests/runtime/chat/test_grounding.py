@@ -278,6 +278,17 @@ async def test_documents_are_looked_up_for_who_asks(talk: Talk, who: Principal, 
     await talk.services.runner.aclose()
 
 
+@pytest.mark.parametrize("who", [MEMBER, OWNER])
+async def test_nobody_has_a_customer_told_what_is_not_for_customers(talk: Talk, who: Principal) -> None:
+    talk.put_agent(access="Public", knowledge=[AgentKnowledge(name="handbook", top_k=10)])
+    theirs = await talk.begin(VISITOR)
+    await talk.send("What does the administrator earn every year?", who=who, to=theirs)
+    assert SALARY not in talk.prompt
+    assert DESK in talk.prompt
+    await talk.send("What does the administrator earn every year?", who=OWNER)
+    assert SALARY in talk.prompt
+
+
 # ---- nothing found, or nobody can look ----
 
 

@@ -280,6 +280,15 @@ async def test_excluded_document_stays_out(site: SyncSite) -> None:
     assert (await site.documents())["a.md"].state is DocumentState.EXCLUDED
 
 
+async def test_excluded_document_stays_out_although_its_source_was_without_it_once(site: SyncSite) -> None:
+    await site.sync(fetched("a.md", "One."), fetched("b.md", "Two."))
+    document = (await site.documents())["a.md"]
+    await site.knowledge.editor.exclude_document(site.tenant_id, document.knowledge_base_id, document.id)
+    assert (await site.sync(fetched("b.md", "Two."))).counts.removed == 0
+    await site.sync(fetched("a.md", "One."), fetched("b.md", "Two."))
+    assert set(await site.contents()) == {"b.md"}
+
+
 # ---- what the configuration says of a source ----
 
 
@@ -428,9 +437,10 @@ async def test_document_that_is_refused_again_and_again_costs_its_other_texts_on
     assert len(embedded) == len(set(embedded)) == len(paid) + 1
 
 
-async def test_index_that_was_replaced_goes_after_its_time(site: SyncSite) -> None:
+@pytest.mark.parametrize("hours", [0, 1])
+async def test_index_that_was_replaced_goes_after_its_time(site: SyncSite, hours: int) -> None:
     await site.sync(fetched("a.md", "One."))
-    site.config = make_config(embedding=site.config.embedding.model_copy(update={"model": "e-2"}), rollback_hours=1)
+    site.config = make_config(embedding=site.config.embedding.model_copy(update={"model": "e-2"}), rollback_hours=hours)
     await site.sync()
     base = (await site.documents())["a.md"].knowledge_base_id
     kept = await site.knowledge.writer.list_indexes(site.tenant_id, base)

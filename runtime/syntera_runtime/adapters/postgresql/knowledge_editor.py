@@ -92,13 +92,13 @@ WHERE tenant_id = $1 AND knowledge_base_id = $2 AND source = $3 AND path_hash = 
 _UPSERT_UPLOAD = """
 INSERT INTO syntera.knowledge_documents AS d (
   tenant_id, id, knowledge_base_id, source, path, path_hash, state, content_hash, file_id,
-  title, url, media_type, language, audience, tags, modified_at, bytes
-) VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+  title, url, media_type, language, audience, tags, modified_at, bytes, keeps_audience
+) VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 ON CONFLICT (tenant_id, knowledge_base_id, source, path_hash) DO UPDATE SET
   state = 'pending', failure_reason = NULL, failure_message = NULL, validators = '{}', checked_at = NULL, updated_at = now(),
   content_hash = excluded.content_hash, file_id = excluded.file_id, title = excluded.title, url = excluded.url,
   media_type = excluded.media_type, language = excluded.language, audience = excluded.audience, tags = excluded.tags,
-  modified_at = excluded.modified_at, bytes = excluded.bytes
+  modified_at = excluded.modified_at, bytes = excluded.bytes, keeps_audience = excluded.keeps_audience
 RETURNING d.id
 """
 
@@ -214,7 +214,8 @@ class PostgresqlKnowledgeEditor:
                 await connection.execute("SELECT syntera.take_out_documents($1, NULL)", [before["id"]])
                 await connection.execute("SELECT syntera.delete_texts($1)", [before["id"]])
             where = (clean(origin.source), clean(origin.path), hash_path(origin))
-            values = (tenant_id, new_id(), knowledge_base_id, *where, content_hash, file_id, *facts_values(facts))
+            made_of = (content_hash, file_id, *facts_values(facts), facts.keeps_audience)
+            values = (tenant_id, new_id(), knowledge_base_id, *where, *made_of)
             try:
                 made = await connection.fetchval(_UPSERT_UPLOAD, *values)
             except asyncpg.ForeignKeyViolationError:

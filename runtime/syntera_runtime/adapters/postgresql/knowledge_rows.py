@@ -33,7 +33,7 @@ INDEX_COLUMNS = (
     "i.retired_at, i.languages, i.embedding"
 )
 
-FACTS_COLUMNS = "d.source, d.path, d.title, d.url, d.media_type, d.language, d.audience, d.tags, d.modified_at, d.bytes"
+FACTS_COLUMNS = "d.source, d.path, d.title, d.url, d.media_type, d.language, d.audience, d.keeps_audience, d.tags, d.modified_at, d.bytes"
 
 DOCUMENT_COLUMNS = (
     f"d.id, d.knowledge_base_id, {FACTS_COLUMNS}, d.state, d.failure_reason, d.failure_message, d.content_hash, "
@@ -112,6 +112,7 @@ def read_facts(row: Record) -> DocumentFacts:
         tags=frozenset(row["tags"]),
         modified_at=row["modified_at"],
         size=row["bytes"],
+        keeps_audience=row["keeps_audience"],
     )
 
 

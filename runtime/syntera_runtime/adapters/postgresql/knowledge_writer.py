@@ -76,9 +76,10 @@ WHERE tenant_id = $1 AND knowledge_base_id = $2 AND source = $3 AND path_hash = 
 """
 
 _FACTS = """
-title = $3, url = $4, media_type = $5, language = $6, audience = $7, tags = $8, modified_at = $9, bytes = $10,
-updated_at = now(), checked_at = now()
+title = $3, url = $4, media_type = $5, language = $6, audience = CASE WHEN keeps_audience THEN audience ELSE $7 END, tags = $8,
+modified_at = $9, bytes = $10, updated_at = now(), checked_at = now()
 """
+"""What a sync read before somebody uploaded another file in its place says nothing of for whom that is."""
 
 _INDEX_DOCUMENT = f"""
 UPDATE syntera.knowledge_documents SET {_FACTS}, state = 'indexed', failure_reason = NULL, failure_message = NULL,

@@ -3,14 +3,15 @@
 What a page's document is called: its canonical URL, where it names one of the same sites, else the URL that was read in the end.
 
 A page that cannot be had may hide others, unless its links are known from before. Such a page, a start URL or a sitemap makes
-the whole source one that was missed, so that nothing is taken for gone. Pages that are not there (404, 410), that robots must
+the whole source one that was missed, so that nothing is taken for gone. Of a page that is no document links are never known: where
+such a one does not answer, known pages that were not come by are missed. Pages that are not there (404, 410), that robots must
 not index, or that robots.txt forbids are no documents.
 """
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -140,6 +141,8 @@ class _Walk:
         self._visited: set[str] = set()
         self._named: set[str] = set()
         """Paths of the documents so far."""
+        self._hiding: str | None = None
+        """A page that did not answer, and of which nobody knows what it leads to."""
         self._whole: Missed | None = None
         self._misses_in_a_row = 0
 
@@ -165,6 +168,10 @@ class _Walk:
                     yield item
         if self._queue:
             log.info("website walk ended before its end", source=self._source.name, pages=len(self._named))
+        elif self._hiding is not None:
+            for item in self._find_hidden(self._hiding):
+                with self._deadline.paused():
+                    yield item
         if self._whole is not None:
             yield self._whole
 
@@ -283,7 +290,18 @@ class _Walk:
             self._miss_all(
                 missed.reason, f"{shorten(url)} cannot be read, and neither what it leads to. {missed.message}"
             )
+        if remembered is None and missed.reason is Failing.UNAVAILABLE and self._leads_on(url):
+            self._hiding = self._hiding or url
         return Missed(url if remembered is None else remembered.path, missed.reason, missed.message)
+
+    def _find_hidden(self, hiding: str) -> Iterator[Missed]:
+        """Pages that are known, still wanted, and may be behind the one that did not answer."""
+        for url, remembered in self._memory.pages():
+            path = remembered.path
+            is_settled = url in self._visited or path in self._named or normalize(path) is None
+            if not is_settled and self._sites.has(path) and self._globs.has(path_of(path)):
+                message = f"No page leads to it but perhaps {shorten(hiding)}, which does not answer."
+                yield Missed(path, Failing.UNAVAILABLE, message)
 
     def _leads_on(self, url: str) -> bool:
         depth = self._depths[url]

@@ -6,7 +6,7 @@ shows them.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from syntera_crds.contract.knowledge_config import WebSource
@@ -53,6 +53,10 @@ class Memory:
             # Links were chosen by the source's rules of that time; under others a page shows its links anew.
             validators = one.validators if one.validators.get("rules") == self._rules else {}
             self._pages[one.validators.get("url", path)] = Remembered(path, validators, one.content_hash is not None)
+
+    def pages(self) -> Iterable[tuple[str, Remembered]]:
+        """All documents, with the URLs at which they were read."""
+        return self._pages.items()
 
     def of(self, url: str) -> Remembered | None:
         """The document that was read at a URL."""

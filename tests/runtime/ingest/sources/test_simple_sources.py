@@ -3,26 +3,29 @@
 from collections.abc import AsyncGenerator, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
 from syntera_crds.contract.knowledge_config import InlineSource, Source, UploadSource
+from syntera_crds.v1alpha1.knowledge_sources import Upload
 from syntera_runtime.errors import ConfigurationError
 from syntera_runtime.ids import new_id
+from syntera_runtime.ingest.extraction.faults import MOST_BYTES
 from syntera_runtime.ingest.items import DocumentSource, Fetched, Item, Known, KnownPages, Missed
 from syntera_runtime.ingest.sources.build import SourceTools
 from syntera_runtime.ingest.sources.config_map import ConfigMapFiles
 from syntera_runtime.ingest.sources.git import GitFiles
 from syntera_runtime.ingest.sources.inline import InlineText
 from syntera_runtime.ingest.sources.s3 import S3Objects
-from syntera_runtime.ingest.sources.uploads import UploadedFiles
+from syntera_runtime.ingest.sources.uploads import MEGABYTE, UploadedFiles
 from syntera_runtime.ingest.sources.web import WebPages
 from syntera_runtime.models.files import FileContent, NewFile, Storage
 from syntera_runtime.models.ids import FileId
 from syntera_runtime.models.knowledge import DocumentFacts, DocumentOrigin, DocumentState, Failing, KnownDocument
 from tests.runtime.adapters.fixed_secrets import KEY, FixedSecrets
 from tests.runtime.ingest.site import NAME, SyncSite, make_config
+from tests.runtime.ingest.test_sync import watch_writes
 
 
 async def read(source: DocumentSource, known: dict[str, Known] | None = None) -> list[Item]:
@@ -119,7 +122,7 @@ async def test_config_map_without_entries_is_missed_as_a_whole(tmp_path: Path, i
 # ---- uploads ----
 
 
-async def upload(site: SyncSite, path: str, content: bytes) -> FileId:
+async def upload(site: SyncSite, path: str, content: bytes, **facts: Any) -> FileId:
     """A file as the API leaves it."""
     new = NewFile(FileId(new_id()), path, Storage.POSTGRESQL)
 
@@ -137,7 +140,7 @@ async def upload(site: SyncSite, path: str, content: bytes) -> FileId:
         site.tenant_id,
         base.id,
         origin=DocumentOrigin("docs", path),
-        facts=DocumentFacts(title=path),
+        facts=DocumentFacts(title=path, **facts),
         content_hash=digest,
         file_id=new.id,
     )
@@ -163,12 +166,31 @@ async def test_uploaded_files_are_taken_in_once(uploads: SyncSite) -> None:
     assert len(uploads.extractor.extracted) == 2
 
 
+def test_no_file_may_be_uploaded_that_is_too_large_to_be_read() -> None:
+    largest = Upload.model_json_schema()["properties"]["maxFileMegabytes"]["maximum"]
+    assert largest * MEGABYTE <= MOST_BYTES
+
+
 async def test_upload_in_place_of_another_is_taken_in(uploads: SyncSite) -> None:
     await upload(uploads, "a.md", b"One of them.")
     await uploads.sync()
     await upload(uploads, "a.md", b"Newer.")
     await uploads.sync()
     assert await uploads.contents() == {"a.md": ["Newer."]}
+
+
+async def test_upload_for_others_than_its_source_stays_for_them(uploads: SyncSite) -> None:
+    await upload(uploads, "salaries.md", b"Ten.", audience=frozenset({"owner"}), keeps_audience=True)
+    await upload(uploads, "desk.md", b"Nine to five.")
+    for audience in ("public", "member"):
+        source = Source(name="docs", audience=[audience], upload=UploadSource(max_file_megabytes=1))
+        uploads.config = make_config(source)
+        await uploads.sync()
+        shown = {path: document.facts.audience for path, document in (await uploads.documents()).items()}
+        assert shown == {"salaries.md": {"owner"}, "desk.md": {audience}}
+    writes = watch_writes(uploads)
+    await uploads.sync()
+    assert writes == []
 
 
 async def test_upload_that_was_deleted_is_gone(uploads: SyncSite) -> None:

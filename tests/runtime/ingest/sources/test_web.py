@@ -253,6 +253,22 @@ async def test_page_that_cannot_be_had_keeps_what_it_leads_to(site: Site) -> Non
     assert set(fetched(items)) == {site.url(), site.url("/a")}
 
 
+async def test_pages_behind_one_that_is_no_document_stay_while_it_cannot_be_had(site: Site) -> None:
+    listing = linking("/a", "/gone", head='<meta name="robots" content="noindex">')
+    site.pages = {"/": linking("/list", "/gone"), "/list": listing, "/a": linking(), "/gone": linking()}
+    source = make_source(urls=[site.url()], exclude=["/other"])
+    known = remember(await read(source))
+    assert set(known) == {site.url(path) for path in ("/", "/a", "/gone")}
+    site.pages |= {"/list": Page("", 503), "/gone": Page("", 404)}
+    items = await read(source, known=known)
+    assert set(missed(items)) == {site.url("/list"), site.url("/a")}
+    assert missed(items)[site.url("/a")].reason is Failing.UNAVAILABLE
+    unwanted = make_source(urls=[site.url()], exclude=["/a"])
+    assert set(missed(await read(unwanted, known=known))) == {site.url("/list")}
+    site.pages["/list"] = linking("/x", head='<meta name="robots" content="noindex">')
+    assert not missed(await read(source, known=known))
+
+
 async def test_page_that_cannot_be_had_and_may_hide_others_is_the_whole_source(site: Site) -> None:
     links = [f"/{number}-{'x' * 500}" for number in range(100)]
     site.pages = {"/": linking("/hub"), "/hub": linking(*links)}

@@ -130,6 +130,7 @@ def _create_documents() -> None:
           media_type text NOT NULL,
           language text,
           audience text[] NOT NULL,
+          keeps_audience boolean NOT NULL DEFAULT false,
           tags text[] NOT NULL DEFAULT '{}',
           modified_at timestamptz,
           bytes bigint NOT NULL DEFAULT 0,
@@ -153,6 +154,7 @@ def _create_documents() -> None:
     for column, comment in {
         "path_hash": "SHA-256 of the path",
         "audience": "Who may be answered from it; a search compares it with who asks",
+        "keeps_audience": "Its upload said for whom it is, so syncs leave that alone",
         "content_hash": "SHA-256 of the bytes that were fetched last",
         "validators": "What makes the next request for it a conditional one",
         "file_id": "Of an uploaded one: the file that it is",
@@ -166,7 +168,7 @@ def _create_documents() -> None:
         CREATE INDEX knowledge_documents_uploads ON syntera.knowledge_documents (tenant_id, knowledge_base_id, content_hash)
         WHERE file_id IS NOT NULL
     """)
-    facts = ["title", "url", "media_type", "language", "audience", "tags", "modified_at", "bytes"]
+    facts = ["title", "url", "media_type", "language", "audience", "keeps_audience", "tags", "modified_at", "bytes"]
     progress = ["state", "failure_reason", "failure_message", "content_hash", "validators", "characters", "file_id"]
     isolate(
         "knowledge_documents",
