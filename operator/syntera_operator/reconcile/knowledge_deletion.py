@@ -44,6 +44,9 @@ _LOOK_AGAIN_SECONDS = 2.0
 _REST = timedelta(minutes=1)
 """Between an erasure that failed and the next one."""
 
+_NAMESPACE_GOES = "is being terminated"
+"""What the API server says of a namespace in which nothing can be made any more; quotas and webhooks forbid as well."""
+
 
 async def delete_knowledge_base(manifest: Manifest, context: Context) -> Outcome:
     """Take the next steps of a KnowledgeBase's end.
@@ -78,7 +81,7 @@ async def _erase(manifest: Manifest, context: Context) -> str | None:
     config = _read_published(manifest, context) or await _compile(manifest, context)
     has_vectors_elsewhere = config is not None and config.pinecone is not None
     if tenant is None:
-        return await _forget(manifest, context)
+        return await _forget(manifest, context, leaves=config)
     if is_being_deleted(tenant) and not has_vectors_elsewhere:
         # With the Tenant's data go its rows; where that is kept, the KnowledgeBase's goes alone.
         return None if _erases(tenant) else await _forget(manifest, context)
@@ -126,14 +129,17 @@ def _erases(tenant: Manifest) -> bool:
     return (tenant.get("spec") or {}).get("deletionPolicy") == DeletionPolicy.DELETE
 
 
-async def _forget(manifest: Manifest, context: Context) -> str | None:
+async def _forget(
+    manifest: Manifest, context: Context, *, leaves: KnowledgeBaseConfig | None = None
+) -> str | None:
     """Delete the rows, where there are any; gives what stands in the way if that is to be waited for.
+
+    `leaves` is the configuration where vectors elsewhere stay, which somebody should hear of.
 
     Raises:
         StoreUnavailable, StoreRefused: unless the knowledge base is given up.
     """
-    labelled = context.cluster.namespace(namespace_of(manifest) or "")
-    tenant_name = "" if labelled is None else labels_of(labelled).get(names.TENANT_LABEL, "")
+    tenant_name = _find_owner_of_rows(manifest, context)
     try:
         tenant_id = await context.stores.find(tenant_name) if tenant_name else None
         if tenant_id is not None:
@@ -143,7 +149,28 @@ async def _forget(manifest: Manifest, context: Context) -> str | None:
             return describe_store_error(error)
         await _wait(manifest, context, describe_store_error(error))
         raise
+    if leaves is not None and leaves.pinecone is not None:
+        message = (
+            f"No Job can run any more, so the vectors at {leaves.pinecone.index_host} are still there. The namespaces of the"
+            " index begin with the tenant's id; delete them there."
+        )
+        await context.cluster.event(manifest, type="Warning", reason="VectorsLeft", message=message)
     return None
+
+
+def _find_owner_of_rows(manifest: Manifest, context: Context) -> str:
+    """The tenant whose rows the KnowledgeBase's are; empty: nobody's.
+
+    Whoever may label a namespace could name any tenant. One that is there says itself which namespace is its own; where it is gone,
+    what was published, which only the operator writes down, proves that the KnowledgeBase was its.
+    """
+    namespace = namespace_of(manifest) or ""
+    labelled = context.cluster.namespace(namespace)
+    name = "" if labelled is None else labels_of(labelled).get(names.TENANT_LABEL, "")
+    tenant = context.cluster.tenant(name) if name else None
+    if tenant is not None:
+        return name if namespace_of_tenant(tenant) == namespace else ""
+    return "" if read_status(KnowledgeBaseStatus, manifest).revision is None else name
 
 
 async def _erase_by_job(
@@ -173,9 +200,11 @@ async def _erase_by_job(
             # Without an owner: the garbage collector takes what is owned before an owner that is deleted in the foreground.
             for desired in (published, build_erase_job(scope, pods, name=job_name)):
                 await cluster.apply(desired, owner=None, manager=names.KNOWLEDGE_BASE_FIELD_MANAGER)
-        except Forbidden:
-            # The namespace is on its way out, and nobody has told yet.
-            return await _forget(manifest, context)
+        except Forbidden as error:
+            if _NAMESPACE_GOES not in error.message:
+                return f"The API server refuses the Job that erases what the stores hold of it: {error.message}"
+            # Nobody has told yet.
+            return await _forget(manifest, context, leaves=config)
         log.info("erasure begun", job=job_name)
         return "A Job erases what the stores hold of it."
     if is_complete(job):
