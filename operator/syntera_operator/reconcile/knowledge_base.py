@@ -19,7 +19,7 @@ from syntera_crds.contract.knowledge_config import Retrieval
 from syntera_crds.v1alpha1.common import ConditionType, Reason
 from syntera_crds.v1alpha1.knowledge_base import MAX_TOKEN_LENGTH, KnowledgeBaseStatus
 from syntera_kube import resources as kube
-from syntera_kube.errors import BadRequest, Invalid
+from syntera_kube.errors import BadRequest, Forbidden, Invalid
 
 from ..causes import knowledge_base_key
 from ..cluster import Owner
@@ -239,6 +239,8 @@ async def _begin(
             return describe_name_taken(error)
         except (Invalid, BadRequest) as error:
             return Problem(Reason.REJECTED, f"The API server refuses the Job: {error.message}", Outlook.STALLED)
+        except Forbidden as error:  # a quota, an admission webhook: it may pass
+            return Problem(Reason.REJECTED, f"The API server refuses the Job: {error.message}")
         log.info("sync begun", job=due.job_name, trigger=due.trigger)
     if observed.summary is not None and observed.summary.request_id is not None:
         await context.knowledge.begun(host.tenant_id, name_of(manifest), observed.summary.request_id)
@@ -267,6 +269,8 @@ async def _ensure_schedule(manifest: Manifest, compiled: CompiledKnowledge, cont
     except (Invalid, BadRequest) as error:
         message = f"spec.schedule: the API server refuses the CronJob: {error.message}"
         return Problem(Reason.REJECTED, message, Outlook.STALLED)
+    except Forbidden as error:
+        return Problem(Reason.REJECTED, f"The API server refuses the CronJob: {error.message}")
     return None
 
 

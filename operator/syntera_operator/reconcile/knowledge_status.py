@@ -20,7 +20,7 @@ from syntera_crds.v1alpha1.knowledge_base import (
 )
 
 from ..conditions import KNOWLEDGE_BASE_ASPECTS, Check, Good, Outlook, Problem, build_conditions
-from ..manifest import Manifest
+from ..manifest import Manifest, name_of
 from ..stores.knowledge_summary import FailureSummary, KnowledgeSummary, SyncSummary
 from .context import Context
 from .identity import StoreError, describe_store_error
@@ -90,7 +90,7 @@ def _check_last(observed: Observed) -> Problem | None:
     ended = None if observed.summary is None else observed.summary.last_ended
     is_running = bool(list_running(observed.jobs))
     failure = _find_failure(find_last(observed.jobs), ended)
-    if failure is None and not is_running and _is_cut_off(observed.summary):
+    if failure is None and not is_running and _has_no_end(observed.summary):
         failure = (
             "The last sync was ended before it had gone through all sources; ask for another one, which goes on there."
         )
@@ -106,12 +106,22 @@ def _check_running(observed: Observed) -> Check:
     running = list_running(observed.jobs)
     ended = None if observed.summary is None else observed.summary.last_ended
     if ended is None:
-        message = "The first sync is under way." if running else "No sync has ended yet."
+        message = _describe_running(running[0], observed) if running else "No sync has ended yet."
         return Problem(Reason.SYNCING, message)
-    if any(_is_one_off(job) for job in running):
-        return Problem(Reason.SYNCING, "A sync is under way.")
+    if (one_off := next(filter(_is_one_off, running), None)) is not None:
+        return Problem(Reason.SYNCING, _describe_running(one_off, observed))
     note = f" {ended.failed} could not be taken in; see status.failures." if ended.failed else ""
     return Good(Reason.SYNCED, f"The last sync went through all sources.{note}")
+
+
+def _describe_running(job: Manifest, observed: Observed) -> str:
+    """How far a Job is: that it was made says nothing of whether its pod ever starts."""
+    if _has_no_end(observed.summary):
+        return "A sync is under way."
+    return (
+        f"Job {name_of(job)!r} has not begun to work. Where that lasts, see why with kubectl describe: its pod may wait for an"
+        " image, a node or a quota."
+    )
 
 
 def check_serving(status: KnowledgeBaseStatus) -> Check:
@@ -196,8 +206,8 @@ def _find_failure(job: Manifest | None, ended: SyncSummary | None) -> str | None
     return f"The last sync failed: {ended.message or ended.failure or 'it told no reason'}"
 
 
-def _is_cut_off(summary: KnowledgeSummary | None) -> bool:
-    """Whether a sync began of which nobody told the end. Asked where no Job runs."""
+def _has_no_end(summary: KnowledgeSummary | None) -> bool:
+    """Whether a sync began of which nobody told the end: it runs, or where no Job does it was cut off."""
     return summary is not None and summary.last_sync is not None and summary.last_sync.state == "running"
 
 

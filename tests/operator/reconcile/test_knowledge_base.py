@@ -11,7 +11,7 @@ import pytest
 from syntera_crds.contract import names
 from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig
 from syntera_kube import resources as kube
-from syntera_kube.errors import Invalid
+from syntera_kube.errors import Forbidden, Invalid
 from syntera_operator.causes import knowledge_base_key
 from syntera_operator.cluster import Reference
 from syntera_operator.errors import StoreUnavailable
@@ -93,6 +93,43 @@ async def test_new_knowledge_base_is_published_and_synced(world: World, handbook
     assert conditions["Synced"] == ("False", "Syncing")
     assert conditions["Ready"] == ("False", "Syncing")
     assert conditions["Reconciling"] == ("True", "Syncing")
+
+
+@pytest.mark.parametrize("kind", ["Job", "CronJob"])
+async def test_what_somebody_forbids_is_told_and_tried_again(
+    world: World, handbook: Callable[..., Manifest], kind: str
+) -> None:
+    """A quota, or a webhook."""
+    handbook(schedule={"cron": "@daily"})
+    await world.tenant()
+    world.cluster.failures["apply", kind] = Forbidden("exceeded quota: tenant")
+
+    outcome = await world.knows()
+
+    assert outcome.requeue_after_seconds == 15.0
+    manifest = world.the_knowledge_base()
+    assert world.conditions(manifest)["Synced"] == ("False", "Rejected")
+    assert "exceeded quota" in world.message(manifest, "Synced")
+    assert world.conditions(manifest)["Reconciling"] == ("True", "Rejected")
+    del world.cluster.failures["apply", kind]
+    await world.knows()
+    assert len(list_jobs(world)) == 1
+
+
+async def test_sync_is_said_to_be_under_way_once_it_says_so_itself(
+    world: World, handbook: Callable[..., Manifest]
+) -> None:
+    """A Job may wait for a node, an image or a quota as long as it likes."""
+    handbook()
+    await settle(world)
+    [job] = list_jobs(world)
+    assert f"Job {job!r} has not begun to work" in world.message(world.the_knowledge_base(), "Synced")
+
+    running = make_sync(state="running", ended_at=None)
+    world.knowledge.summaries["handbook"] = KnowledgeSummary(last_sync=running)
+    await world.knows()
+
+    assert "under way" in world.message(world.the_knowledge_base(), "Synced")
 
 
 async def test_knowledge_base_is_ready_when_its_first_sync_has_ended(
