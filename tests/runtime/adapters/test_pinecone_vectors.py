@@ -190,7 +190,7 @@ async def test_nothing_is_told_of_documents(in_memory: KnowledgeStores, fake: Pi
         (401, 1, "refused the API key (HTTP 401). Check the entry 'api-key' of the Secret 'pinecone'"),
         (403, 1, "refused the API key"),
         (404, 1, "knows no such index"),
-        (400, 1, "answered with an error (HTTP 400)"),
+        (400, 1, "as many dimensions"),
         (429, 4, "limits its requests"),
         (503, 4, "answered with an error (HTTP 503)"),
     ],
