@@ -135,7 +135,8 @@ async def _sync(manifest: Manifest, published: _Published, context: Context) -> 
         if trouble is None:
             began = {"synced_digest": published.wanted_digest, "sync_token": published.token}
             observed = Observed(list_jobs(manifest, context), observed.summary)
-    contents = describe_contents(observed, compiled.knowledge_base.spec.schedule, now=context.now())
+    schedule = None if compiled.host.tenant.spec.suspended else compiled.knowledge_base.spec.schedule
+    contents = describe_contents(observed, schedule, now=context.now())
     fields = {"revision": published.publication.revision, "digest": published.publication.digest, **contents, **began}
     serving = check_serving(before.model_copy(update=fields))
     wish = Wish(due.because, blocked) if due is not None and "sync_token" not in began else None
@@ -305,7 +306,10 @@ async def _report_refused(manifest: Manifest, refused: Refused, context: Context
     if isinstance(host, Host) and kept is not None:
         observed = await _observe(manifest, host, context)
         fields = describe_contents(observed, None, now=context.now())
-        del fields["next_sync_time"]
+        if host.tenant.spec.suspended:
+            fields |= await _end_kept(manifest, context)
+        else:
+            del fields["next_sync_time"]
         checks[ConditionType.SYNCED] = _check_kept(before, observed, fields)
     await report_knowledge_base(manifest, context, checks, ready=refused.ready, fields=fields)
     if observed is not None and observed.error is not None:
@@ -313,6 +317,16 @@ async def _report_refused(manifest: Manifest, refused: Refused, context: Context
     if observed is not None and list_running(observed.jobs):
         return Outcome(min(refused.again_seconds or _LOOK_WHILE_RUNNING_SECONDS, _LOOK_WHILE_RUNNING_SECONDS))
     return Outcome(refused.again_seconds)
+
+
+async def _end_kept(manifest: Manifest, context: Context) -> dict[str, Any]:
+    """End the schedule and the syncs of what stays published, for a Tenant that is suspended; gives what the status says of it.
+
+    A schedule cannot be suspended without what it is made of, which is refused; it is made anew when it is sound.
+    """
+    ended = await end_running(manifest, context)
+    await end_schedule(manifest, context)
+    return {"synced_digest": None} if ended else {}
 
 
 def _check_kept(before: KnowledgeBaseStatus, observed: Observed, fields: dict[str, Any]) -> Check:

@@ -335,10 +335,36 @@ async def test_suspended_tenant_has_no_syncs(world: World, handbook: Callable[..
     conditions = world.conditions(world.the_knowledge_base())
     assert conditions["Ready"] == ("False", "Suspended")
     assert conditions["Stalled"][0] == "False"
+    assert "nextSyncTime" not in world.the_knowledge_base()["status"]
 
     world.edit(world.the_tenant(), suspended=False)
     await settle(world)
     assert len(list_jobs(world)) == 2
+
+
+async def test_suspended_tenant_has_no_syncs_of_what_is_refused_either(
+    world: World, handbook: Callable[..., Manifest]
+) -> None:
+    handbook(schedule={"cron": "@daily"})
+    await settle(world)
+    [running] = list_jobs(world)
+    missing = make_source("policies", configMap={"name": "gone"})
+    world.edit(world.the_knowledge_base(), sources=[missing])
+    world.edit(world.the_tenant(), suspended=True)
+
+    await settle(world)
+
+    for resource, name in ((kube.JOBS, running), (kube.CRON_JOBS, "kb-handbook")):
+        assert world.cluster.get(resource, "acme", name)["metadata"]["deletionTimestamp"]
+        world.cluster.remove(resource, "acme", name)
+    assert world.conditions(world.the_knowledge_base())["ResolvedRefs"] == ("False", "ConfigMapNotFound")
+    assert "nextSyncTime" not in world.the_knowledge_base()["status"]
+
+    world.edit(world.the_knowledge_base(), sources=[make_source()])
+    world.edit(world.the_tenant(), suspended=False)
+    await settle(world)
+    assert len(list_jobs(world)) == 1
+    assert world.cluster.list_names(kube.CRON_JOBS, "acme") == ["kb-handbook"]
 
 
 async def test_failed_sync_stalls_and_what_was_indexed_before_serves_on(
