@@ -36,7 +36,15 @@ from .host import Host, find_host
 from .knowledge_compiling import CompiledKnowledge, compile_knowledge_base
 from .knowledge_deletion import delete_knowledge_base
 from .knowledge_jobs import end_running, end_schedule, list_jobs, list_running
-from .knowledge_status import Observed, Wish, check_serving, check_synced, describe_contents, report_knowledge_base
+from .knowledge_status import (
+    Observed,
+    Wish,
+    check_serving,
+    check_synced,
+    describe_contents,
+    is_lost,
+    report_knowledge_base,
+)
 from .publishing import Refused, annotate_refusal, publish, read_published
 from .report import read_status
 
@@ -171,7 +179,7 @@ def _find_due(
     """Why a sync should begin now; None: it should not.
 
     The Job's name tells what was asked for and what had been done by then: it stays the same until the status says that a sync
-    was begun, and comes never again.
+    was begun, and comes again only where that sync is lost.
     """
     request = None if observed.summary is None else observed.summary.request_id
     trigger: Trigger
@@ -181,6 +189,8 @@ def _find_due(
         trigger, because = "request", f"the annotation {names.SYNC_ANNOTATION} asks for it"
     elif request is not None:
         trigger, because = "request", "somebody asked for it through the API"
+    elif is_lost(before, observed):
+        trigger, because = "configuration", "nobody tells any more how the last one went"
     else:
         return None
     reason = (

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from syntera_crds.v1alpha1.common import Reason
+from syntera_crds.v1alpha1.common import ConditionType, Reason
 from syntera_crds.v1alpha1.knowledge_base import (
     MAX_FAILURES,
     DocumentCounts,
@@ -26,7 +26,7 @@ from .context import Context
 from .identity import StoreError, describe_store_error
 from .knowledge_jobs import find_failure, find_last, list_running, made_at
 from .publishing import Checks
-from .report import generation_of, list_news, list_wanted_news, read_status, write_status
+from .report import find_condition, generation_of, list_news, list_wanted_news, read_status, write_status
 
 _MAX_TEXT = 512
 _EMPTY = Problem(Reason.EMPTY, "There is no index yet that could be searched; the first sync builds it.")
@@ -70,6 +70,31 @@ def check_synced(observed: Observed, wish: Wish | None, *, serves: bool) -> Chec
     if isinstance(check, Problem):
         return replace(check, serves=serves)
     return check
+
+
+def is_lost(before: KnowledgeBaseStatus, observed: Observed) -> bool:
+    """Whether a sync was begun of which neither a Job nor the stores tell any more.
+
+    Its Job failed before it could write a word, and was cleaned up some hours later; or somebody deleted the Job, or what the
+    stores held. Nothing else would ever begin another one.
+    """
+    if observed.error is not None or observed.jobs:
+        return False
+    if observed.summary is None or observed.summary.last_sync is None:
+        return True
+    ended = observed.summary.last_ended
+    return (
+        _is_told_as_failed(before)
+        and ended is not None
+        and ended.state == "complete"
+        and not _has_no_end(observed.summary)
+        and _end_of(ended) == before.last_sync_time
+    )
+
+
+def _is_told_as_failed(status: KnowledgeBaseStatus) -> bool:
+    condition = find_condition(status, ConditionType.SYNCED)
+    return condition is not None and condition.reason == Reason.SYNC_FAILED
 
 
 def _check_stores(observed: Observed) -> Problem | None:
@@ -148,7 +173,7 @@ def describe_contents(observed: Observed, schedule: Schedule | None, *, now: dat
         "chunks": summary.chunks,
         "active_index": summary.active_index,
         "rebuild": _build_rebuild(summary),
-        "last_sync_time": None if ended is None or ended.ended_at is None else ended.ended_at.replace(microsecond=0),
+        "last_sync_time": None if ended is None else _end_of(ended),
         "last_sync_duration_seconds": None if ended is None else _duration(ended),
         "next_sync_time": next_sync,
         "last_sync": None if ended is None else _build_report(ended),
@@ -249,6 +274,11 @@ def _build_failure(failure: FailureSummary) -> Failure:
         reason=failure.reason,
         message=failure.message[:_MAX_TEXT],
     )
+
+
+def _end_of(sync: SyncSummary) -> datetime | None:
+    """As the status tells it."""
+    return None if sync.ended_at is None else sync.ended_at.replace(microsecond=0)
 
 
 def _duration(sync: SyncSummary) -> int | None:

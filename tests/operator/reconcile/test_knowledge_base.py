@@ -605,6 +605,49 @@ async def test_sync_that_runs_when_its_tenant_is_suspended_ends_and_is_begun_aga
     assert len(list_jobs(world)) == 1
 
 
+@pytest.mark.parametrize("was_synced", [False, True])
+async def test_sync_that_failed_before_it_began_is_tried_again_when_its_job_is_gone(
+    world: World, handbook: Callable[..., Manifest], was_synced: bool
+) -> None:
+    """Nobody else tells of it: the stores would have the knowledge base in step."""
+    handbook()
+    await settle(world)
+    if was_synced:
+        await finish_sync(world)
+        world.cluster.remove(kube.JOBS, "acme", list_jobs(world)[0])
+        world.edit(world.the_knowledge_base(), sources=[make_source("other")])
+        await settle(world)
+    [job] = list_jobs(world)
+    made = "2026-01-01T05:00:00Z"
+    world.cluster.get(kube.JOBS, "acme", job)["metadata"]["creationTimestamp"] = made
+    world.cluster.finish_job("acme", job, failure="DeadlineExceeded")
+    for _ in range(2):
+        await world.knows()
+        assert list_jobs(world) == [job]
+        assert world.conditions(world.the_knowledge_base())["Synced"] == ("False", "SyncFailed")
+
+    world.cluster.remove(kube.JOBS, "acme", job)
+    await world.knows()
+
+    assert len(list_jobs(world)) == 1
+    assert world.conditions(world.the_knowledge_base())["Synced"] == ("False", "Syncing")
+
+
+async def test_sync_is_begun_again_where_the_stores_know_of_none(
+    world: World, handbook: Callable[..., Manifest]
+) -> None:
+    """Somebody deleted the Job, or what the stores held is lost."""
+    handbook()
+    await settle(world)
+    await finish_sync(world)
+    world.cluster.remove(kube.JOBS, "acme", list_jobs(world)[0])
+    del world.knowledge.summaries["handbook"]
+
+    await world.knows()
+
+    assert len(list_jobs(world)) == 1
+
+
 async def test_sync_that_somebody_cut_off_is_told(world: World, handbook: Callable[..., Manifest]) -> None:
     handbook()
     await settle(world)
