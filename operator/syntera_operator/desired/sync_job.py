@@ -228,7 +228,15 @@ def _build_volumes(pods: SyncPods) -> list[dict[str, Any]]:
         (names.TENANT_CONFIG, names.TENANT_CONFIG_KEY),
     )
     return [
-        {"name": "stores", "secret": {"secretName": names.STORES_SECRET, "defaultMode": 0o440}},
+        # Of the stores a sync uses PostgreSQL alone.
+        {
+            "name": "stores",
+            "secret": {
+                "secretName": names.STORES_SECRET,
+                "defaultMode": 0o440,
+                "items": [{"key": names.POSTGRESQL_URL_KEY, "path": names.POSTGRESQL_URL_KEY}],
+            },
+        },
         {
             "name": "config",
             "projected": {

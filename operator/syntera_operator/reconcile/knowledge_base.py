@@ -19,7 +19,7 @@ from syntera_crds.contract.knowledge_config import Retrieval
 from syntera_crds.v1alpha1.common import ConditionType, Reason
 from syntera_crds.v1alpha1.knowledge_base import MAX_TOKEN_LENGTH, KnowledgeBaseStatus
 from syntera_kube import resources as kube
-from syntera_kube.errors import BadRequest, Invalid
+from syntera_kube.errors import BadRequest, Forbidden, Invalid
 
 from ..causes import knowledge_base_key
 from ..cluster import Owner
@@ -36,7 +36,15 @@ from .host import Host, find_host
 from .knowledge_compiling import CompiledKnowledge, compile_knowledge_base
 from .knowledge_deletion import delete_knowledge_base
 from .knowledge_jobs import end_running, end_schedule, list_jobs, list_running
-from .knowledge_status import Observed, Wish, check_serving, check_synced, describe_contents, report_knowledge_base
+from .knowledge_status import (
+    Observed,
+    Wish,
+    check_serving,
+    check_synced,
+    describe_contents,
+    is_lost,
+    report_knowledge_base,
+)
 from .publishing import Refused, annotate_refusal, publish, read_published
 from .report import read_status
 
@@ -135,7 +143,8 @@ async def _sync(manifest: Manifest, published: _Published, context: Context) -> 
         if trouble is None:
             began = {"synced_digest": published.wanted_digest, "sync_token": published.token}
             observed = Observed(list_jobs(manifest, context), observed.summary)
-    contents = describe_contents(observed, compiled.knowledge_base.spec.schedule, now=context.now())
+    schedule = None if compiled.host.tenant.spec.suspended else compiled.knowledge_base.spec.schedule
+    contents = describe_contents(observed, schedule, now=context.now())
     fields = {"revision": published.publication.revision, "digest": published.publication.digest, **contents, **began}
     serving = check_serving(before.model_copy(update=fields))
     wish = Wish(due.because, blocked) if due is not None and "sync_token" not in began else None
@@ -170,7 +179,7 @@ def _find_due(
     """Why a sync should begin now; None: it should not.
 
     The Job's name tells what was asked for and what had been done by then: it stays the same until the status says that a sync
-    was begun, and comes never again.
+    was begun, and comes again only where that sync is lost.
     """
     request = None if observed.summary is None else observed.summary.request_id
     trigger: Trigger
@@ -180,6 +189,8 @@ def _find_due(
         trigger, because = "request", f"the annotation {names.SYNC_ANNOTATION} asks for it"
     elif request is not None:
         trigger, because = "request", "somebody asked for it through the API"
+    elif is_lost(before, observed):
+        trigger, because = "configuration", "nobody tells any more how the last one went"
     else:
         return None
     reason = (
@@ -239,6 +250,8 @@ async def _begin(
             return describe_name_taken(error)
         except (Invalid, BadRequest) as error:
             return Problem(Reason.REJECTED, f"The API server refuses the Job: {error.message}", Outlook.STALLED)
+        except Forbidden as error:  # a quota, an admission webhook: it may pass
+            return Problem(Reason.REJECTED, f"The API server refuses the Job: {error.message}")
         log.info("sync begun", job=due.job_name, trigger=due.trigger)
     if observed.summary is not None and observed.summary.request_id is not None:
         await context.knowledge.begun(host.tenant_id, name_of(manifest), observed.summary.request_id)
@@ -267,6 +280,8 @@ async def _ensure_schedule(manifest: Manifest, compiled: CompiledKnowledge, cont
     except (Invalid, BadRequest) as error:
         message = f"spec.schedule: the API server refuses the CronJob: {error.message}"
         return Problem(Reason.REJECTED, message, Outlook.STALLED)
+    except Forbidden as error:
+        return Problem(Reason.REJECTED, f"The API server refuses the CronJob: {error.message}")
     return None
 
 
@@ -301,7 +316,10 @@ async def _report_refused(manifest: Manifest, refused: Refused, context: Context
     if isinstance(host, Host) and kept is not None:
         observed = await _observe(manifest, host, context)
         fields = describe_contents(observed, None, now=context.now())
-        del fields["next_sync_time"]
+        if host.tenant.spec.suspended:
+            fields |= await _end_kept(manifest, context)
+        else:
+            del fields["next_sync_time"]
         checks[ConditionType.SYNCED] = _check_kept(before, observed, fields)
     await report_knowledge_base(manifest, context, checks, ready=refused.ready, fields=fields)
     if observed is not None and observed.error is not None:
@@ -309,6 +327,16 @@ async def _report_refused(manifest: Manifest, refused: Refused, context: Context
     if observed is not None and list_running(observed.jobs):
         return Outcome(min(refused.again_seconds or _LOOK_WHILE_RUNNING_SECONDS, _LOOK_WHILE_RUNNING_SECONDS))
     return Outcome(refused.again_seconds)
+
+
+async def _end_kept(manifest: Manifest, context: Context) -> dict[str, Any]:
+    """End the schedule and the syncs of what stays published, for a Tenant that is suspended; gives what the status says of it.
+
+    A schedule cannot be suspended without what it is made of, which is refused; it is made anew when it is sound.
+    """
+    ended = await end_running(manifest, context)
+    await end_schedule(manifest, context)
+    return {"synced_digest": None} if ended else {}
 
 
 def _check_kept(before: KnowledgeBaseStatus, observed: Observed, fields: dict[str, Any]) -> Check:

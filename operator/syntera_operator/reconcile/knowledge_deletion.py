@@ -44,6 +44,10 @@ _LOOK_AGAIN_SECONDS = 2.0
 _REST = timedelta(minutes=1)
 """Between an erasure that failed and the next one."""
 
+_ERASING = "A Job erases what the stores hold of it."
+_NAMESPACE_GOES = "is being terminated"
+"""What the API server says of a namespace in which nothing can be made any more; quotas and webhooks forbid as well."""
+
 
 async def delete_knowledge_base(manifest: Manifest, context: Context) -> Outcome:
     """Take the next steps of a KnowledgeBase's end.
@@ -78,7 +82,7 @@ async def _erase(manifest: Manifest, context: Context) -> str | None:
     config = _read_published(manifest, context) or await _compile(manifest, context)
     has_vectors_elsewhere = config is not None and config.pinecone is not None
     if tenant is None:
-        return await _forget(manifest, context)
+        return await _forget(manifest, context, leaves=config)
     if is_being_deleted(tenant) and not has_vectors_elsewhere:
         # With the Tenant's data go its rows; where that is kept, the KnowledgeBase's goes alone.
         return None if _erases(tenant) else await _forget(manifest, context)
@@ -126,14 +130,15 @@ def _erases(tenant: Manifest) -> bool:
     return (tenant.get("spec") or {}).get("deletionPolicy") == DeletionPolicy.DELETE
 
 
-async def _forget(manifest: Manifest, context: Context) -> str | None:
+async def _forget(manifest: Manifest, context: Context, *, leaves: KnowledgeBaseConfig | None = None) -> str | None:
     """Delete the rows, where there are any; gives what stands in the way if that is to be waited for.
+
+    `leaves` is the configuration where vectors elsewhere stay, which somebody should hear of.
 
     Raises:
         StoreUnavailable, StoreRefused: unless the knowledge base is given up.
     """
-    labelled = context.cluster.namespace(namespace_of(manifest) or "")
-    tenant_name = "" if labelled is None else labels_of(labelled).get(names.TENANT_LABEL, "")
+    tenant_name = _find_owner_of_rows(manifest, context)
     try:
         tenant_id = await context.stores.find(tenant_name) if tenant_name else None
         if tenant_id is not None:
@@ -143,7 +148,28 @@ async def _forget(manifest: Manifest, context: Context) -> str | None:
             return describe_store_error(error)
         await _wait(manifest, context, describe_store_error(error))
         raise
+    if leaves is not None and leaves.pinecone is not None:
+        message = (
+            f"No Job can run any more, so the vectors at {leaves.pinecone.index_host} are still there. The namespaces of the"
+            " index begin with the tenant's id; delete them there."
+        )
+        await context.cluster.event(manifest, type="Warning", reason="VectorsLeft", message=message)
     return None
+
+
+def _find_owner_of_rows(manifest: Manifest, context: Context) -> str:
+    """The tenant whose rows the KnowledgeBase's are; empty: nobody's.
+
+    Whoever may label a namespace could name any tenant. One that is there says itself which namespace is its own; where it is gone,
+    what was published, which only the operator writes down, proves that the KnowledgeBase was its.
+    """
+    namespace = namespace_of(manifest) or ""
+    labelled = context.cluster.namespace(namespace)
+    name = "" if labelled is None else labels_of(labelled).get(names.TENANT_LABEL, "")
+    tenant = context.cluster.tenant(name) if name else None
+    if tenant is not None:
+        return name if namespace_of_tenant(tenant) == namespace else ""
+    return "" if read_status(KnowledgeBaseStatus, manifest).revision is None else name
 
 
 async def _erase_by_job(
@@ -155,39 +181,45 @@ async def _erase_by_job(
     job_name = erase_job_name(name_of(manifest), uid_of(manifest))
     job = cluster.child(kube.JOBS, scope.namespace, job_name)
     if job is None:
-        tenant_id = await _identify(name_of(tenant), manifest, context)
-        if tenant_id is None:
-            return None
-        pods = SyncPods(
-            tenant_id=tenant_id,
-            knowledge_base=config.name,
-            image=Image(
-                context.settings.ingestion_image,
-                context.settings.image_pull_policy,
-                tuple(context.settings.image_pull_secrets),
-            ),
-            secrets=_list_secrets(config),
-        )
-        published = build_published(scope, config, digest=config.digest())
-        try:
-            # Without an owner: the garbage collector takes what is owned before an owner that is deleted in the foreground.
-            for desired in (published, build_erase_job(scope, pods, name=job_name)):
-                await cluster.apply(desired, owner=None, manager=names.KNOWLEDGE_BASE_FIELD_MANAGER)
-        except Forbidden:
-            # The namespace is on its way out, and nobody has told yet.
-            return await _forget(manifest, context)
-        log.info("erasure begun", job=job_name)
-        return "A Job erases what the stores hold of it."
+        return await _begin_erasure(job_name, manifest, scope, config, context)
     if is_complete(job):
         await _withdraw(manifest, context)
         return None
     failure = find_failure(job)
     if failure is None:
-        return "A Job erases what the stores hold of it."
+        return _ERASING
     ended = failed_at(job)
     if ended is None or context.now() - ended > _REST:
         await cluster.delete(kube.JOBS, scope.namespace, job_name, uid=uid_of(job))
     return f"Job {job_name!r}, which erases what the stores hold of it, failed ({failure}), and is tried again."
+
+
+async def _begin_erasure(
+    job_name: str, manifest: Manifest, scope: Scope, config: KnowledgeBaseConfig, context: Context
+) -> str | None:
+    """Make the Job and what it works by; gives how far it is, None where there is nothing to be erased."""
+    settings = context.settings
+    tenant_id = await _identify(scope.tenant, manifest, context)
+    if tenant_id is None:
+        return None
+    pods = SyncPods(
+        tenant_id=tenant_id,
+        knowledge_base=config.name,
+        image=Image(settings.ingestion_image, settings.image_pull_policy, tuple(settings.image_pull_secrets)),
+        secrets=_list_secrets(config),
+    )
+    published = build_published(scope, config, digest=config.digest())
+    try:
+        # Without an owner: the garbage collector takes what is owned before an owner that is deleted in the foreground.
+        for desired in (published, build_erase_job(scope, pods, name=job_name)):
+            await context.cluster.apply(desired, owner=None, manager=names.KNOWLEDGE_BASE_FIELD_MANAGER)
+    except Forbidden as error:
+        if _NAMESPACE_GOES not in error.message:
+            return f"The API server refuses the Job that erases what the stores hold of it: {error.message}"
+        # Nobody has told yet.
+        return await _forget(manifest, context, leaves=config)
+    log.info("erasure begun", job=job_name)
+    return _ERASING
 
 
 async def _identify(tenant_name: str, manifest: Manifest, context: Context) -> UUID | None:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from syntera_crds.v1alpha1.common import Reason
+from syntera_crds.v1alpha1.common import ConditionType, Reason
 from syntera_crds.v1alpha1.knowledge_base import (
     MAX_FAILURES,
     DocumentCounts,
@@ -20,13 +20,13 @@ from syntera_crds.v1alpha1.knowledge_base import (
 )
 
 from ..conditions import KNOWLEDGE_BASE_ASPECTS, Check, Good, Outlook, Problem, build_conditions
-from ..manifest import Manifest
+from ..manifest import Manifest, name_of
 from ..stores.knowledge_summary import FailureSummary, KnowledgeSummary, SyncSummary
 from .context import Context
 from .identity import StoreError, describe_store_error
 from .knowledge_jobs import find_failure, find_last, list_running, made_at
 from .publishing import Checks
-from .report import generation_of, list_news, list_wanted_news, read_status, write_status
+from .report import find_condition, generation_of, list_news, list_wanted_news, read_status, write_status
 
 _MAX_TEXT = 512
 _EMPTY = Problem(Reason.EMPTY, "There is no index yet that could be searched; the first sync builds it.")
@@ -72,6 +72,31 @@ def check_synced(observed: Observed, wish: Wish | None, *, serves: bool) -> Chec
     return check
 
 
+def is_lost(before: KnowledgeBaseStatus, observed: Observed) -> bool:
+    """Whether a sync was begun of which neither a Job nor the stores tell any more.
+
+    Its Job failed before it could write a word, and was cleaned up some hours later; or somebody deleted the Job, or what the
+    stores held. Nothing else would ever begin another one.
+    """
+    if observed.error is not None or observed.jobs:
+        return False
+    if observed.summary is None or observed.summary.last_sync is None:
+        return True
+    ended = observed.summary.last_ended
+    return (
+        _is_told_as_failed(before)
+        and ended is not None
+        and ended.state == "complete"
+        and not _has_no_end(observed.summary)
+        and _end_of(ended) == before.last_sync_time
+    )
+
+
+def _is_told_as_failed(status: KnowledgeBaseStatus) -> bool:
+    condition = find_condition(status, ConditionType.SYNCED)
+    return condition is not None and condition.reason == Reason.SYNC_FAILED
+
+
 def _check_stores(observed: Observed) -> Problem | None:
     if observed.error is None:
         return None
@@ -90,7 +115,7 @@ def _check_last(observed: Observed) -> Problem | None:
     ended = None if observed.summary is None else observed.summary.last_ended
     is_running = bool(list_running(observed.jobs))
     failure = _find_failure(find_last(observed.jobs), ended)
-    if failure is None and not is_running and _is_cut_off(observed.summary):
+    if failure is None and not is_running and _has_no_end(observed.summary):
         failure = (
             "The last sync was ended before it had gone through all sources; ask for another one, which goes on there."
         )
@@ -106,12 +131,22 @@ def _check_running(observed: Observed) -> Check:
     running = list_running(observed.jobs)
     ended = None if observed.summary is None else observed.summary.last_ended
     if ended is None:
-        message = "The first sync is under way." if running else "No sync has ended yet."
+        message = _describe_running(running[0], observed) if running else "No sync has ended yet."
         return Problem(Reason.SYNCING, message)
-    if any(_is_one_off(job) for job in running):
-        return Problem(Reason.SYNCING, "A sync is under way.")
+    if (one_off := next(filter(_is_one_off, running), None)) is not None:
+        return Problem(Reason.SYNCING, _describe_running(one_off, observed))
     note = f" {ended.failed} could not be taken in; see status.failures." if ended.failed else ""
     return Good(Reason.SYNCED, f"The last sync went through all sources.{note}")
+
+
+def _describe_running(job: Manifest, observed: Observed) -> str:
+    """How far a Job is: that it was made says nothing of whether its pod ever starts."""
+    if _has_no_end(observed.summary):
+        return "A sync is under way."
+    return (
+        f"Job {name_of(job)!r} has not begun to work. Where that lasts, see why with kubectl describe: its pod may wait for an"
+        " image, a node or a quota."
+    )
 
 
 def check_serving(status: KnowledgeBaseStatus) -> Check:
@@ -138,7 +173,7 @@ def describe_contents(observed: Observed, schedule: Schedule | None, *, now: dat
         "chunks": summary.chunks,
         "active_index": summary.active_index,
         "rebuild": _build_rebuild(summary),
-        "last_sync_time": None if ended is None or ended.ended_at is None else ended.ended_at.replace(microsecond=0),
+        "last_sync_time": None if ended is None else _end_of(ended),
         "last_sync_duration_seconds": None if ended is None else _duration(ended),
         "next_sync_time": next_sync,
         "last_sync": None if ended is None else _build_report(ended),
@@ -196,8 +231,8 @@ def _find_failure(job: Manifest | None, ended: SyncSummary | None) -> str | None
     return f"The last sync failed: {ended.message or ended.failure or 'it told no reason'}"
 
 
-def _is_cut_off(summary: KnowledgeSummary | None) -> bool:
-    """Whether a sync began of which nobody told the end. Asked where no Job runs."""
+def _has_no_end(summary: KnowledgeSummary | None) -> bool:
+    """Whether a sync began of which nobody told the end: it runs, or where no Job does it was cut off."""
     return summary is not None and summary.last_sync is not None and summary.last_sync.state == "running"
 
 
@@ -239,6 +274,11 @@ def _build_failure(failure: FailureSummary) -> Failure:
         reason=failure.reason,
         message=failure.message[:_MAX_TEXT],
     )
+
+
+def _end_of(sync: SyncSummary) -> datetime | None:
+    """As the status tells it."""
+    return None if sync.ended_at is None else sync.ended_at.replace(microsecond=0)
 
 
 def _duration(sync: SyncSummary) -> int | None:

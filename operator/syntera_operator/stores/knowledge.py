@@ -4,7 +4,7 @@ It never reads what a document says; paths of those that failed are in the statu
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -31,22 +31,39 @@ _INDEXES = """
     WHERE i.tenant_id = $1 AND i.knowledge_base_id = $2 AND i.state IN ('active', 'building')
 """
 
-_SYNCS = """
+_MOST_BYTES = 1 << 18
+"""Of a column, as it is stored; a sync writes some kilobytes."""
+_MOST_CHARACTERS = 4096
+_MOST_COUNT = 1 << 62
+
+_SYNC_COLUMNS = f"""
+    id, state, left(trigger, 64) AS trigger, started_at, ended_at, estimated_tokens,
+    CASE WHEN pg_column_size(counts) <= {_MOST_BYTES} THEN counts ELSE '{{}}' END AS counts,
+    CASE WHEN pg_column_size(failures) <= {_MOST_BYTES} THEN failures ELSE '[]' END AS failures,
+    left(failure, {_MOST_CHARACTERS}) AS failure, left(message, {_MOST_CHARACTERS}) AS message
+"""
+"""A tenant's login may write what it likes into its rows, and the operator has to bear it."""
+
+_SYNCS = f"""
     (
-      SELECT * FROM syntera.knowledge_syncs WHERE tenant_id = $1 AND knowledge_base_id = $2
+      SELECT {_SYNC_COLUMNS} FROM syntera.knowledge_syncs WHERE tenant_id = $1 AND knowledge_base_id = $2
       ORDER BY id DESC LIMIT 1
-    ) UNION (
-      SELECT * FROM syntera.knowledge_syncs WHERE tenant_id = $1 AND knowledge_base_id = $2 AND ended_at IS NOT NULL
+    ) UNION ALL (
+      SELECT {_SYNC_COLUMNS} FROM syntera.knowledge_syncs
+      WHERE tenant_id = $1 AND knowledge_base_id = $2 AND ended_at IS NOT NULL
       ORDER BY ended_at DESC LIMIT 1
     )
-"""
+"""  # noqa: S608  # the columns are a constant
+
+_MOST_PENDING = 1000
 
 _PENDING = """
     SELECT b.tenant_id, t.name AS tenant_name, b.name AS knowledge_base, b.sync_request AS request_id
     FROM syntera.knowledge_bases AS b JOIN syntera.tenants AS t ON t.id = b.tenant_id
     WHERE b.sync_request IS NOT NULL AND t.released_at IS NULL
-    ORDER BY b.tenant_id, b.id LIMIT 1000
+    ORDER BY row_number() OVER (PARTITION BY b.tenant_id ORDER BY b.id), b.tenant_id LIMIT $1
 """
+"""One of each tenant's first: who asks for much, or for what cannot be begun, hides nobody else's."""
 
 _BEGUN = """
     UPDATE syntera.knowledge_bases SET sync_request = NULL WHERE tenant_id = $1 AND name = $2 AND sync_request = $3
@@ -108,7 +125,7 @@ class KnowledgeStore:
     async def pending(self) -> Sequence[PendingSync]:
         """Syncs that somebody has asked for, and that were not begun yet; of all tenants that are there."""
         async with self._postgresql.maintenance() as connection:
-            return [PendingSync(**row) for row in await connection.fetch(_PENDING)]
+            return [PendingSync(**row) for row in await connection.fetch(_PENDING, _MOST_PENDING)]
 
     async def begun(self, tenant_id: UUID, name: str, request_id: UUID) -> None:
         """A sync was started for a request; one that was made since stays."""
@@ -153,7 +170,7 @@ async def _delete_batch(connection: Session, table: str, condition: str, tenant_
 
 
 def _read_sync(row: asyncpg.Record) -> SyncSummary:
-    counts: dict[str, Any] = json.loads(row["counts"])
+    counts = json.loads(row["counts"])
     counted = (
         "added",
         "changed",
@@ -169,9 +186,27 @@ def _read_sync(row: asyncpg.Record) -> SyncSummary:
         trigger=row["trigger"],
         started_at=row["started_at"],
         ended_at=row["ended_at"],
-        **{name: counts.get(name, 0) for name in counted},
+        **{name: _read_count(counts, name) for name in counted},
         estimated_tokens=row["estimated_tokens"],
-        failures=tuple(FailureSummary(**failure) for failure in json.loads(row["failures"])[:10]),
+        failures=tuple(_read_failures(json.loads(row["failures"]))),
         failure=row["failure"],
         message=row["message"],
     )
+
+
+def _read_count(counts: Any, name: str) -> int:
+    found = counts.get(name) if isinstance(counts, dict) else None
+    return found if type(found) is int and 0 <= found <= _MOST_COUNT else 0
+
+
+def _read_failures(failures: Any) -> Iterator[FailureSummary]:
+    """Those that a sync of ours may have written."""
+    for failure in failures[:10] if isinstance(failures, list) else ():
+        match failure:
+            case {
+                "source": str(source),
+                "document": str() | None as document,
+                "reason": str(reason),
+                "message": str(message),
+            }:
+                yield FailureSummary(source=source[:63], document=document, reason=reason[:64], message=message)

@@ -11,13 +11,19 @@ had read before where the vectors are still looks there.
 Names of tables are derived from the ids of tenant and index, never read from rows that a tenant could write.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 import asyncpg
+import structlog
 
 from syntera_crds.contract.names import OWN_VECTORS_PREFIX, own_vectors_table
 
+from ..errors import StoreRefused, StoreUnavailable
 from .postgresql import Postgresql
+
+log = structlog.get_logger(__name__)
 
 LARGE = 5_000
 """Vectors from which on HNSW is worth its table; see docs/decisions/0032-where-vectors-and-words-are-searched.md."""
@@ -78,24 +84,31 @@ class LargeIndexes:
     async def look_after(self) -> None:
         """Remove what is no longer needed, then move what has grown large.
 
+        An index that resists, because a tenant holds its table or wrote vectors of another length, holds up no other.
+
         Raises:
-            StoreUnavailable: PostgreSQL does not answer.
-            StoreRefused: PostgreSQL refused.
+            StoreUnavailable: PostgreSQL does not answer, or did not for one of the indexes.
+            StoreRefused: PostgreSQL refused, or did for one of the indexes.
         """
-        await self.drop_unwanted()
-        await self.remove_copies()
+        faults = _Faults()
+        await self._drop_unwanted(faults)
+        await self._remove_copies(faults)
         async with self._postgresql.maintenance() as connection:
             candidates = await connection.fetch(_CANDIDATES, self._large)
         for row in candidates:
-            await self._move(row)
+            with faults.kept(tenant_id=str(row["tenant_id"]), index_id=str(row["id"])):
+                await self._move(row)
+        if faults.first is not None:
+            raise faults.first
 
-    async def drop_unwanted(self) -> None:
+    async def _drop_unwanted(self, faults: "_Faults") -> None:
         """Drop tables whose index is no more."""
         async with self._postgresql.maintenance() as connection:
             tables = {row["relname"] for row in await connection.fetch(_TABLES, OWN_VECTORS_PREFIX)}
             wanted = {own_vectors_table(row["tenant_id"], row["id"]) for row in await connection.fetch(_OWN)}
         for table in sorted(tables - wanted):
-            await self._drop(table)
+            with faults.kept(table=table):
+                await self._drop(table)
 
     async def drop_of_tenant(self, tenant_id: UUID) -> int:
         """Drop the tables of a tenant whose rows are being erased; the number of vectors that were in them."""
@@ -110,21 +123,25 @@ class LargeIndexes:
             await self._drop(table)
         return number
 
-    async def remove_copies(self) -> None:
+    async def _remove_copies(self, faults: "_Faults") -> None:
         """Remove from the common table what has been in a table of its own for a while."""
         async with self._postgresql.maintenance() as connection:
             moved = await connection.fetch(_MOVED)
         for row in moved:
-            number = _STEP_ROWS
-            while number == _STEP_ROWS:
-                async with self._postgresql.maintenance() as connection:
-                    deleted = await connection.execute(_DELETE_COPIES, row["tenant_id"], row["id"], _STEP_ROWS)
-                number = int(deleted.removeprefix("DELETE "))
+            with faults.kept(tenant_id=str(row["tenant_id"]), index_id=str(row["id"])):
+                await self._remove_copies_of(row)
+
+    async def _remove_copies_of(self, row: asyncpg.Record) -> None:
+        number = _STEP_ROWS
+        while number == _STEP_ROWS:
             async with self._postgresql.maintenance() as connection:
-                await connection.execute(
-                    "UPDATE syntera.knowledge_indexes SET moved_at = NULL WHERE tenant_id = $1 AND id = $2",
-                    row["tenant_id"], row["id"],
-                )  # fmt: skip
+                deleted = await connection.execute(_DELETE_COPIES, row["tenant_id"], row["id"], _STEP_ROWS)
+            number = int(deleted.removeprefix("DELETE "))
+        async with self._postgresql.maintenance() as connection:
+            await connection.execute(
+                "UPDATE syntera.knowledge_indexes SET moved_at = NULL WHERE tenant_id = $1 AND id = $2",
+                row["tenant_id"], row["id"],
+            )  # fmt: skip
 
     async def _move(self, index: asyncpg.Record) -> None:
         tenant_id, index_id = index["tenant_id"], index["id"]
@@ -156,6 +173,22 @@ class LargeIndexes:
             # Whoever searches there has read its name before: it goes on for moments, and the next round comes.
             await connection.execute("SET LOCAL lock_timeout = '2s'")
             await connection.execute(f"DROP TABLE IF EXISTS syntera.{table}")
+
+
+class _Faults:
+    """What went wrong with single indexes."""
+
+    def __init__(self) -> None:
+        self.first: StoreUnavailable | StoreRefused | None = None
+
+    @contextmanager
+    def kept(self, **what: str) -> Iterator[None]:
+        """Go on with the next one after a fault inside."""
+        try:
+            yield
+        except (StoreUnavailable, StoreRefused) as error:
+            log.warning("large index could not be looked after", error=str(error), **what)
+            self.first = self.first or error
 
 
 def build_table(table: str, tenant_id: UUID, index_id: UUID, *, dimensions: int) -> list[str]:

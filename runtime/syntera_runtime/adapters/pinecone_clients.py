@@ -122,6 +122,11 @@ def _translate(error: PineconeError, target: PineconeIndex) -> StoreUnavailable:
             message = "Pinecone knows no such index. Check indexHost in the Tenant's stores.vectors.pinecone."
         case RateLimitError(retry_after=seconds):
             message = "Pinecone limits its requests (HTTP 429). Try again later."
+        case ApiError(status_code=400):
+            message = (
+                "Pinecone refused the request (HTTP 400). Check that the index of the Tenant's stores.vectors.pinecone takes dense"
+                " vectors of as many dimensions as the KnowledgeBase's embedding model makes."
+            )
         case ApiError():
             message = f"Pinecone answered with an error (HTTP {error.status_code}). Try again later."
         case _:

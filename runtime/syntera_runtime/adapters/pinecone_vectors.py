@@ -50,6 +50,10 @@ _WIDEST = 40
 MOST_COMPARED = 1_000
 """Vectors that are fetched to be compared here. Where more pass the filter, they are found among the nearest `MOST_FOUND`."""
 
+_NO_VECTORS = (
+    "The index of Pinecone has no vectors of the knowledge base. If the Tenant's stores.vectors.pinecone names another one than"
+    " before, the sync that runs brings them; else they were deleted there, and another chunking has them made again."
+)
 _OUR_ID = re.compile(r"[0-9a-f]{32}")
 _Item = TypeVar("_Item")
 
@@ -159,6 +163,8 @@ class PineconeVectors:
         asked = min(top, MOST_FOUND)
         async with self._clients.borrow(self._known_target, seconds=SEARCH_SECONDS) as client:
             scores, found = await _query(client, build_namespace(tenant_id, index), vector, asked)
+        if not found and await self._chunks.list_hashes(tenant_id, index, filter=filter, limit=1):
+            raise StoreUnavailable(_NO_VECTORS, store=STORE)
         hits = await self._find_chunks(tenant_id, index, scores, filter, limit=limit)
         return hits, found < asked
 

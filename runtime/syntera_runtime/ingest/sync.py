@@ -7,7 +7,7 @@ this one did not come to its end.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -43,6 +43,8 @@ MOST_UNEMBEDDED = 0.1
 """Part of all documents that an index may lack because the model does not take their texts, and replace another one all the same."""
 UNDER_WAY = timedelta(minutes=1)
 """How long an index is kept that was replaced, whatever is configured: searches that began before the switch still read it."""
+_SCHEDULE = "schedule"
+"""The trigger of syncs that nobody asked for."""
 _QUEUED = 8
 """Documents between the two halves of their way."""
 
@@ -137,6 +139,7 @@ class _Synchronisation:
         try:
             async with reported(progress, self._store, self._tenant_id):
                 await self._bring_in_step(progress, was_cut_off=was_cut_off)
+                await self._tidy_up(progress, is_asked_for=trigger != _SCHEDULE)
         except BaseException as error:
             failure = explain(error)
             await self._end(progress, SyncState.FAILED, failure=failure)
@@ -208,9 +211,6 @@ class _Synchronisation:
         if is_building:
             await self._store.activate_index(self._tenant_id, index)
             log.info("index activated", index=index.number)
-        if progress.has_changed:
-            await _sweep_vectors(work)
-        await self._drop_expired()
 
     async def _open_index(self) -> Index:
         pinecone = self._config.pinecone
@@ -309,6 +309,27 @@ class _Synchronisation:
         await self._store.drop_index(self._tenant_id, index)
         log.info("index dropped", index=index.number)
 
+    async def _tidy_up(self, progress: Progress, *, is_asked_for: bool) -> None:
+        """Drop what nobody needs any more. Where somebody asked for the sync, documents may have been taken out before of which
+        the sources tell nothing; their vectors are also in what is kept to go back to."""
+        await self._drop_expired()
+        if not (progress.has_changed or is_asked_for):
+            return
+        for index in await self._store.list_indexes(self._tenant_id, self._knowledge_base.id):
+            is_swept = index.state is IndexState.ACTIVE or (is_asked_for and index.state is IndexState.RETIRED)
+            if is_swept and index.storage in self._vectors:
+                await self._sweep(index, spared=progress.spared)
+
+    async def _sweep(self, index: Index, *, spared: Collection[bytes]) -> None:
+        """Delete the vectors that no chunk of an index needs any more."""
+        vectors = self._vectors[index.storage]
+        async with aclosing(vectors.hashes(self._tenant_id, index)) as pages:
+            async for page in pages:
+                used = await self._store.used_hashes(self._tenant_id, index, page)
+                left = [key for key in page if key not in used and key not in spared]
+                if left:
+                    await vectors.delete(self._tenant_id, index, left)
+
 
 def _check_whole(progress: Progress) -> None:
     """Refuse to have an index searched in place of another one while it lacks too much.
@@ -323,13 +344,3 @@ def _check_whole(progress: Progress) -> None:
             " whether the model takes texts of chunking.targetTokens.",
             is_final=False,
         )
-
-
-async def _sweep_vectors(work: Work) -> None:
-    """Delete the vectors that no chunk of the index needs any more."""
-    async with aclosing(work.vectors.hashes(work.tenant_id, work.index)) as pages:
-        async for page in pages:
-            used = await work.store.used_hashes(work.tenant_id, work.index, page)
-            left = [key for key in page if key not in used and key not in work.progress.spared]
-            if left:
-                await work.vectors.delete(work.tenant_id, work.index, left)

@@ -11,7 +11,7 @@ import pytest
 from syntera_crds.contract import names
 from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig
 from syntera_kube import resources as kube
-from syntera_kube.errors import Invalid
+from syntera_kube.errors import Forbidden, Invalid
 from syntera_operator.causes import knowledge_base_key
 from syntera_operator.cluster import Reference
 from syntera_operator.errors import StoreUnavailable
@@ -93,6 +93,43 @@ async def test_new_knowledge_base_is_published_and_synced(world: World, handbook
     assert conditions["Synced"] == ("False", "Syncing")
     assert conditions["Ready"] == ("False", "Syncing")
     assert conditions["Reconciling"] == ("True", "Syncing")
+
+
+@pytest.mark.parametrize("kind", ["Job", "CronJob"])
+async def test_what_somebody_forbids_is_told_and_tried_again(
+    world: World, handbook: Callable[..., Manifest], kind: str
+) -> None:
+    """A quota, or a webhook."""
+    handbook(schedule={"cron": "@daily"})
+    await world.tenant()
+    world.cluster.failures["apply", kind] = Forbidden("exceeded quota: tenant")
+
+    outcome = await world.knows()
+
+    assert outcome.requeue_after_seconds == 15.0
+    manifest = world.the_knowledge_base()
+    assert world.conditions(manifest)["Synced"] == ("False", "Rejected")
+    assert "exceeded quota" in world.message(manifest, "Synced")
+    assert world.conditions(manifest)["Reconciling"] == ("True", "Rejected")
+    del world.cluster.failures["apply", kind]
+    await world.knows()
+    assert len(list_jobs(world)) == 1
+
+
+async def test_sync_is_said_to_be_under_way_once_it_says_so_itself(
+    world: World, handbook: Callable[..., Manifest]
+) -> None:
+    """A Job may wait for a node, an image or a quota as long as it likes."""
+    handbook()
+    await settle(world)
+    [job] = list_jobs(world)
+    assert f"Job {job!r} has not begun to work" in world.message(world.the_knowledge_base(), "Synced")
+
+    running = make_sync(state="running", ended_at=None)
+    world.knowledge.summaries["handbook"] = KnowledgeSummary(last_sync=running)
+    await world.knows()
+
+    assert "under way" in world.message(world.the_knowledge_base(), "Synced")
 
 
 async def test_knowledge_base_is_ready_when_its_first_sync_has_ended(
@@ -298,10 +335,36 @@ async def test_suspended_tenant_has_no_syncs(world: World, handbook: Callable[..
     conditions = world.conditions(world.the_knowledge_base())
     assert conditions["Ready"] == ("False", "Suspended")
     assert conditions["Stalled"][0] == "False"
+    assert "nextSyncTime" not in world.the_knowledge_base()["status"]
 
     world.edit(world.the_tenant(), suspended=False)
     await settle(world)
     assert len(list_jobs(world)) == 2
+
+
+async def test_suspended_tenant_has_no_syncs_of_what_is_refused_either(
+    world: World, handbook: Callable[..., Manifest]
+) -> None:
+    handbook(schedule={"cron": "@daily"})
+    await settle(world)
+    [running] = list_jobs(world)
+    missing = make_source("policies", configMap={"name": "gone"})
+    world.edit(world.the_knowledge_base(), sources=[missing])
+    world.edit(world.the_tenant(), suspended=True)
+
+    await settle(world)
+
+    for resource, name in ((kube.JOBS, running), (kube.CRON_JOBS, "kb-handbook")):
+        assert world.cluster.get(resource, "acme", name)["metadata"]["deletionTimestamp"]
+        world.cluster.remove(resource, "acme", name)
+    assert world.conditions(world.the_knowledge_base())["ResolvedRefs"] == ("False", "ConfigMapNotFound")
+    assert "nextSyncTime" not in world.the_knowledge_base()["status"]
+
+    world.edit(world.the_knowledge_base(), sources=[make_source()])
+    world.edit(world.the_tenant(), suspended=False)
+    await settle(world)
+    assert len(list_jobs(world)) == 1
+    assert world.cluster.list_names(kube.CRON_JOBS, "acme") == ["kb-handbook"]
 
 
 async def test_failed_sync_stalls_and_what_was_indexed_before_serves_on(
@@ -539,6 +602,49 @@ async def test_sync_that_runs_when_its_tenant_is_suspended_ends_and_is_begun_aga
 
     world.edit(world.the_tenant(), suspended=False)
     await settle(world)
+    assert len(list_jobs(world)) == 1
+
+
+@pytest.mark.parametrize("was_synced", [False, True])
+async def test_sync_that_failed_before_it_began_is_tried_again_when_its_job_is_gone(
+    world: World, handbook: Callable[..., Manifest], was_synced: bool
+) -> None:
+    """Nobody else tells of it: the stores would have the knowledge base in step."""
+    handbook()
+    await settle(world)
+    if was_synced:
+        await finish_sync(world)
+        world.cluster.remove(kube.JOBS, "acme", list_jobs(world)[0])
+        world.edit(world.the_knowledge_base(), sources=[make_source("other")])
+        await settle(world)
+    [job] = list_jobs(world)
+    made = "2026-01-01T05:00:00Z"
+    world.cluster.get(kube.JOBS, "acme", job)["metadata"]["creationTimestamp"] = made
+    world.cluster.finish_job("acme", job, failure="DeadlineExceeded")
+    for _ in range(2):
+        await world.knows()
+        assert list_jobs(world) == [job]
+        assert world.conditions(world.the_knowledge_base())["Synced"] == ("False", "SyncFailed")
+
+    world.cluster.remove(kube.JOBS, "acme", job)
+    await world.knows()
+
+    assert len(list_jobs(world)) == 1
+    assert world.conditions(world.the_knowledge_base())["Synced"] == ("False", "Syncing")
+
+
+async def test_sync_is_begun_again_where_the_stores_know_of_none(
+    world: World, handbook: Callable[..., Manifest]
+) -> None:
+    """Somebody deleted the Job, or what the stores held is lost."""
+    handbook()
+    await settle(world)
+    await finish_sync(world)
+    world.cluster.remove(kube.JOBS, "acme", list_jobs(world)[0])
+    del world.knowledge.summaries["handbook"]
+
+    await world.knows()
+
     assert len(list_jobs(world)) == 1
 
 

@@ -187,6 +187,65 @@ async def test_rows_go_by_the_operators_hand_where_the_tenant_is_gone(world: Wor
     assert list_jobs(world) == []
 
 
+async def test_namespace_labelled_with_anothers_tenant_reaches_none_of_its_rows(
+    world: World, handbook: Manifest
+) -> None:
+    """Whoever may label a namespace would erase what they like."""
+    label_namespace(world, "foreign")
+    world.cluster.put(
+        make_knowledge_base_manifest(
+            namespace="foreign", finalizers=(names.KNOWLEDGE_BASE_FINALIZER,), deleted=DELETED, uid="uid-foreign"
+        )
+    )
+
+    await world.knows(namespace="foreign")
+
+    assert world.cluster.list_names(KNOWLEDGE_BASES, "foreign") == []
+    assert (exists(world), world.knowledge.forgotten) == (True, [])
+
+
+async def test_namespace_labelled_with_a_tenant_that_is_gone_reaches_none_of_its_rows(
+    world: World, handbook: Manifest
+) -> None:
+    """Where nothing was ever published, nothing is this KnowledgeBase's."""
+    world.cluster.remove(TENANTS, None, "acme")
+    label_namespace(world, "foreign")
+    world.cluster.put(
+        make_knowledge_base_manifest(
+            namespace="foreign", finalizers=(names.KNOWLEDGE_BASE_FINALIZER,), deleted=DELETED, uid="uid-foreign"
+        )
+    )
+
+    await world.knows(namespace="foreign")
+
+    assert world.cluster.list_names(KNOWLEDGE_BASES, "foreign") == []
+    assert world.knowledge.forgotten == []
+
+
+async def test_vectors_elsewhere_that_no_job_can_reach_are_told(world: World, handbook: Manifest) -> None:
+    await use_pinecone(world)
+    world.cluster.remove(TENANTS, None, "acme")
+    delete(handbook)
+
+    await world.knows()
+
+    assert (exists(world), world.knowledge.forgotten) == (False, ["handbook"])
+    [told] = [event for event in world.cluster.events if event.reason == "VectorsLeft"]
+    assert (told.type, "https://docs.example" in told.message) == ("Warning", True)
+
+
+async def test_job_that_somebody_forbids_is_waited_for(world: World, handbook: Manifest) -> None:
+    """A quota or a webhook may let it through later; only where the namespace goes nothing will."""
+    end_syncs(world)
+    delete(handbook)
+    world.cluster.failures["apply", "Job"] = Forbidden("exceeded quota: count/jobs.batch")
+
+    await world.knows()
+
+    assert (exists(world), world.knowledge.forgotten) == (True, [])
+    assert "exceeded quota" in world.message(world.the_knowledge_base(), "Ready")
+
+
 async def test_rows_go_by_the_operators_hand_where_the_namespace_goes(world: World, handbook: Manifest) -> None:
     end_syncs(world)
     delete(world.cluster.get(kube.NAMESPACES, None, "acme"))
@@ -295,6 +354,12 @@ async def test_tenant_that_is_kept_ends_the_syncs_of_its_knowledge_bases(world: 
     assert len(world.stores.released) == 1
     assert exists(world)
     assert world.cluster.list_names(kube.CRON_JOBS, "acme") == []
+
+
+def label_namespace(world: World, name: str) -> None:
+    """Have another namespace say that it is the Tenant's."""
+    labels = {names.TENANT_LABEL: "acme"}
+    world.cluster.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
 
 
 def end_syncs(world: World) -> None:

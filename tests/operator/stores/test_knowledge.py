@@ -9,6 +9,8 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
+from syntera_operator.reconcile.knowledge_status import Observed, describe_contents
+from syntera_operator.stores import knowledge
 from syntera_operator.stores.erasure import Erasure
 from syntera_operator.stores.knowledge import KnowledgeStore
 from syntera_operator.stores.knowledge_summary import KnowledgeSummary
@@ -142,6 +144,50 @@ async def test_request_is_pending_until_it_was_begun(
     assert await asked() == [(name, request_id)]
     await store.begun(filled.tenant_id, "handbook", found.request_id or uuid4())
     assert await asked() == []
+
+
+async def test_tenant_that_asks_for_much_hides_no_other(
+    filled: KnowledgeStores, database: Database, postgresql: Postgresql, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests of tenants that are suspended, or for what is no KnowledgeBase, are never begun."""
+    monkeypatch.setattr(knowledge, "_MOST_PENDING", 4)
+    others = [await make_postgresql_stores(database, tmp_path) for _ in range(2)]
+    for tenant_id, editor in (
+        (filled.tenant_id, filled.editor),
+        *((made.tenant_id, made.editor) for made in map(make_postgresql_knowledge, others)),
+    ):
+        for number in range(4):
+            await editor.request_sync(tenant_id, f"base-{number}")
+    found = {one.tenant_id for one in await KnowledgeStore(postgresql).pending()}
+    assert {filled.tenant_id, *(one.stores.tenant_id for one in others)} <= found
+    for one in others:
+        await one.pool.aclose()
+
+
+async def test_outcome_that_no_sync_of_ours_wrote_is_read_all_the_same(
+    filled: KnowledgeStores, tenant: PostgresqlStores, postgresql: Postgresql
+) -> None:
+    """A tenant's login may write what it likes into its own rows."""
+    base = await filled.begin()
+    await filled.writer.begin_sync(filled.tenant_id, base.id, trigger="t" * 1000, revision=1)
+    for counts, failures in (
+        ("[]", "{}"),
+        ('{"added": -1, "removed": "many", "failed": 1e99, "changed": true}', '[1, {"source": 2}, {"reason": null}]'),
+        ('{"added": 7}', '["' + "x" * 2_000_000 + '"]'),
+    ):
+        async with tenant.pool.connection("test") as connection:
+            await connection.execute(
+                "UPDATE syntera.knowledge_syncs SET state = 'failed', ended_at = now(), counts = $2, failures = $3,"
+                " failure = repeat('f', 1000), message = repeat('m', 100000) WHERE tenant_id = $1",
+                filled.tenant_id, counts, failures,
+            )  # fmt: skip
+        found = await KnowledgeStore(postgresql).summary(filled.tenant_id, "handbook")
+        assert found is not None
+        status = describe_contents(Observed((), found), None, now=ENDED)
+        assert status["last_sync"].added in (0, 7)
+        assert status["failures"] == []
+        assert found.last_ended is not None
+        assert found.last_ended.message == "m" * 4096
 
 
 async def test_forgotten_knowledge_base_leaves_nothing_and_others_stay(

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from syntera_crds.contract.names import OWN_VECTORS_PREFIX, own_vectors_table
+from syntera_operator.errors import OperatorError, StoreRefused
 from syntera_operator.stores import knowledge_indexes
 from syntera_operator.stores.erasure import Erasure
 from syntera_operator.stores.knowledge_indexes import LargeIndexes
@@ -230,6 +231,67 @@ async def test_table_goes_with_its_index(knowledge: KnowledgeStores, large: Larg
     await knowledge.writer.drop_index(knowledge.tenant_id, index)
     await large.look_after()
     assert table not in await tables(database)
+
+
+async def test_index_that_goes_right_after_its_move_leaves_no_copies(
+    knowledge: KnowledgeStores, large: LargeIndexes, database: Database
+) -> None:
+    index = await fill(knowledge)
+    await large.look_after()
+    assert await copies(database, index) == CHUNKS
+    while await knowledge.writer.erase(knowledge.tenant_id, "handbook"):
+        pass
+    assert await copies(database, index) == 0
+
+
+async def test_index_that_cannot_be_moved_holds_up_no_other(
+    knowledge: KnowledgeStores, large: LargeIndexes, database: Database, tmp_path: Path
+) -> None:
+    """A tenant's login can write vectors of any length."""
+    other = await make_postgresql_stores(database, tmp_path)
+    theirs = make_postgresql_knowledge(other)
+    for each in (theirs, knowledge):
+        broken = await fill(each)
+        async with connected(database.superuser_dsn) as superuser:
+            await superuser.execute(
+                "UPDATE syntera.knowledge_vectors SET vector = '[1,2]' WHERE index_id = $1 AND hash ="
+                " (SELECT hash FROM syntera.knowledge_vectors WHERE index_id = $1 LIMIT 1)",
+                broken.id,
+            )  # fmt: skip
+    third = await make_postgresql_stores(database, tmp_path)
+    sound = make_postgresql_knowledge(third)
+    await fill(sound)
+    with pytest.raises(StoreRefused):
+        await large.look_after()
+    assert (await reread(sound)).storage is IndexStorage.OWN
+    assert (await reread(knowledge)).storage is IndexStorage.COMMON
+    async with connected(database.superuser_dsn) as superuser:
+        for each in (theirs, knowledge):
+            await superuser.execute("DELETE FROM syntera.knowledge_vectors WHERE tenant_id = $1", each.tenant_id)
+    for opened in (other, third):
+        await opened.pool.aclose()
+
+
+async def test_table_that_somebody_holds_holds_up_nothing_else(
+    knowledge: KnowledgeStores, large: LargeIndexes, database: Database, tenant: PostgresqlStores, tmp_path: Path
+) -> None:
+    """Whoever reads a table in a transaction that never ends keeps it from being dropped."""
+    index = await fill(knowledge)
+    await large.look_after()
+    table = own_vectors_table(knowledge.tenant_id, index.id)
+    other = await make_postgresql_stores(database, tmp_path)
+    waiting = make_postgresql_knowledge(other)
+    await fill(waiting)
+    async with tenant.pool.transaction("test") as holder:
+        await holder.execute(f"SELECT FROM syntera.{table} LIMIT 1")
+        while await knowledge.writer.erase(knowledge.tenant_id, "handbook"):
+            pass
+        with pytest.raises(OperatorError):
+            await large.look_after()
+        assert (await reread(waiting)).storage is IndexStorage.OWN
+    await large.look_after()
+    assert table not in await tables(database)
+    await other.pool.aclose()
 
 
 async def test_erased_knowledge_base_and_tenant_leave_no_table(

@@ -94,6 +94,18 @@ async def find_all(knowledge: KnowledgeStores, index: Index) -> list[bytes]:
     return [hash async for page in knowledge.vectors.hashes(knowledge.tenant_id, index) for hash in page]
 
 
+async def test_index_whose_vectors_are_not_there_is_told_and_not_searched_in_vain(
+    knowledge: KnowledgeStores, fake: PineconeFake
+) -> None:
+    """Whoever names another index of Pinecone has them there only when a sync has built them."""
+    index = await fill(knowledge)
+    fake.namespaces.clear()
+    with pytest.raises(StoreUnavailable, match="has no vectors"):
+        await knowledge.vectors.search(knowledge.tenant_id, index, EAST, filter=PUBLIC, limit=5)
+    nobody = SearchFilter(audience=frozenset({"nobody"}))
+    assert await knowledge.vectors.search(knowledge.tenant_id, index, EAST, filter=nobody, limit=5) == []
+
+
 async def test_unused_vectors_are_listed_page_by_page_and_forgotten(
     in_memory: KnowledgeStores, fake: PineconeFake
 ) -> None:
@@ -190,7 +202,7 @@ async def test_nothing_is_told_of_documents(in_memory: KnowledgeStores, fake: Pi
         (401, 1, "refused the API key (HTTP 401). Check the entry 'api-key' of the Secret 'pinecone'"),
         (403, 1, "refused the API key"),
         (404, 1, "knows no such index"),
-        (400, 1, "answered with an error (HTTP 400)"),
+        (400, 1, "as many dimensions"),
         (429, 4, "limits its requests"),
         (503, 4, "answered with an error (HTTP 503)"),
     ],

@@ -289,6 +289,32 @@ async def test_excluded_document_stays_out_although_its_source_was_without_it_on
     assert set(await site.contents()) == {"b.md"}
 
 
+@pytest.mark.parametrize("trigger", ["request", "configuration"])
+async def test_vectors_of_a_document_that_somebody_took_out_go_with_the_sync_asked_for(
+    site: SyncSite, trigger: str
+) -> None:
+    """What it was about is gone by then, so that the sources alone tell of no change."""
+    await site.sync(fetched("a.md", "One."), fetched("b.md", "Two."))
+    document = (await site.documents())["a.md"]
+    await site.knowledge.editor.exclude_document(site.tenant_id, document.knowledge_base_id, document.id)
+    assert len(await site.hashes()) == 2
+    await site.sync(trigger=trigger)
+    assert len(await site.hashes()) == 1
+
+
+async def test_vectors_of_a_document_that_somebody_took_out_go_from_what_is_kept_to_go_back_to(site: SyncSite) -> None:
+    await site.sync(fetched("a.md", "One."), fetched("b.md", "Two."))
+    before = await site.active()
+    assert before is not None
+    site.config = make_config(embedding=site.config.embedding.model_copy(update={"model": "e-2"}))
+    await site.sync()
+    document = (await site.documents())["a.md"]
+    await site.knowledge.editor.exclude_document(site.tenant_id, document.knowledge_base_id, document.id)
+    await site.sync()
+    pages = site.knowledge.vectors.hashes(site.tenant_id, before)
+    assert len([key async for page in pages for key in page]) == 1
+
+
 # ---- what the configuration says of a source ----
 
 
