@@ -4,15 +4,14 @@ Nothing smaller would do: what is tried is the whole chain from the operator's S
 """
 
 from collections.abc import Callable
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 import redis
 
-from syntera_dev.demo.kubectl import Kubectl
 from syntera_dev.demo.showcase import port_forward
-from tests.support.e2e import TenantUnderTest
+from tests.support.e2e import TenantUnderTest, redirected
 
 pytestmark = pytest.mark.cluster
 
@@ -32,21 +31,17 @@ async def test_tenants_are_blind_to_each_other(new_tenant: Callable[..., TenantU
         assert client.get(path).status_code == 404
         assert client.get("/v1/agents").json()["items"] == []
 
-    await _postgresql_shows_nothing(alpha.kubectl, alpha.secret("syntera-stores")["postgresql-url"])
+    await _postgresql_shows_nothing(alpha)
     _redis_refuses(alpha, beta)
 
 
-async def _postgresql_shows_nothing(kubectl: Kubectl, url: str) -> None:
-    with port_forward(kubectl, "syntera-stores", service="postgresql", port=5432) as forwarded:
-        connection = await asyncpg.connect(_redirected(url, forwarded))
-        try:
-            for table in ("conversations", "turns", "messages"):
-                assert await connection.fetchval(f"SELECT count(*) FROM syntera.{table}") == 0
-            assert await connection.fetchval("SELECT count(*) FROM syntera.api_keys") == 1
-            with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                await connection.fetch("SELECT * FROM syntera.tenants")
-        finally:
-            await connection.close()
+async def _postgresql_shows_nothing(tenant: TenantUnderTest) -> None:
+    async with tenant.postgresql() as connection:
+        for table in ("conversations", "turns", "messages"):
+            assert await connection.fetchval(f"SELECT count(*) FROM syntera.{table}") == 0
+        assert await connection.fetchval("SELECT count(*) FROM syntera.api_keys") == 1
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.fetch("SELECT * FROM syntera.tenants")
 
 
 def _redis_refuses(alpha: TenantUnderTest, beta: TenantUnderTest) -> None:
@@ -56,17 +51,10 @@ def _redis_refuses(alpha: TenantUnderTest, beta: TenantUnderTest) -> None:
     assert foreign.username
     with (
         port_forward(alpha.kubectl, "syntera-stores", service="redis", port=6379) as forwarded,
-        redis.Redis.from_url(_redirected(own.geturl(), forwarded)) as client,
+        redis.Redis.from_url(redirected(own.geturl(), forwarded)) as client,
     ):
         client.set(f"t:{own.username.removeprefix('t_')}:probe", "mine")
         with pytest.raises(redis.exceptions.NoPermissionError):
             client.get(f"t:{foreign.username.removeprefix('t_')}:probe")
         with pytest.raises(redis.exceptions.NoPermissionError):
             client.execute_command("KEYS", "*")
-
-
-def _redirected(url: str, forwarded: str) -> str:
-    """The URL with its host and port replaced by those of a port-forward."""
-    parts = urlsplit(url)
-    credentials = parts.netloc.rpartition("@")[0]
-    return urlunsplit(parts._replace(netloc=f"{credentials}@{urlsplit(forwarded).netloc}"))

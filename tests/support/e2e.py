@@ -6,11 +6,13 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
+import asyncpg
 import httpx
 
 from syntera_dev.demo.kubectl import Kubectl
@@ -109,6 +111,17 @@ class TenantUnderTest:
             with httpx.Client(base_url=url, headers=headers, timeout=30) as client:
                 yield client
 
+    @contextlib.asynccontextmanager
+    async def postgresql(self) -> "AsyncIterator[asyncpg.Connection]":
+        """A connection to PostgreSQL with the tenant's own login."""
+        url = self.secret("syntera-stores")["postgresql-url"]
+        with port_forward(self.kubectl, "syntera-stores", service="postgresql", port=5432) as forwarded:
+            connection = await asyncpg.connect(redirected(url, forwarded))
+            try:
+                yield connection
+            finally:
+                await connection.close()
+
     def erase(self) -> None:
         """Delete the Tenant and all its data, whatever the test left of it."""
         if self.kubectl.works("get", "tenant", self.name):
@@ -158,3 +171,10 @@ def complete(client: httpx.Client, agent: str, text: str) -> str:
     answer.raise_for_status()
     content: str = answer.json()["choices"][0]["message"]["content"]
     return content
+
+
+def redirected(url: str, forwarded: str) -> str:
+    """The URL with its host and port replaced by those of a port-forward."""
+    parts = urlsplit(url)
+    credentials = parts.netloc.rpartition("@")[0]
+    return urlunsplit(parts._replace(netloc=f"{credentials}@{urlsplit(forwarded).netloc}"))

@@ -19,7 +19,7 @@ PART_OF_LABEL = "app.kubernetes.io/part-of"
 TENANT_LABEL = f"{GROUP}/tenant"
 """On a tenant's namespace and on everything the operator makes in it; the value is the Tenant's name."""
 PUBLISHED_LABEL = f"{GROUP}/published"
-"""On published ConfigMaps; the value is the kind in lower case, for example `agent`."""
+"""On published ConfigMaps; the value is the kind in lower case, for example `agent`. Runtimes serve no others."""
 USABLE_LABEL = f"{GROUP}/usable"
 """On Secrets: `"true"` lets Tenants and Agents of the namespace refer to it; `"false"` marks the operator's own."""
 

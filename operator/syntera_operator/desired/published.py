@@ -44,6 +44,8 @@ class Form:
     """Entry that holds the configuration."""
 
 
+WITHDRAWN = "withdrawn"
+"""Value of the label `published` in place of a kind."""
 AGENT = Form("agent", names.AGENT_CONFIG_KEY)
 KNOWLEDGE_BASE = Form("knowledgebase", names.KNOWLEDGE_BASE_CONFIG_KEY)
 
@@ -60,6 +62,13 @@ def build_published(scope: Scope, config: Config, *, digest: str) -> Manifest:
     )
     published["metadata"]["labels"][names.PUBLISHED_LABEL] = form.kind
     return published
+
+
+def build_withdrawn(scope: Scope, config: Config, *, digest: str) -> Manifest:
+    """The same where it is to be served no more and a Job works by it yet: runtimes do not look for this label."""
+    withdrawn = build_published(scope, config, digest=digest)
+    withdrawn["metadata"]["labels"][names.PUBLISHED_LABEL] = WITHDRAWN
+    return withdrawn
 
 
 def form_of(config: Config) -> Form:

@@ -1,6 +1,7 @@
 """The end of a KnowledgeBase: its syncs first, then what the stores hold of it, then the object.
 
-A Job erases, for it reaches all stores, Pinecone too. Where no Job can run any more, because the Tenant or the namespace goes as
+A Job erases, for it reaches all stores, Pinecone too. Runtimes are told before, and follow a moment later: until then people may upload
+and ask for syncs, so what came of that goes by the operator's own hand at the end. Where no Job can run any more, because the Tenant or the namespace goes as
 well, the rows go by the operator's own hand, or with the Tenant's. The finalizer is taken away last; an annotation lets an
 administrator give up what cannot be erased.
 """
@@ -24,7 +25,7 @@ from ..causes import knowledge_base_key, namespace_of_tenant
 from ..conditions import Outlook, Problem
 from ..desired.deployment import Image
 from ..desired.metadata import Scope
-from ..desired.published import build_published
+from ..desired.published import build_withdrawn
 from ..desired.sync_job import SyncPods, build_erase_job, erase_job_name
 from ..errors import StoreRefused, StoreUnavailable
 from ..manifest import Manifest, annotations_of, is_being_deleted, labels_of, managers, name_of, namespace_of, uid_of
@@ -32,7 +33,7 @@ from ..queue import Outcome
 from .context import Context
 from .identity import describe_store_error
 from .knowledge_compiling import compile_knowledge_base
-from .knowledge_jobs import end_syncs, failed_at, find_failure, is_complete
+from .knowledge_jobs import end_syncs, failed_at, find_failure, is_complete, made_at
 from .knowledge_status import report_knowledge_base
 from .publishing import Refused
 from .report import read_status
@@ -43,6 +44,8 @@ _LOOK_AGAIN_SECONDS = 2.0
 """While Kubernetes is at work; its watches usually tell sooner."""
 _REST = timedelta(minutes=1)
 """Between an erasure that failed and the next one."""
+_SERVED_ON = timedelta(seconds=6)
+"""How long runtimes may serve what was withdrawn: three seconds after they hear of it."""
 
 _ERASING = "A Job erases what the stores hold of it."
 _NAMESPACE_GOES = "is being terminated"
@@ -176,28 +179,30 @@ async def _erase_by_job(
     manifest: Manifest, tenant: Manifest, config: KnowledgeBaseConfig, context: Context
 ) -> str | None:
     """Have a Job erase everything; gives how far it is, None when it has."""
-    cluster = context.cluster
     scope = Scope(tenant=name_of(tenant), namespace=namespace_of(manifest) or "")
     job_name = erase_job_name(name_of(manifest), uid_of(manifest))
-    job = cluster.child(kube.JOBS, scope.namespace, job_name)
+    job = context.cluster.child(kube.JOBS, scope.namespace, job_name)
     if job is None:
         return await _begin_erasure(job_name, manifest, scope, config, context)
     if is_complete(job):
+        made = made_at(job)
+        if made is not None and context.now() - made < _SERVED_ON:
+            return "What the stores held of it is erased; the last pods are about to serve it no more."
         await _withdraw(manifest, context)
-        return None
+        return await _forget(manifest, context)
     failure = find_failure(job)
     if failure is None:
         return _ERASING
     ended = failed_at(job)
     if ended is None or context.now() - ended > _REST:
-        await cluster.delete(kube.JOBS, scope.namespace, job_name, uid=uid_of(job))
+        await context.cluster.delete(kube.JOBS, scope.namespace, job_name, uid=uid_of(job))
     return f"Job {job_name!r}, which erases what the stores hold of it, failed ({failure}), and is tried again."
 
 
 async def _begin_erasure(
     job_name: str, manifest: Manifest, scope: Scope, config: KnowledgeBaseConfig, context: Context
 ) -> str | None:
-    """Make the Job and what it works by; gives how far it is, None where there is nothing to be erased."""
+    """Have runtimes serve it no more, and make the Job; gives how far that is, None where there is nothing to be erased."""
     settings = context.settings
     tenant_id = await _identify(scope.tenant, manifest, context)
     if tenant_id is None:
@@ -208,10 +213,10 @@ async def _begin_erasure(
         image=Image(settings.ingestion_image, settings.image_pull_policy, tuple(settings.image_pull_secrets)),
         secrets=_list_secrets(config),
     )
-    published = build_published(scope, config, digest=config.digest())
+    withdrawn = build_withdrawn(scope, config, digest=config.digest())
     try:
         # Without an owner: the garbage collector takes what is owned before an owner that is deleted in the foreground.
-        for desired in (published, build_erase_job(scope, pods, name=job_name)):
+        for desired in (withdrawn, build_erase_job(scope, pods, name=job_name)):
             await context.cluster.apply(desired, owner=None, manager=names.KNOWLEDGE_BASE_FIELD_MANAGER)
     except Forbidden as error:
         if _NAMESPACE_GOES not in error.message:
@@ -232,7 +237,7 @@ async def _identify(tenant_name: str, manifest: Manifest, context: Context) -> U
 
 
 async def _withdraw(manifest: Manifest, context: Context) -> None:
-    """Delete what is published, which nobody owns any more."""
+    """Delete the configuration, which nobody owns any more."""
     namespace, name = namespace_of(manifest), names.published_knowledge_base_name(name_of(manifest))
     found = context.cluster.child(kube.CONFIG_MAPS, namespace, name)
     if found is not None and names.KNOWLEDGE_BASE_FIELD_MANAGER in managers(found):

@@ -1,6 +1,7 @@
 """The end of a KnowledgeBase: syncs first, then what the stores hold of it, then the object; and of its Tenant."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -47,6 +48,11 @@ def end_deleted(world: World) -> None:
                 world.cluster.remove(resource, "acme", name)
 
 
+def pass_on(world: World) -> None:
+    """Let so much time pass that no runtime serves any more what was withdrawn."""
+    world.time += timedelta(seconds=10)
+
+
 def exists(world: World) -> bool:
     return "handbook" in world.cluster.list_names(KNOWLEDGE_BASES, "acme")
 
@@ -88,10 +94,33 @@ async def test_object_goes_when_the_erasure_has_ended(world: World, handbook: Ma
     await world.knows()
     assert exists(world)
     world.cluster.finish_job("acme", ERASE)
+    pass_on(world)
     await world.knows()
 
     assert not exists(world)
+
+
+async def test_what_is_asked_for_until_the_last_moment_goes_too(world: World, handbook: Manifest) -> None:
+    """Runtimes serve a moment longer what is published no more, and make rows anew of what somebody uploads or asks for."""
+    end_syncs(world)
+    delete(handbook)
+    await world.knows()
+    labels = world.cluster.get(kube.CONFIG_MAPS, "acme", "knowledge-handbook")["metadata"]["labels"]
+    assert labels[names.PUBLISHED_LABEL] == "withdrawn", "runtimes are told as soon as the erasure begins"
+    world.cluster.finish_job("acme", ERASE)
+    world.cluster.get(kube.JOBS, "acme", ERASE)["metadata"]["creationTimestamp"] = world.time.isoformat()
+
+    outcome = await world.knows()
+
+    assert exists(world)
+    assert outcome.requeue_after_seconds == 2.0
     assert world.knowledge.forgotten == []
+    assert "about to serve it no more" in world.message(world.the_knowledge_base(), "Ready")
+
+    pass_on(world)
+    await world.knows()
+    assert world.knowledge.forgotten == ["handbook"]
+    assert not exists(world)
 
 
 async def test_erasure_does_without_what_the_garbage_collector_took(world: World, handbook: Manifest) -> None:
@@ -104,6 +133,7 @@ async def test_erasure_does_without_what_the_garbage_collector_took(world: World
     assert list_jobs(world) == [ERASE]
     assert "ownerReferences" not in world.cluster.get(kube.CONFIG_MAPS, "acme", "knowledge-handbook")["metadata"]
     world.cluster.finish_job("acme", ERASE)
+    pass_on(world)
     await world.knows()
 
     assert not exists(world)
@@ -336,6 +366,7 @@ async def test_tenant_that_is_erased_waits_for_vectors_elsewhere(world: World, h
     assert world.stores.erased == set()
 
     world.cluster.finish_job("acme", ERASE)
+    pass_on(world)
     await world.knows()
     await world.tenant()
     assert len(world.stores.erased) == 1

@@ -3,6 +3,7 @@
 No kubelet runs; how a pod ended is written here in its stead.
 """
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from syntera_crds.contract import names
 from syntera_kube import resources as kube
 from syntera_operator.desired.sync_job import cron_job_name
 from syntera_operator.manifest import KNOWLEDGE_BASES, Manifest, name_of
+from syntera_operator.reconcile import knowledge_deletion
 from syntera_operator.reconcile.knowledge_base import reconcile_knowledge_base
 from syntera_operator.reconcile.knowledge_jobs import is_complete
 from syntera_operator.reconcile.tenant import reconcile_tenant
@@ -66,6 +68,12 @@ async def name(api: Api) -> str:
 async def api(api_server: Any) -> Any:
     async with running_api(api_server) as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def without_runtimes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody serves what is withdrawn a moment longer."""
+    monkeypatch.setattr(knowledge_deletion, "_SERVED_ON", timedelta(0))
 
 
 async def look(api: Api, name: str) -> None:
