@@ -23,6 +23,8 @@ STORES_NAMESPACE = "syntera-stores"
 MODELS_NAMESPACE = "syntera-dev"
 STORES_CREDENTIALS = "syntera-stores-credentials"
 CHART = REPOSITORY / "charts" / "syntera"
+_CHART_PARTS = ("operator", "runtime", "ingestion")
+"""Whose images the chart names; a chart of an older release does not know all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,7 @@ class Installation:
         """The chart, with further `--set` values where a caller wants them."""
         self.helm(
             "upgrade", RELEASE, str(self.chart), "--install", "--namespace", SYSTEM_NAMESPACE,
-            *_set("image.operator", self.images["operator"]),
-            *_set("image.runtime", self.images["runtime"]),
-            *_set("image.ingestion", self.images["ingestion"]),
+            *(word for part in _CHART_PARTS if part in self.images for word in _set(f"image.{part}", self.images[part])),
             *(word for value in values for word in ("--set", value)),
         )  # fmt: skip
 
