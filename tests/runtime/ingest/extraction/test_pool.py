@@ -30,10 +30,34 @@ async def find_failing(pool: ExtractorPool) -> Failing:
     return caught.value.reason
 
 
-def find_children(parent: int) -> list[int]:
-    """Processes that this one started, and those they started."""
-    children = [int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
-    return [*children, *(grandchild for child in children for grandchild in find_children(child))]
+def find_children(parent: int) -> set[int]:
+    try:
+        return {int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()}
+    except OSError:  # it has ended meanwhile
+        return set()
+
+
+def find_started(before: set[int]) -> set[int]:
+    """Processes that this one has started since, and those they started. Servers of other tests start some at any time."""
+    found: set[int] = set()
+    new = find_children(os.getpid()) - before
+    while new:
+        found |= new
+        new = {grandchild for child in new for grandchild in find_children(child)} - found
+    return found
+
+
+def is_running(*words: str) -> bool:
+    """Whether there is a process with this command line, whoever's child it is by now."""
+    wanted = b"".join(word.encode() + b"\0" for word in words)
+    return any(read_command(process) == wanted for process in Path("/proc").glob("[0-9]*"))
+
+
+def read_command(process: Path) -> bytes:
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:  # it has ended meanwhile
+        return b""
 
 
 def read_environment(process: int) -> bytes:
@@ -41,12 +65,12 @@ def read_environment(process: int) -> bytes:
 
 
 async def test_several_documents_are_read_at_once() -> None:
-    before = set(find_children(os.getpid()))
+    before = find_children(os.getpid())
     async with ExtractorPool(children=2) as pool:
         texts = [f"Text {number}." for number in range(20)]
         read = await asyncio.gather(*(pool.extract(text.encode(), name="a.txt") for text in texts))
         assert [extraction.extracted.text for extraction in read] == texts
-    assert set(find_children(os.getpid())) <= before
+    assert not find_started(before)
 
 
 async def test_nothing_of_a_long_text_is_lost() -> None:
@@ -64,20 +88,20 @@ async def test_any_name_and_media_type_is_taken() -> None:
 
 async def test_a_child_has_no_environment_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNTERA_SECRET", "hidden")
-    before = set(find_children(os.getpid()))
+    before = find_children(os.getpid())
     async with ExtractorPool() as pool:
         await pool.extract(TEXT, name="a.txt")
-        started = set(find_children(os.getpid())) - before
+        started = find_started(before)
         assert len(started) == 2
         for child in started:
             assert b"hidden" not in read_environment(child)
 
 
 async def test_a_killed_reader_is_replaced() -> None:
-    before = set(find_children(os.getpid()))
+    before = find_children(os.getpid())
     async with ExtractorPool() as pool:
         await pool.extract(TEXT, name="a.txt")
-        for child in set(find_children(os.getpid())) - before:
+        for child in find_started(before):
             os.kill(child, signal.SIGKILL)
         with pytest.raises(ExtractionFailed):
             await pool.extract(TEXT, name="a.txt")
@@ -134,8 +158,18 @@ async def test_an_answer_that_is_none_fails_the_document(tmp_path: Path, answer:
 
 
 async def test_a_child_that_never_answers_is_killed_with_what_it_started(tmp_path: Path) -> None:
-    before = set(find_children(os.getpid()))
-    program = "import subprocess, sys, time\nsys.stdout.buffer.write(b'\\1')\nsys.stdout.flush()\nsubprocess.run(['sleep', '600'])"
-    async with ExtractorPool(python=make_python(tmp_path, program), bounds=Bounds(seconds=0.5)) as pool:
+    asleep = ("sleep", f"600.{os.getpid()}")
+    started = tmp_path / "started"
+    program = f"""import pathlib, subprocess, sys
+sys.stdout.buffer.write(b'\\1')
+sys.stdout.flush()
+sleeping = subprocess.Popen({list(asleep)!r})
+pathlib.Path({str(started)!r}).touch()
+sleeping.wait()
+"""
+    before = find_children(os.getpid())
+    async with ExtractorPool(python=make_python(tmp_path, program), bounds=Bounds(seconds=3)) as pool:
         assert await find_failing(pool) is Failing.TOOK_TOO_LONG
-        assert set(find_children(os.getpid())) <= before
+        assert started.exists()
+        assert not find_started(before)
+        assert not is_running(*asleep)
