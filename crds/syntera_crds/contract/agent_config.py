@@ -1,11 +1,9 @@
 """What the operator publishes for an Agent and a runtime serves: complete, resolved, without secrets."""
 
-import hashlib
-import json
 from enum import StrEnum
 from typing import Any
 
-from .published import Published
+from .published import Published, Revised
 
 
 class SecretKey(Published):
@@ -128,7 +126,7 @@ class AgentGuardrails(Published):
     """An answer that cites nothing it was given is replaced by the refusal."""
 
 
-class AgentConfig(Published):
+class AgentConfig(Revised):
     """Everything a runtime needs to serve one Agent."""
 
     name: str
@@ -155,21 +153,6 @@ class AgentConfig(Published):
     """Knowledge bases that every turn is looked up in. Empty: none."""
     retrieval: AgentRetrieval = AgentRetrieval()
     guardrails: AgentGuardrails = AgentGuardrails()
-
-    def digest(self) -> str:
-        """Hash of everything but the revision, 32 hexadecimal digits: equal digests mean equal behaviour.
-
-        Defaults do not count, so that a release with a new field does not publish every agent anew. Only the writer
-        computes it, and publishes it beside the configuration: a reader of another release may know other fields and
-        would get another hash, so it hands on the published one.
-        """
-        content = self.model_dump(mode="json", by_alias=True, exclude={"revision"}, exclude_defaults=True)
-        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:32]
-
-    def to_json(self) -> str:
-        """The text of the published ConfigMap's entry; the same configuration always gives the same text."""
-        return self.model_dump_json(by_alias=True, exclude_defaults=True)
 
     def secret_keys(self) -> frozenset[SecretKey]:
         """Entries of Secrets that the runtime must be able to read."""

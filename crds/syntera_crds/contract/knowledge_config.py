@@ -4,12 +4,10 @@ Two readers: the tenant's runtime searches by it, and a sync Job fills the index
 it finds this configuration, the ConfigMaps of its sources and the Secrets that it names as mounted files (`SYNC_*_DIR`).
 """
 
-import hashlib
-import json
 from enum import StrEnum
 
 from .agent_config import ModelAccess, SecretKey
-from .published import Published
+from .published import Published, Revised, hash_content
 
 
 class Audience(StrEnum):
@@ -191,7 +189,7 @@ class SyncBudget(Published):
     sync stops, and fails, before the document that would exceed it, and the next one goes on from there."""
 
 
-class KnowledgeBaseConfig(Published):
+class KnowledgeBaseConfig(Revised):
     """Everything that is needed to fill and to search one KnowledgeBase."""
 
     name: str
@@ -217,15 +215,7 @@ class KnowledgeBaseConfig(Published):
             "documentPrefix": self.embedding.document_prefix,
             "pinecone": None if self.pinecone is None else self.pinecone.index_host,
         }
-        return _hash(content)
-
-    def digest(self) -> str:
-        """Hash of everything but the revision, as of an Agent's configuration."""
-        return _hash(self.model_dump(mode="json", by_alias=True, exclude={"revision"}, exclude_defaults=True))
-
-    def to_json(self) -> str:
-        """The text of the published ConfigMap's entry; the same configuration always gives the same text."""
-        return self.model_dump_json(by_alias=True, exclude_defaults=True)
+        return hash_content(content)
 
     def search_secret_keys(self) -> frozenset[SecretKey]:
         """Entries of Secrets that the runtime must be able to read to search."""
@@ -238,8 +228,3 @@ class KnowledgeBaseConfig(Published):
         pinecone = () if self.pinecone is None else (self.pinecone.api_key,)
         of_sources = (key for source in self.sources for key in source.secret_keys())
         return self.embedding.secret_keys() | frozenset((*pinecone, *of_sources))
-
-
-def _hash(content: object) -> str:
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:32]

@@ -99,7 +99,3 @@ class TenantConfig(Published):
         s3, challenge = self.files.s3, self.challenge
         of_bucket = () if s3 is None else (s3.access_key_id, s3.secret_access_key)
         return frozenset((*of_bucket, *(() if challenge is None else (challenge.secret,))))
-
-    def to_json(self) -> str:
-        """The text of the published ConfigMap's entry; the same configuration always gives the same text."""
-        return self.model_dump_json(by_alias=True, exclude_defaults=True)
