@@ -1,12 +1,10 @@
 """`syntera keys`: a tenant's API keys. The key's text goes to standard output alone, everything about it elsewhere."""
 
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 from pydantic import BaseModel
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -15,7 +13,7 @@ from syntera_runtime.client.models import ApiKeyInfo
 
 from .errors import KeyNotFound
 from .tenants import Context, KeyFile, Namespace, Tenant, Url, open_tenant
-from .terminal import WIDTH, Output, complain, told_failures
+from .terminal import Output, complain, show, told_failures
 
 app = typer.Typer(name="keys", help="Make, list and revoke a tenant's API keys.", no_args_is_help=True)
 
@@ -86,10 +84,7 @@ def list_keys(
     """List all keys, oldest first, revoked and expired ones too."""
     with told_failures(), open_tenant(namespace, tenant, context, url, api_key_file) as client:
         found = list(client.api_keys())
-        if output is Output.JSON:
-            print(_KeyList(items=found).model_dump_json(by_alias=True, indent=2))
-        else:
-            Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH).print(_table(found))
+        show(_KeyList(items=found), [_table(found)], output)
 
 
 @app.command()

@@ -23,10 +23,9 @@ from .knowledge_tables import (
     render_result,
     render_syncs,
     say_sync,
-    show,
 )
 from .tenants import Context, KeyFile, Namespace, Tenant, Url, open_tenant
-from .terminal import Output, complain, told_failures
+from .terminal import Output, complain, show, told_failures
 
 app = typer.Typer(
     name="knowledge", help="Look into a tenant's knowledge bases, fill them, and search them.", no_args_is_help=True

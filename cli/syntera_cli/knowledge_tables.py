@@ -1,11 +1,9 @@
 """Knowledge bases, documents, syncs and passages as people read them at a terminal."""
 
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from pydantic import BaseModel
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -18,18 +16,6 @@ from syntera_runtime.client.knowledge_models import (
     SearchResult,
     Sync,
 )
-
-from .terminal import WIDTH, Output
-
-
-def show(answer: BaseModel, parts: Iterable[RenderableType], output: Output) -> None:
-    """Print an answer, for scripts as the API gave it."""
-    if output is Output.JSON:
-        print(answer.model_dump_json(by_alias=True, indent=2))
-        return
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
-    for part in parts:
-        console.print(part)
 
 
 def render_knowledge_bases(found: Sequence[KnowledgeBase]) -> Iterator[RenderableType]:

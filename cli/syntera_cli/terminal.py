@@ -2,12 +2,14 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 
 import typer
-from rich.console import Console
+from pydantic import BaseModel
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from syntera_crds.contract.api_key import ApiKey
@@ -25,6 +27,16 @@ class Output(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+
+
+def show(answer: BaseModel, parts: Iterable[RenderableType], output: Output) -> None:
+    """Print an answer, for scripts as the API gave it."""
+    if output is Output.JSON:
+        print(answer.model_dump_json(by_alias=True, indent=2))
+        return
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    for part in parts:
+        console.print(part)
 
 
 @contextlib.contextmanager

@@ -1,20 +1,19 @@
 """`syntera usage`: what a tenant's agents have used, what that cost, and how much of the budgets it is."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from syntera_runtime.client.usage_models import BudgetState, UsageCount, UsageItem, UsageReport
 
 from .tenants import Context, KeyFile, Namespace, Tenant, Url, open_tenant
-from .terminal import WIDTH, Output, told_failures
+from .terminal import Output, show, told_failures
 
 _LEVELS = {None: "room", "soft": "nearly used up", "hard": "used up"}
 
@@ -54,12 +53,7 @@ def usage(
             since=None if since is None else since.date(),
             until=None if until is None else until.date(),
         )
-    if output is Output.JSON:
-        print(report.model_dump_json(by_alias=True, indent=2))
-        return
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
-    for part in render_report(report):
-        console.print(part)
+    show(report, render_report(report), output)
 
 
 def render_report(report: UsageReport) -> Iterator[RenderableType]:
