@@ -12,13 +12,13 @@ from syntera_crds.contract import names
 from syntera_crds.v1alpha1.tenant import Resources
 
 from ..manifest import Manifest
+from .hardening import build_container_security, build_pod_security
 from .metadata import Scope, build_object, build_runtime_labels, build_runtime_selector
 from .quantities import canonical_quantity, larger_quantity, smaller_quantity
 from .service import INTERNAL_PORT_NAME, PUBLIC_PORT_NAME
 
 CONTAINER = "runtime"
 
-_USER = 65532
 _DRAIN_SECONDS = 5
 """Requests are accepted for this long after SIGTERM: until every proxy has heard that the pod leaves."""
 _FINISH_SECONDS = 600
@@ -97,13 +97,7 @@ def _build_pod(scope: Scope, pods: RuntimePods) -> dict[str, Any]:
         "enableServiceLinks": False,
         **({"imagePullSecrets": pull_secrets} if pull_secrets else {}),
         "terminationGracePeriodSeconds": _GRACE_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "fsGroup": _USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": build_pod_security(),
         "topologySpreadConstraints": [
             _build_spread(scope, "kubernetes.io/hostname"),
             _build_spread(scope, "topology.kubernetes.io/zone"),
@@ -144,11 +138,7 @@ def _build_container(scope: Scope, pods: RuntimePods) -> dict[str, Any]:
         ],
         "env": _build_environment(scope, pods),
         "resources": build_resources(pods.resources),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": build_container_security(),
         "startupProbe": _build_probe("/healthz", period_seconds=1, failure_threshold=60),
         "livenessProbe": _build_probe("/healthz", period_seconds=10, failure_threshold=3),
         "readinessProbe": _build_probe("/readyz", period_seconds=2, failure_threshold=2),

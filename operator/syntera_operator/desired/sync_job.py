@@ -15,13 +15,13 @@ from syntera_crds.contract.agent_config import SecretKey
 
 from ..manifest import Manifest
 from .deployment import Image
+from .hardening import build_container_security, build_pod_security
 from .metadata import Scope, build_labels, build_object
 
 CONTAINER = "ingestion"
 
 Trigger = Literal["configuration", "request", "schedule"]
 
-_USER = 65532
 _EXIT_IN_VAIN = 2
 """A sync that ends with this code would end so again."""
 _TRIES = 4
@@ -162,13 +162,7 @@ def _build_pod(scope: Scope, pods: SyncPods, arguments: Sequence[str]) -> dict[s
         "restartPolicy": "Never",
         **({"imagePullSecrets": pull_secrets} if pull_secrets else {}),
         "terminationGracePeriodSeconds": _GRACE_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "fsGroup": _USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": build_pod_security(),
         "containers": [
             {
                 "name": CONTAINER,
@@ -177,11 +171,7 @@ def _build_pod(scope: Scope, pods: SyncPods, arguments: Sequence[str]) -> dict[s
                 "command": ["python", "-m", "syntera_runtime.ingest", *arguments],
                 "env": _build_environment(scope, pods),
                 "resources": _RESOURCES,
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
+                "securityContext": build_container_security(),
                 "volumeMounts": [
                     {"name": "stores", "mountPath": names.STORES_DIR, "readOnly": True},
                     {"name": "config", "mountPath": names.SYNC_CONFIG_DIR, "readOnly": True},
