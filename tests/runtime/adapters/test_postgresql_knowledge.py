@@ -82,7 +82,8 @@ async def test_vectors_and_chunks_are_read_by_their_keys(made: PostgresqlStores,
     async with made.pool.connection("test") as connection:
         plan = await explain(connection, nearest_statement("knowledge_vectors", 40), *values)
     assert "knowledge_vectors_pkey" in plan
-    assert "using knowledge_chunks_hash" in plan
+    # By the index or by a bitmap of it: for one row both cost the same.
+    assert "knowledge_chunks_hash" in plan
     assert "Seq Scan on knowledge_vectors" not in plan
     assert "Seq Scan on knowledge_chunks" not in plan
 
