@@ -32,6 +32,8 @@ _TENANTS = 200
 _CHUNKS_OF_OTHERS = 300
 _FOUND = 30
 _CONCURRENT = 8
+_CONNECTIONS = 8
+"""As many as a runtime opens unless it is told otherwise."""
 _QUESTIONS = 400
 """In a slice."""
 _SLICES = 3
@@ -75,7 +77,7 @@ async def _measure(server: PostgresqlServer, folder: Path) -> list[Figure]:
     filled, questions = await fill_all(database, corpus)
     url_file = folder / "url"
     url_file.write_text(filled.login.dsn)
-    async with Pool(url_file, connections=2 * _CONCURRENT, seconds=60, application="bench") as pool:
+    async with Pool(url_file, connections=_CONNECTIONS, seconds=60, application="bench") as pool:
         reader, vectors = PostgresqlKnowledgeReader(pool), PostgresqlVectors(pool)
         counting = time.monotonic()
         async with pool.connection("count") as connection:

@@ -18,7 +18,7 @@ from syntera_operator.stores.erasure import Erasure
 from syntera_operator.stores.knowledge_indexes import LargeIndexes
 from syntera_operator.stores.postgresql import Postgresql, PostgresqlSettings
 from syntera_runtime.adapters.postgresql.knowledge_rows import filter_values
-from syntera_runtime.adapters.postgresql.knowledge_vectors import HNSW_SETTINGS, nearest_statement
+from syntera_runtime.adapters.postgresql.knowledge_vectors import nearest_statement
 from syntera_runtime.models.ids import DocumentId
 from syntera_runtime.models.knowledge import Index, IndexStorage, SearchFilter
 from tests.runtime.conftest import PostgresqlStores, make_postgresql_stores
@@ -211,8 +211,7 @@ async def test_own_table_is_searched_by_hnsw_with_bound_parameters(
             knowledge.tenant_id, index.id,
         )  # fmt: skip
         await superuser.execute(f"ANALYZE syntera.{table}")
-    async with tenant.pool.transaction("test") as connection:
-        await connection.execute(HNSW_SETTINGS)
+    async with tenant.pool.connection("test") as connection:
         values = (knowledge.tenant_id, index.id, next(make_vectors(3)), 10, *filter_values(PUBLIC))
         plan = await explain(connection, nearest_statement(table, 40), *values)  # type: ignore[arg-type]
     assert f"Index Scan using {table.replace('vectors', 'hnsw', 1)}" in plan

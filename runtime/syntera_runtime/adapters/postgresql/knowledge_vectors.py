@@ -27,9 +27,6 @@ _WIDER = 3
 _WIDEST = 40
 """The same before HNSW is given up."""
 
-EF_SEARCH = 100
-"""Candidates that HNSW keeps; see docs/decisions/0032-where-vectors-and-words-are-searched.md."""
-
 _DISTANCE = "OPERATOR(extensions.<#>) (SELECT $3::real[]::extensions.halfvec)"
 """The negative inner product, which is the negative cosine of vectors of length one and takes no lengths. Of a sub-select: a generic
 plan would convert the parameter again for every row."""
@@ -95,20 +92,15 @@ class PostgresqlVectors:
         """See `VectorIndex`."""
         values = (tenant_id, index.id, vector, limit, *filter_values(filter))
         table = table_of(tenant_id, index)
-        if index.storage is IndexStorage.OWN:
-            async with self._pool.transaction("search_vectors") as connection:
-                await connection.execute(HNSW_SETTINGS)
-                for wider in (_WIDER, _WIDEST):
-                    rows = await connection.fetch(nearest_statement(table, limit * wider), *values)
-                    if len(rows) == limit:
-                        break
-                else:
-                    rows = await connection.fetch(all_statement(table), *values)
-        else:
-            async with self._pool.connection("search_vectors") as connection:
-                rows = await connection.fetch(nearest_statement(table, limit * _WIDER), *values)
-                if len(rows) < limit:
-                    rows = await connection.fetch(all_statement(table), *values)
+        # HNSW goes on where it was; the common table would be read from end to end each time.
+        widths = (_WIDER, _WIDEST) if index.storage is IndexStorage.OWN else (_WIDER,)
+        async with self._pool.connection("search_vectors") as connection:
+            for wider in widths:
+                rows = await connection.fetch(nearest_statement(table, limit * wider), *values)
+                if len(rows) == limit:
+                    break
+            else:
+                rows = await connection.fetch(all_statement(table), *values)
         return [read_hit(row) for row in rows]
 
     async def similarities(
@@ -151,12 +143,6 @@ WHERE v.tenant_id = $1 AND v.index_id = $2 AND v.hash > $3 ORDER BY v.hash LIMIT
         while is_more:
             async with self._pool.connection("drop_vectors") as connection:
                 is_more = await _delete(connection, index, None) == _STEP
-
-
-HNSW_SETTINGS = (
-    f"SET LOCAL hnsw.ef_search = {EF_SEARCH}; SET LOCAL hnsw.iterative_scan = relaxed_order; SET LOCAL jit = off"
-)
-"""For a transaction. Where more vectors are asked for than candidates are kept, HNSW goes on where it was."""
 
 
 def table_of(tenant_id: TenantId, index: Index) -> str:

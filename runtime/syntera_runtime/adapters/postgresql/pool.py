@@ -25,6 +25,13 @@ Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 IDLE_SECONDS = 60.0
 """An idle connection is closed after this: a thousand tenants share the server's connections."""
 
+_EF_SEARCH = 100
+"""Candidates that HNSW keeps; see docs/decisions/0032-where-vectors-and-words-are-searched.md."""
+
+_SESSION = f"SET jit = off; SET hnsw.ef_search = {_EF_SEARCH}; SET hnsw.iterative_scan = relaxed_order"
+"""What each session begins with: no statement here is worth compiling, and where more vectors are asked for than candidates are
+kept, HNSW goes on where it was. Sent as statements, since poolers refuse settings of extensions when a connection is opened."""
+
 _AWAY = (
     OSError,
     TimeoutError,
@@ -66,6 +73,7 @@ class Pool:
             max_size=connections,
             max_inactive_connection_lifetime=IDLE_SECONDS,
             connect=self._connect,
+            init=_begin_session,
             reset=_keep_session,
             timeout=seconds,
             command_timeout=seconds,
@@ -172,6 +180,10 @@ def _read_url(file: Path) -> str:
     if not url:
         raise StoreUnavailable(f"The file with PostgreSQL's URL, {str(file)!r}, is empty.", store=STORE)
     return url
+
+
+async def _begin_session(connection: Connection) -> None:
+    await connection.execute(_SESSION)
 
 
 async def _keep_session(_connection: object) -> None:

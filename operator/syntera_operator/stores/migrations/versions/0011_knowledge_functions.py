@@ -353,7 +353,7 @@ def _create_search() -> None:
     # Under row-level security the planner uses no index for @@, which is not leakproof. Inside this function the owner's
     # policy lets every row pass, the index finds the chunks by the term of their own, and tenant_id is compared besides.
     # The planner knows nothing of words (they have no statistics), so the settings leave it one way: the index, then a look
-    # at each document. A tenant hears no notice: one of a text of others would be among them.
+    # at each document; planned once in a session, as knowing a question's words would change nothing. A tenant hears no notice: one of a text of others would be among them.
     op.execute(f"""
         CREATE FUNCTION syntera.search_knowledge(
           index uuid, words text, audience text[], sources text[], path_prefix text, tags text[],
@@ -366,6 +366,7 @@ def _create_search() -> None:
         SET enable_hashjoin = off
         SET enable_mergejoin = off
         SET jit = off
+        SET plan_cache_mode = force_generic_plan
         AS $body$ DECLARE
           tenant uuid := syntera.current_tenant();
           found syntera.knowledge_indexes;
