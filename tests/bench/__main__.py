@@ -8,7 +8,18 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from . import chat, control_plane, endurance, history, ingestion, knowledge_search, pods, sockets, streams
+from . import (
+    chat,
+    control_plane,
+    endurance,
+    history,
+    ingestion,
+    knowledge_search,
+    knowledge_switch,
+    pods,
+    sockets,
+    streams,
+)
 from .control_plane import Size
 from .figures import Figure, render
 
@@ -44,6 +55,7 @@ def _benchmarks(rest_minutes: float) -> Mapping[str, Callable[[], list[Figure]]]
         "history": history.measure,
         "ingestion": ingestion.measure,
         "knowledge-search": knowledge_search.measure,
+        "knowledge-switch": knowledge_switch.measure,
         "endurance": endurance.measure,
         "growth": lambda: control_plane.measure_growth(_SIZE, Size(tenants=500, agents=5000)),
     }

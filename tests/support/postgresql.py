@@ -13,7 +13,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from asyncpg.pool import PoolConnectionProxy
 
 from syntera_operator.stores.logins import Logins
 from syntera_operator.stores.migrate import MigrationSettings, migrate
@@ -45,6 +46,18 @@ class TenantLogin(NamedTuple):
     name: str
     dsn: str
     """Of the tenant's own login; what is in its `syntera-stores` Secret."""
+
+
+async def explain(
+    connection: "asyncpg.Connection | PoolConnectionProxy[asyncpg.Record]", statement: str, *values: object
+) -> Sequence[str]:
+    """How a statement is computed that is given these values, and how where the plan was made for any: sessions have both."""
+    own = await connection.fetch(f"EXPLAIN (COSTS OFF) {statement}", *values)
+    await connection.execute(f"SET plan_cache_mode = force_generic_plan; PREPARE explained AS {statement}")
+    any_values = ", ".join("NULL" for _ in values)
+    generic = await connection.fetch(f"EXPLAIN (COSTS OFF) EXECUTE explained ({any_values})")
+    await connection.execute("DEALLOCATE explained; RESET plan_cache_mode")
+    return ["\n".join(row[0] for row in rows) for rows in (own, generic)]
 
 
 @dataclass(frozen=True, slots=True)

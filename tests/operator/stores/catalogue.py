@@ -121,8 +121,8 @@ _OTHER_FAULTS = {
         SELECT proname FROM pg_proc
         WHERE pronamespace = 'syntera'::regnamespace AND prosecdef
           AND proname NOT IN (
-            'count_words', 'current_tenant', 'delete_conversation', 'delete_documents', 'delete_file', 'delete_file_chunks',
-            'delete_texts', 'delete_vectors', 'ensure_knowledge_base', 'erase_index', 'erase_knowledge_base',
+            'analyze_knowledge', 'count_words', 'current_tenant', 'delete_conversation', 'delete_documents', 'delete_file',
+            'delete_file_chunks', 'delete_texts', 'delete_vectors', 'ensure_knowledge_base', 'erase_index', 'erase_knowledge_base',
             'lock_knowledge_base', 'prune_outbox', 'prune_syncs', 'prune_webhook_deliveries', 'search_conversations',
             'search_knowledge', 'take_out_documents', 'unlock_knowledge_base'
           )

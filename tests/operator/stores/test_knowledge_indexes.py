@@ -23,7 +23,7 @@ from syntera_runtime.models.ids import DocumentId
 from syntera_runtime.models.knowledge import Index, IndexStorage, SearchFilter
 from tests.runtime.conftest import PostgresqlStores, make_postgresql_stores
 from tests.runtime.knowledge_stores import PUBLIC, KnowledgeStores, embedded_hash, make_postgresql_knowledge
-from tests.support.postgresql import Database
+from tests.support.postgresql import Database, explain
 
 from .catalogue import find_faults
 from .conftest import connected
@@ -189,13 +189,6 @@ async def test_all_that_pass_are_found_however_few_they_are(
     assert await knowledge.near(index, vector, nobody) == []
 
 
-async def explain(connection: asyncpg.Connection, statement: str, *values: object) -> str:
-    """The generic plan of a statement, after its parameters were bound."""
-    await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
-    rows = await connection.fetch(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) {statement}", *values)
-    return "\n".join(row[0] for row in rows)
-
-
 async def test_own_table_is_searched_by_hnsw_with_bound_parameters(
     knowledge: KnowledgeStores, large: LargeIndexes, tenant: PostgresqlStores, database: Database
 ) -> None:
@@ -213,8 +206,9 @@ async def test_own_table_is_searched_by_hnsw_with_bound_parameters(
         await superuser.execute(f"ANALYZE syntera.{table}")
     async with tenant.pool.connection("test") as connection:
         values = (knowledge.tenant_id, index.id, next(make_vectors(3)), 10, *filter_values(PUBLIC))
-        plan = await explain(connection, nearest_statement(table, 40), *values)  # type: ignore[arg-type]
-    assert f"Index Scan using {table.replace('vectors', 'hnsw', 1)}" in plan
+        plans = await explain(connection, nearest_statement(table, 40), *values)
+    for plan in plans:
+        assert f"Index Scan using {table.replace('vectors', 'hnsw', 1)}" in plan
 
 
 async def test_table_goes_with_its_index(knowledge: KnowledgeStores, large: LargeIndexes, database: Database) -> None:

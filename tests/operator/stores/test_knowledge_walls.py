@@ -75,6 +75,7 @@ async def attacker(two: Two) -> AsyncIterator[asyncpg.Connection]:
         "erase_knowledge_base('{base}', 1000)",
         "prune_syncs('{base}', 0)",
         "count_words('{index_id}')",
+        "analyze_knowledge('{index_id}')",
         "lock_knowledge_base('{base}')",
         "unlock_knowledge_base('{base}')",
         "ensure_knowledge_base('{base}', 'handbook')",

@@ -4,17 +4,18 @@ import asyncio
 import math
 import random
 from collections.abc import Sequence
+from uuid import UUID
 
 import pytest
 
+from syntera_runtime.adapters.postgresql.knowledge_reader import READ_CHUNKS
 from syntera_runtime.adapters.postgresql.knowledge_rows import filter_values
-from syntera_runtime.adapters.postgresql.knowledge_vectors import nearest_statement
-from syntera_runtime.adapters.postgresql.pool import Connection
+from syntera_runtime.adapters.postgresql.knowledge_vectors import all_statement, nearest_statement
 from syntera_runtime.errors import StoreUnavailable
 from syntera_runtime.models.knowledge import SearchFilter
 from tests.runtime.conftest import PostgresqlStores, connected
 from tests.runtime.knowledge_stores import PUBLIC, KnowledgeStores, embedded_hash, make_postgresql_knowledge
-from tests.support.postgresql import Database
+from tests.support.postgresql import Database, explain
 
 
 @pytest.fixture(params=["postgresql_stores", "oldest_postgresql_stores"])
@@ -30,23 +31,15 @@ def knowledge(made: PostgresqlStores) -> KnowledgeStores:
     return make_postgresql_knowledge(made)
 
 
-async def explain(connection: Connection, statement: str, *values: object) -> str:
-    """The generic plan of a statement, after its parameters were bound."""
-    await connection.execute("SET plan_cache_mode = force_generic_plan")
-    rows = await connection.fetch(f"EXPLAIN (COSTS OFF) {statement}", *values)
-    await connection.execute("RESET plan_cache_mode")
-    return "\n".join(row[0] for row in rows)
-
-
-async def fill(knowledge: KnowledgeStores, documents: int = 5) -> None:
+async def fill(knowledge: KnowledgeStores, documents: int = 5, *, fingerprint: str = "f1") -> None:
     """Small knowledge bases, as many tenants have."""
     base = await knowledge.begin()
-    index = await knowledge.open_index(base)
+    index = await knowledge.open_index(base, fingerprint)
     for number in range(documents):
         texts = [f"text {number} {position}" for position in range(20)]
         chosen = random.Random(number)
         vectors = [[chosen.gauss(0, 1) for _ in range(4)] for _ in texts]
-        await knowledge.put(index, f"{number}.md", *texts, vectors=[_unit(vector) for vector in vectors])
+        await knowledge.put(index, f"{fingerprint}/{number}.md", *texts, vectors=[_unit(vector) for vector in vectors])
     await knowledge.publish(index)
 
 
@@ -55,17 +48,22 @@ def _unit(vector: Sequence[float]) -> Sequence[float]:
 
 
 async def crowd(database: Database) -> None:
-    """Other tenants' rows, so that reading all of a table is dearer than its key."""
+    """Fifty other tenants' rows, so that reading all of a table is dearer than its key."""
     async with connected(database.superuser_dsn) as superuser:
         await superuser.execute(
-            "INSERT INTO syntera.knowledge_vectors SELECT gen_random_uuid(), gen_random_uuid(),"
-            " substr(sha256(n::text::bytea), 1, 16), '[1,0,0,0]' FROM generate_series(1, 5000) AS n"
+            "CREATE TEMPORARY TABLE crowd AS"
+            " SELECT gen_random_uuid() AS tenant_id, gen_random_uuid() AS index_id, gen_random_uuid() AS document_id"
+            " FROM generate_series(1, 50)"
+        )
+        await superuser.execute(
+            "INSERT INTO syntera.knowledge_vectors SELECT tenant_id, index_id, substr(sha256(n::text::bytea), 1, 16), '[1,0,0,0]'"
+            " FROM crowd, generate_series(1, 100) AS n"
         )
         await superuser.execute(
             "INSERT INTO syntera.knowledge_chunks (tenant_id, index_id, document_id, position, id, hash, starts, ends, overlap,"
-            " tokens, language, headings, content) SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 0,"
+            " tokens, language, headings, content) SELECT tenant_id, index_id, document_id, n,"
             " gen_random_uuid(), substr(sha256(n::text::bytea), 1, 16), 0, 1, 0, 1, '', '{}', 'text of others ' || n"
-            " FROM generate_series(1, 5000) AS n"
+            " FROM crowd, generate_series(1, 100) AS n"
         )
         await superuser.execute(
             "ANALYZE syntera.knowledge_vectors, syntera.knowledge_chunks, syntera.knowledge_documents"
@@ -80,12 +78,45 @@ async def test_vectors_and_chunks_are_read_by_their_keys(made: PostgresqlStores,
     assert found.active is not None
     values = (knowledge.tenant_id, found.active.id, [1.0, 0, 0, 0], 10, *filter_values(PUBLIC))
     async with made.pool.connection("test") as connection:
-        plan = await explain(connection, nearest_statement("knowledge_vectors", 40), *values)
-    assert "knowledge_vectors_pkey" in plan
-    # By the index or by a bitmap of it: for one row both cost the same.
-    assert "knowledge_chunks_hash" in plan
-    assert "Seq Scan on knowledge_vectors" not in plan
-    assert "Seq Scan on knowledge_chunks" not in plan
+        plans = await explain(connection, nearest_statement("knowledge_vectors", 40), *values)
+    for plan in plans:
+        assert "knowledge_vectors_pkey" in plan
+        # By the index or by a bitmap of it: for one row both cost the same.
+        assert "knowledge_chunks_hash" in plan
+        assert "Seq Scan on knowledge_vectors" not in plan
+        assert "Seq Scan on knowledge_chunks" not in plan
+
+
+@pytest.mark.parametrize(
+    ("statement", "values", "indexes"),
+    [
+        (READ_CHUNKS, ([UUID(int=1)], 1), ["knowledge_chunks_tenant_id_id_key", "knowledge_chunks_pkey"]),
+        (
+            all_statement("knowledge_vectors"),
+            ([1.0, 0, 0, 0], 10, *filter_values(PUBLIC)),
+            ["knowledge_chunks_pkey", "knowledge_vectors_pkey"],
+        ),
+    ],
+    ids=["read", "compare"],
+)
+async def test_plans_for_a_new_index_go_by_keys(
+    made: PostgresqlStores, knowledge: KnowledgeStores, statement: str, values: Sequence[object], indexes: Sequence[str]
+) -> None:
+    """Beside many others, and others of the tenant's own, which statistics know and which it is not among yet."""
+    await crowd(made.database)
+    await fill(knowledge)
+    await fill(knowledge, documents=40, fingerprint="f2")
+    found = await knowledge.reader.find_knowledge_base(knowledge.tenant_id, "handbook")
+    assert found is not None
+    assert found.active is not None
+    async with made.pool.connection("test") as connection:
+        await connection.execute("SET enable_seqscan = off")  # which these few rows would be cheap for
+        plans = await explain(connection, statement, knowledge.tenant_id, found.active.id, *values)
+        await connection.execute("RESET enable_seqscan")
+    for plan in plans:
+        assert [index for index in indexes if f" {index}" not in plan] == [], plan
+        assert "knowledge_chunks_hash" not in plan
+        assert "Join Filter" not in plan
 
 
 async def test_words_are_found_by_their_index(made: PostgresqlStores, knowledge: KnowledgeStores) -> None:

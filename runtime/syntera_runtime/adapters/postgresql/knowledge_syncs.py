@@ -194,6 +194,7 @@ class KnowledgeSyncs:
     async def finish_index(self, tenant_id: TenantId, index: Index) -> None:  # noqa: ARG002  # the function knows the tenant
         """See `KnowledgeWriter`."""
         async with self._connection("finish_index") as connection:
+            await connection.execute("SELECT syntera.analyze_knowledge($1)", index.id, timeout=_COUNT_SECONDS)
             await connection.execute("SELECT syntera.count_words($1)", index.id, timeout=_COUNT_SECONDS)
 
     async def activate_index(self, tenant_id: TenantId, index: Index) -> None:

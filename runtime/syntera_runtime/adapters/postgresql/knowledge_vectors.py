@@ -54,13 +54,17 @@ ORDER BY n.distance, c.document_id, c.position LIMIT $4
 
 
 def all_statement(table: str) -> str:
-    """All vectors of chunks that pass, compared one by one."""
+    """All vectors of chunks that pass, compared one by one; found step by step, each by its key."""
     return f"""
 SELECT c.id, c.document_id, c.position, c.hash, -(v.vector {_DISTANCE}) AS score
 FROM syntera.knowledge_documents AS d
-JOIN syntera.knowledge_index_documents AS h ON h.tenant_id = $1 AND h.index_id = $2 AND h.document_id = d.id
-JOIN syntera.knowledge_chunks AS c ON c.tenant_id = $1 AND c.index_id = $2 AND c.document_id = d.id
-JOIN syntera.{table} AS v ON v.tenant_id = $1 AND v.index_id = $2 AND v.hash = c.hash
+CROSS JOIN LATERAL (
+  SELECT k.id, k.document_id, k.position, k.hash FROM syntera.knowledge_chunks AS k
+  WHERE k.tenant_id = $1 AND k.index_id = $2 AND k.document_id = d.id OFFSET 0
+) AS c
+CROSS JOIN LATERAL (
+  SELECT k.vector FROM syntera.{table} AS k WHERE k.tenant_id = $1 AND k.index_id = $2 AND k.hash = c.hash OFFSET 0
+) AS v
 WHERE d.tenant_id = $1 AND {filter_condition(5)}
 ORDER BY 5 DESC, c.document_id, c.position LIMIT $4
 """  # noqa: S608

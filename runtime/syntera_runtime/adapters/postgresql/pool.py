@@ -182,7 +182,7 @@ def _read_url(file: Path) -> str:
     return url
 
 
-async def _begin_session(connection: Connection) -> None:
+async def _begin_session(connection: asyncpg.Connection) -> None:
     await connection.execute(_SESSION)
 
 

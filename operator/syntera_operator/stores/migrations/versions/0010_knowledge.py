@@ -251,8 +251,9 @@ def _create_chunks() -> None:
     # A rank reads the words of hundreds of chunks: out of line each would cost a look-up and decompression.
     op.execute("ALTER TABLE syntera.knowledge_chunks SET (toast_tuple_target = 8160)")
     op.execute("ALTER TABLE syntera.knowledge_chunks ALTER COLUMN terms SET STORAGE MAIN")
-    # Statistics of words are of all tenants' words, and any tenant's EXPLAIN would show them.
-    op.execute("ALTER TABLE syntera.knowledge_chunks ALTER COLUMN terms SET STATISTICS 0")
+    # Statistics of words are of all tenants' words, and any tenant's EXPLAIN would show them; nobody compares the texts.
+    for column in ("terms", "content", "headings"):
+        op.execute(f"ALTER TABLE syntera.knowledge_chunks ALTER COLUMN {column} SET STATISTICS 0")
     op.execute("""
         CREATE INDEX knowledge_chunks_hash ON syntera.knowledge_chunks (tenant_id, index_id, hash)
         INCLUDE (document_id, position, id)
@@ -266,6 +267,10 @@ def _create_chunks() -> None:
     grant_columns("knowledge_chunks", insert=[*columns, "page", "last_page", "language", "headings", "content"])
     let_own_functions_reach("knowledge_chunks")
     let_own_functions_search("knowledge_chunks")
+    # An index is one tenant's: the planner would take both conditions for independent, and thousands of rows for one.
+    op.execute(
+        "CREATE STATISTICS syntera.knowledge_chunks_owner (dependencies) ON tenant_id, index_id FROM syntera.knowledge_chunks"
+    )
 
 
 def _create_terms() -> None:

@@ -10,6 +10,9 @@ down_revision = "0010"
 _MOST_KNOWLEDGE_BASES = 250
 """Of one tenant: each is a lock that it may hold, and the server's table of locks is everybody's."""
 
+_FEW_CHUNKS = 200
+"""So many may be read from end to end."""
+
 _PASSES = """
   SELECT FROM syntera.knowledge_documents AS d
   WHERE d.tenant_id = tenant AND d.id = c.document_id
@@ -296,6 +299,30 @@ def _create_erasure() -> None:
 
 
 def _create_statistics() -> None:
+    # An index that statistics do not know is one row to the planner, which then reads all of it where a key would do; and autovacuum
+    # never comes for a few thousand rows in a table of millions.
+    op.execute(f"""
+        CREATE FUNCTION syntera.analyze_knowledge(index uuid) RETURNS void
+        LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+        SET search_path = pg_catalog, pg_temp
+        SET client_min_messages = error
+        AS $body$ DECLARE
+          tenant uuid := syntera.current_tenant();
+        BEGIN
+          IF (
+            SELECT sum(h.chunks) FROM syntera.knowledge_index_documents AS h WHERE h.tenant_id = tenant AND h.index_id = index
+          ) > (
+            SELECT greatest({_FEW_CHUNKS}, 2 * i.chunks) FROM syntera.knowledge_indexes AS i WHERE i.tenant_id = tenant AND i.id = index
+          ) THEN
+            ANALYZE (SKIP_LOCKED) syntera.knowledge_documents, syntera.knowledge_index_documents, syntera.knowledge_chunks,
+              syntera.knowledge_vectors, syntera.knowledge_words;
+          END IF;
+        END $body$
+    """)  # noqa: S608  # a constant
+    offer_function(
+        "analyze_knowledge(uuid)",
+        "Has statistics made anew once an index of the caller''s has doubled since its words were counted",
+    )
     # ts_stat runs the text of a query; it holds two ids and nothing that anybody wrote.
     op.execute("""
         CREATE FUNCTION syntera.count_words(index uuid) RETURNS void
