@@ -120,3 +120,8 @@ def redis_key_prefix(tenant_id: UUID) -> str:
 def own_vectors_table(tenant_id: UUID, index_id: UUID) -> str:
     """What the table of a large index's vectors is called in PostgreSQL. Derived, never read: no tenant can name another's."""
     return f"{OWN_VECTORS_PREFIX}{hashlib.sha256(f'{tenant_id}/{index_id}'.encode()).hexdigest()[:32]}"
+
+
+def pinecone_namespace(tenant_id: UUID, knowledge_base_id: UUID, number: int) -> str:
+    """Where the vectors of a knowledge base's index of that number are in Pinecone: nobody else's are there."""
+    return f"{tenant_id}.{knowledge_base_id}.{number}"
