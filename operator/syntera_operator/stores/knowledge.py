@@ -10,8 +10,10 @@ from uuid import UUID
 
 import asyncpg
 
+from syntera_crds.contract.names import pinecone_namespace
+
 from .knowledge_indexes import LargeIndexes
-from .knowledge_summary import FailureSummary, KnowledgeSummary, PendingSync, SyncSummary
+from .knowledge_summary import FailureSummary, KnowledgeSummary, PendingSync, SyncSummary, VectorPlace
 from .postgresql import Postgresql, Session
 
 _FIND = "SELECT id, sync_request FROM syntera.knowledge_bases WHERE tenant_id = $1 AND name = $2"
@@ -43,6 +45,15 @@ _SYNC_COLUMNS = f"""
     left(failure, {_MOST_CHARACTERS}) AS failure, left(message, {_MOST_CHARACTERS}) AS message
 """
 """A tenant's login may write what it likes into its rows, and the operator has to bear it."""
+
+_MOST_PLACES = 1000
+
+_VECTORS = """
+    SELECT i.pinecone_host AS host, i.knowledge_base_id, i.number FROM syntera.knowledge_indexes AS i
+    JOIN syntera.knowledge_bases AS b ON b.tenant_id = $1 AND b.id = i.knowledge_base_id
+    WHERE i.tenant_id = $1 AND i.pinecone_host IS NOT NULL AND ($2::text IS NULL OR b.name = $2)
+    ORDER BY i.knowledge_base_id, i.number LIMIT $3
+"""
 
 _SYNCS = f"""
     (
@@ -132,6 +143,12 @@ class KnowledgeStore:
         async with self._postgresql.maintenance() as connection:
             await connection.execute(_BEGUN, tenant_id, name, request_id)
 
+    async def list_vectors(self, tenant_id: UUID, name: str | None = None) -> Sequence[VectorPlace]:
+        """Where in Pinecone vectors of a knowledge base are, or of all of the tenant's; the first thousand places."""
+        async with self._postgresql.maintenance() as connection:
+            rows = await connection.fetch(_VECTORS, tenant_id, name, _MOST_PLACES)
+        return [_read_place(tenant_id, row) for row in rows]
+
     async def forget(self, tenant_id: UUID, name: str) -> None:
         """Delete its rows, for where no Job can do it any more; uploaded files are doomed, and the tenant's pods remove their bytes.
 
@@ -167,6 +184,12 @@ async def _delete_batch(connection: Session, table: str, condition: str, tenant_
         tenant_id, base_id,
     )  # fmt: skip
     return int(deleted.removeprefix("DELETE "))
+
+
+def _read_place(tenant_id: UUID, row: asyncpg.Record) -> VectorPlace:
+    return VectorPlace(
+        host=row["host"], namespace=pinecone_namespace(tenant_id, row["knowledge_base_id"], row["number"])
+    )
 
 
 def _read_sync(row: asyncpg.Record) -> SyncSummary:

@@ -47,6 +47,15 @@ class SyncSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VectorPlace:
+    """Where in Pinecone an index has its vectors."""
+
+    host: str
+    """With its scheme, as whoever made the index wrote it."""
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KnowledgeSummary:
     """A knowledge base."""
 
