@@ -37,6 +37,11 @@ class FakeKnowledge:
         self._use()
         return [place for base, places in self.vectors.items() if name in (None, base) for place in places]
 
+    async def abandon_vectors(self, tenant_id: UUID, name: str, host: str) -> None:
+        self._use()
+        kept = tuple(place for place in self.summaries[name].left if place.host != host)
+        self.summaries[name] = replace(self.summaries[name], left=kept)
+
     async def forget(self, tenant_id: UUID, name: str) -> None:
         self._use()
         self.vectors.pop(name, None)

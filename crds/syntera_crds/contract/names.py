@@ -29,6 +29,8 @@ ABANDON_STORES_ANNOTATION = f"{GROUP}/abandon-stores"
 """On a Tenant that is being deleted: `"true"` releases the finalizer although a store could not be cleaned."""
 ABANDON_KNOWLEDGE_ANNOTATION = f"{GROUP}/abandon-knowledge"
 """On a KnowledgeBase that is being deleted: `"true"` releases the finalizer although not everything could be erased."""
+ABANDON_VECTORS_ANNOTATION = f"{GROUP}/abandon-vectors"
+"""On a KnowledgeBase: a host of Pinecone where vectors of replaced indexes are left that cannot be erased, and need not be."""
 TENANT_FINALIZER = f"{GROUP}/tenant"
 
 TENANT_FIELD_MANAGER = "syntera-tenant"

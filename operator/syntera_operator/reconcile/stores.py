@@ -55,6 +55,9 @@ class KnowledgeStores(Protocol):
     async def list_vectors(self, tenant_id: UUID, name: str | None = None) -> Sequence[VectorPlace]:
         """Where in Pinecone vectors of a knowledge base are, or of all of the tenant's."""
 
+    async def abandon_vectors(self, tenant_id: UUID, name: str, host: str) -> None:
+        """Have nobody try any more to erase vectors of replaced indexes at that host of Pinecone."""
+
     async def forget(self, tenant_id: UUID, name: str) -> None:
         """Delete its rows, for where no Job can do it any more."""
 

@@ -73,6 +73,8 @@ class KnowledgeSummary:
     """The one that began last."""
     last_ended: SyncSummary | None = None
     """The one that ended last."""
+    left: Sequence[VectorPlace] = ()
+    """Where vectors are of indexes that were replaced, which no sync has reached to erase them."""
     request_id: UUID | None = None
     """A sync that somebody has asked for through the API, and that was not begun yet."""
 

@@ -130,6 +130,7 @@ async def test_chunk_of_ones_own_is_in_nobody_elses_search(two: Two, attacker: a
         "INSERT INTO syntera.knowledge_words VALUES ('{a}', '{index_id}', 'x', 1)",
         "UPDATE syntera.knowledge_words SET chunks = 9",
         "UPDATE syntera.knowledge_indexes SET storage = 'own'",
+        "UPDATE syntera.knowledge_indexes SET pinecone_host = NULL",
         "UPDATE syntera.knowledge_indexes SET chunks = 1000000",
         "UPDATE syntera.knowledge_indexes SET dimensions = 1",
         "UPDATE syntera.knowledge_documents SET knowledge_base_id = '{base}'",
