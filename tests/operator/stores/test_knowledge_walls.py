@@ -153,6 +153,21 @@ async def test_tenant_is_refused(two: Two, attacker: asyncpg.Connection, stateme
     assert isinstance(caught.value, asyncpg.InsufficientPrivilegeError)
 
 
+@pytest.mark.parametrize(
+    ("storage", "host"),
+    [("pinecone", None), ("common", "https://a.example"), ("pinecone", "x" * 1025), ("pinecone", "")],
+)
+async def test_index_says_one_place_where_its_vectors_are(
+    attacker: asyncpg.Connection, storage: str, host: str | None
+) -> None:
+    with pytest.raises(asyncpg.CheckViolationError):
+        await attacker.execute(
+            "INSERT INTO syntera.knowledge_indexes (tenant_id, id, knowledge_base_id, number, fingerprint, dimensions, storage,"
+            " pinecone_host) SELECT tenant_id, gen_random_uuid(), id, 2, 'f', 3, $1, $2 FROM syntera.knowledge_bases",
+            storage, host,
+        )  # fmt: skip
+
+
 async def test_foreign_key_answers_the_same_whether_the_foreign_row_exists_or_not(
     two: Two, attacker: asyncpg.Connection
 ) -> None:
