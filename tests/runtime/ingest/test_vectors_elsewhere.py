@@ -7,17 +7,22 @@ from datetime import timedelta
 import pytest
 
 from syntera_crds.contract.agent_config import SecretKey
-from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig, PineconeIndex
+from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig, PineconeIndex, SearchMode
 from syntera_runtime.adapters.memory_chunks_of_vectors import MemoryChunksOfVectors
 from syntera_runtime.adapters.pinecone_clients import PineconeClients
 from syntera_runtime.adapters.pinecone_vectors import PineconeVectors
+from syntera_runtime.errors import StoreUnavailable
 from syntera_runtime.ingest import sync
 from syntera_runtime.ingest.erasure import erase
 from syntera_runtime.ingest.failures import SyncFailed
-from syntera_runtime.models.knowledge import Index, SyncState
+from syntera_runtime.knowledge.search import Searcher
+from syntera_runtime.metrics import Metrics
+from syntera_runtime.models.knowledge import Index, SearchRequest, SearchResult, SyncState
 from syntera_runtime.ports.knowledge import VectorIndex
 from tests.runtime.adapters.fixed_secrets import FixedSecrets
 from tests.runtime.ingest.site import NAME, SyncSite, fetched, make_config
+from tests.runtime.knowledge_fakes import FakeKnowledgeBases, FakeReranker
+from tests.runtime.knowledge_stores import PUBLIC
 from tests.support.pinecone_server_fake import KEY, PineconeFake, serve_pinecone_fake
 
 SECRET = SecretKey(name="pinecone", key="api-key")
@@ -43,6 +48,21 @@ class Places:
         assert base is not None
         found = await self.site.knowledge.writer.list_indexes(self.site.tenant_id, base.id)
         return [(index.number, index.pinecone_host) for index in found]
+
+    async def search(self, mode: SearchMode = SearchMode.VECTOR) -> SearchResult:
+        """What a runtime finds that has the configuration already, which the sync has yet to follow."""
+        assert self.site.find_vectors is not None
+        searcher = Searcher(
+            FakeKnowledgeBases(self.site.config),
+            self.site.knowledge.reader,
+            vectors_of=self.site.find_vectors,
+            embedder=self.site.embedder,
+            reranker=FakeReranker(),
+            metrics=Metrics(),
+        )
+        return await searcher.search(
+            self.site.tenant_id, NAME, SearchRequest(question="One.", filter=PUBLIC, mode=mode, min_score=-1.0)
+        )
 
     async def fail_to_erase(self) -> SyncFailed:
         """Why it cannot be erased."""
@@ -72,6 +92,27 @@ async def places(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Places]:
         assert len(old.namespaces) == 1
         yield places
     await clients.aclose()
+
+
+async def test_old_index_is_searched_where_it_is_until_the_new_one_is_whole(places: Places) -> None:
+    places.move(places.new)
+
+    result = await places.search()
+    assert ([passage.index_number for passage in result.passages], result.failure) == ([1], None)
+    assert (places.old.count("POST /query"), places.new.count("POST /query")) == (1, 0)
+
+    await places.site.sync()
+    result = await places.search()
+    assert ([passage.index_number for passage in result.passages], result.failure) == ([2], None)
+    assert (places.old.count("POST /query"), places.new.count("POST /query")) == (1, 1)
+
+
+async def test_old_index_without_a_key_is_searched_by_words(places: Places) -> None:
+    places.move(None)
+    result = await places.search(SearchMode.HYBRID)
+    assert ([passage.index_number for passage in result.passages], result.failure) == ([1], "store-unavailable")
+    with pytest.raises(StoreUnavailable, match=f"at {places.old.url}.*names no key"):
+        await places.search()
 
 
 async def test_old_index_is_kept_at_the_old_host_and_dropped_there(places: Places) -> None:
