@@ -120,7 +120,7 @@ async def _begin(manifest: Manifest, tenant: Manifest, held: _Held, context: Con
     if is_being_deleted(tenant) and not held.places:
         # With the Tenant's data go its rows; where that is kept, the KnowledgeBase's goes alone.
         return None if _erases(tenant) else await _forget(manifest, held, context)
-    published = _read_published(manifest, context) or await _compile(manifest, context)
+    published = _read_published(manifest, context) or await _compile(manifest, held, context)
     config = None if published is None else _with_present_key(published, tenant)
     is_suspended = bool(tenant["spec"].get("suspended"))
     if not held.places and (config is None or is_suspended):
@@ -136,7 +136,7 @@ def _describe_obstacle(config: KnowledgeBaseConfig | None, places: Sequence[Vect
     if is_suspended:
         return f"{vectors} are erased by a Job, and none runs while the Tenant is suspended; let it go on."
     if config is None:
-        return f"{vectors} are erased by a Job, which needs a spec that is sound; mend it."
+        return f"{vectors} are erased by a Job, which needs a configuration, and that cannot be made: mend the spec."
     return f"{vectors} are out of reach: the Tenant's stores.vectors.pinecone names no key. Restore it until they are gone."
 
 
@@ -160,10 +160,13 @@ def _read_published(manifest: Manifest, context: Context) -> KnowledgeBaseConfig
         return None
 
 
-async def _compile(manifest: Manifest, context: Context) -> KnowledgeBaseConfig | None:
+async def _compile(manifest: Manifest, held: _Held, context: Context) -> KnowledgeBaseConfig | None:
     """What was published, for where the garbage collector took it already: a deletion in the foreground takes everything along
-    that the object owns. None: nothing ever was, or it cannot be told any more."""
-    if read_status(KnowledgeBaseStatus, manifest).revision is None:
+    that the object owns. None: nothing ever was, so that no Job ran, or it cannot be told any more.
+
+    Vectors may be those of an object of the same name before, which a Tenant that was kept has left.
+    """
+    if read_status(KnowledgeBaseStatus, manifest).revision is None and not held.places:
         return None
     try:
         return (await compile_knowledge_base(manifest, context)).config

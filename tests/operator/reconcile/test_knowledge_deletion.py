@@ -198,6 +198,21 @@ async def test_knowledge_base_that_was_never_published_is_forgotten(
     assert world.knowledge.forgotten == ["handbook"]
 
 
+async def test_vectors_of_an_object_of_the_same_name_before_are_erased(
+    world: World, acme: Callable[..., Manifest]
+) -> None:
+    """A Tenant that was kept and made again finds what it had, though its new KnowledgeBase was never published."""
+    acme(models=[make_endpoint(embedding=make_embedding())], stores=PINECONE)
+    world.cluster.put_secret("acme", "p", "k")
+    await world.settle()
+    world.knowledge.vectors["handbook"] = [PLACE]
+    world.cluster.put(make_knowledge_base_manifest(finalizers=(names.KNOWLEDGE_BASE_FINALIZER,), deleted=DELETED))
+
+    await world.knows()
+
+    assert (exists(world), world.knowledge.forgotten, list_jobs(world)) == (True, [], [ERASE])
+
+
 async def test_nothing_is_done_where_the_finalizer_is_gone(world: World, handbook: Manifest) -> None:
     delete(handbook)
     handbook["metadata"]["finalizers"] = ["somebody.example/else"]
@@ -324,7 +339,7 @@ async def test_vectors_elsewhere_of_a_knowledge_base_that_is_not_sound_wait(worl
     assert (exists(world), world.knowledge.forgotten) == (True, [])
     message = world.message(world.the_knowledge_base(), "Ready")
     assert TOLD in message
-    assert "mend it" in message
+    assert "mend the spec" in message
 
     world.the_knowledge_base()["spec"] = sound
     await world.knows()
