@@ -8,7 +8,6 @@ from functools import partial
 
 from syntera_crds import __version__
 from syntera_crds.contract import names
-from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig
 from syntera_kube import ClusterConfig, ConfigError, KubeClient, Transport
 
 from .adapters.cluster_tokens import ClusterTokens
@@ -21,11 +20,9 @@ from .adapters.kubernetes_config import KubernetesConfig
 from .adapters.openai_embeddings import OpenAIEmbedder
 from .adapters.openai_models import OpenAIChatModels
 from .adapters.pinecone_clients import PineconeClients
-from .adapters.pinecone_vectors import PineconeVectors
 from .adapters.postgresql.api_keys import PostgresqlApiKeys
 from .adapters.postgresql.audit import PostgresqlAuditLog
 from .adapters.postgresql.blobs import PostgresqlBlobs
-from .adapters.postgresql.chunks_of_vectors import PostgresqlChunksOfVectors
 from .adapters.postgresql.contacts import PostgresqlContacts
 from .adapters.postgresql.conversations import PostgresqlConversations
 from .adapters.postgresql.deliveries import PostgresqlDeliveries
@@ -35,7 +32,6 @@ from .adapters.postgresql.event_subjects import PostgresqlEventSubjects
 from .adapters.postgresql.files import PostgresqlFiles
 from .adapters.postgresql.knowledge_editor import PostgresqlKnowledgeEditor
 from .adapters.postgresql.knowledge_reader import PostgresqlKnowledgeReader
-from .adapters.postgresql.knowledge_vectors import PostgresqlVectors
 from .adapters.postgresql.outbox import PostgresqlOutbox
 from .adapters.postgresql.pool import Pool
 from .adapters.postgresql.turns import PostgresqlTurns
@@ -49,6 +45,7 @@ from .adapters.redis.socket_manager import RedisSocketManager
 from .adapters.redis.turn_register import RedisTurnRegister
 from .adapters.s3_blobs import S3Blobs
 from .adapters.signing_key import SigningKeyFile
+from .adapters.vector_places import find_vectors
 from .chat.attachments import AttachmentReader
 from .chat.changes import Changes
 from .chat.completions import Completions
@@ -76,8 +73,6 @@ from .knowledge.search import Searcher
 from .knowledge.uploads import DocumentUploads
 from .metrics import Metrics
 from .models.files import Storage
-from .models.knowledge import Index, IndexStorage
-from .ports.knowledge import VectorIndex
 from .services import ApiLimits, Lifecycle, Services
 from .tracing import tracing
 from .usage.budgets import Budgets
@@ -166,7 +161,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         searcher = Searcher(
             config.knowledge,
             knowledge_reader,
-            vectors_of=partial(_vectors_of, pool, pinecone),
+            vectors_of=partial(find_vectors, pool, pinecone),
             embedder=embedder,
             reranker=await stack.enter_async_context(
                 aclosing(HttpReranker(config.secrets, metrics=metrics, tracer=tracer))
@@ -282,15 +277,6 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             await identity.key_use.write()
             for task in tasks:
                 task.cancel()
-
-
-def _vectors_of(
-    pool: Pool, pinecone: PineconeClients, knowledge_base: KnowledgeBaseConfig, index: Index
-) -> VectorIndex:
-    """Where an index has its vectors, whatever the knowledge base's configuration says by now."""
-    if index.storage is IndexStorage.PINECONE:
-        return PineconeVectors(pinecone, knowledge_base.pinecone, PostgresqlChunksOfVectors(pool))
-    return PostgresqlVectors(pool)
 
 
 def _describe_process(settings: Settings) -> dict[str, str]:

@@ -9,7 +9,7 @@ from syntera_runtime.ids import new_id
 from syntera_runtime.ingest.facts import build_embedded_text, hash_embedded_text
 from syntera_runtime.knowledge.chunking import cut
 from syntera_runtime.models.ids import ChunkId, KnowledgeBaseId, TenantId
-from syntera_runtime.models.knowledge import Chunk, DocumentOrigin, Index, IndexedChunk, IndexStorage, SearchFilter
+from syntera_runtime.models.knowledge import Chunk, DocumentOrigin, Index, IndexedChunk, SearchFilter
 from syntera_runtime.ports.knowledge import KnowledgeReader, KnowledgeWriter, VectorIndex
 
 from .corpus import MODEL, CorpusDocument, EmbeddedText
@@ -86,7 +86,6 @@ async def _open(stores: Stores, knowledge_base_id: KnowledgeBaseId, *, fingerpri
         knowledge_base_id,
         fingerprint=fingerprint,
         dimensions=MODEL.dimensions,
-        storage=IndexStorage.COMMON,
     )
 
 

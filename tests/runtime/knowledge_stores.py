@@ -22,7 +22,6 @@ from syntera_runtime.models.knowledge import (
     Hit,
     Index,
     IndexedChunk,
-    IndexStorage,
     KnowledgeBase,
     KnownDocument,
     SearchFilter,
@@ -46,7 +45,7 @@ class KnowledgeStores:
     writer: KnowledgeWriter
     vectors: VectorIndex
     files: FileStore
-    storage: IndexStorage = IndexStorage.COMMON
+    pinecone_host: str | None = None
     """Of the indexes that are opened."""
 
     async def begin(self, name: str = "handbook") -> KnowledgeBase:
@@ -57,7 +56,7 @@ class KnowledgeStores:
 
     async def open_index(self, base: KnowledgeBase, fingerprint: str = "f1", **changes: Any) -> Index:
         """An index as a sync opens it."""
-        fields = {"dimensions": DIMENSIONS, "storage": self.storage, **changes}
+        fields = {"dimensions": DIMENSIONS, "pinecone_host": self.pinecone_host, **changes}
         return await self.writer.open_index(self.tenant_id, base.id, fingerprint=fingerprint, **fields)
 
     async def put(

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from syntera_operator.errors import StoreUnavailable
-from syntera_operator.stores.knowledge_summary import KnowledgeSummary, PendingSync
+from syntera_operator.stores.knowledge_summary import KnowledgeSummary, PendingSync, VectorPlace
 
 
 @dataclass
@@ -13,6 +13,8 @@ class FakeKnowledge:
 
     summaries: dict[str, KnowledgeSummary] = field(default_factory=dict)
     requests: list[PendingSync] = field(default_factory=list)
+    vectors: dict[str, list[VectorPlace]] = field(default_factory=dict)
+    """Where in Pinecone those of each knowledge base are."""
     is_away: bool = False
     begun_requests: list[UUID] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
@@ -31,8 +33,18 @@ class FakeKnowledge:
         self.begun_requests.append(request_id)
         self.summaries[name] = replace(self.summaries[name], request_id=None)
 
+    async def list_vectors(self, tenant_id: UUID, name: str | None = None) -> list[VectorPlace]:
+        self._use()
+        return [place for base, places in self.vectors.items() if name in (None, base) for place in places]
+
+    async def abandon_vectors(self, tenant_id: UUID, name: str, host: str) -> None:
+        self._use()
+        kept = tuple(place for place in self.summaries[name].left if place.host != host)
+        self.summaries[name] = replace(self.summaries[name], left=kept)
+
     async def forget(self, tenant_id: UUID, name: str) -> None:
         self._use()
+        self.vectors.pop(name, None)
         self.summaries.pop(name, None)
         self.forgotten.append(name)
 

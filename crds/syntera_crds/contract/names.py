@@ -29,6 +29,8 @@ ABANDON_STORES_ANNOTATION = f"{GROUP}/abandon-stores"
 """On a Tenant that is being deleted: `"true"` releases the finalizer although a store could not be cleaned."""
 ABANDON_KNOWLEDGE_ANNOTATION = f"{GROUP}/abandon-knowledge"
 """On a KnowledgeBase that is being deleted: `"true"` releases the finalizer although not everything could be erased."""
+ABANDON_VECTORS_ANNOTATION = f"{GROUP}/abandon-vectors"
+"""On a KnowledgeBase: a host of Pinecone where vectors of replaced indexes are left that cannot be erased, and need not be."""
 TENANT_FINALIZER = f"{GROUP}/tenant"
 
 TENANT_FIELD_MANAGER = "syntera-tenant"
@@ -120,3 +122,8 @@ def redis_key_prefix(tenant_id: UUID) -> str:
 def own_vectors_table(tenant_id: UUID, index_id: UUID) -> str:
     """What the table of a large index's vectors is called in PostgreSQL. Derived, never read: no tenant can name another's."""
     return f"{OWN_VECTORS_PREFIX}{hashlib.sha256(f'{tenant_id}/{index_id}'.encode()).hexdigest()[:32]}"
+
+
+def pinecone_namespace(tenant_id: UUID, knowledge_base_id: UUID, number: int) -> str:
+    """Where the vectors of a knowledge base's index of that number are in Pinecone: nobody else's are there."""
+    return f"{tenant_id}.{knowledge_base_id}.{number}"

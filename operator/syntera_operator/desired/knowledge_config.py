@@ -115,7 +115,7 @@ def build_knowledge_base_config(
         ),
         retrieval=_build_retrieval(knowledge_base, tenant, rerank, bundles),
         budget=SyncBudget(max_tokens_per_sync=spec.budget.max_tokens_per_sync),
-        pinecone=_build_pinecone(tenant),
+        pinecone=build_pinecone(tenant),
         rollback_hours=spec.rollback_hours,
     )
 
@@ -180,7 +180,8 @@ def _build_retrieval(
     )
 
 
-def _build_pinecone(tenant: Tenant) -> PineconeIndex | None:
+def build_pinecone(tenant: Tenant) -> PineconeIndex | None:
+    """Where new indexes have their vectors, with the key to it; None: in PostgreSQL."""
     pinecone = tenant.spec.stores.vectors.pinecone
     if pinecone is None:
         return None

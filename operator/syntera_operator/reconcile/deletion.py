@@ -6,6 +6,7 @@ administrator give the store up.
 
 from syntera_crds.contract import names
 from syntera_crds.v1alpha1.common import ConditionType, Reason
+from syntera_crds.v1alpha1.knowledge_base import KnowledgeBaseStatus
 from syntera_crds.v1alpha1.tenant import DeletionPolicy
 from syntera_kube import resources as kube
 
@@ -23,7 +24,9 @@ from .claim import find_namespace, is_namespace_of
 from .context import Context
 from .identity import StoreError, describe_store_error
 from .knowledge_jobs import end_syncs
+from .report import find_condition, read_status
 from .tenant_status import report_tenant
+from .vector_places import describe_left
 
 _LOOK_AGAIN_SECONDS = 2.0
 """While Kubernetes is at work; its watches usually tell sooner."""
@@ -50,7 +53,7 @@ async def delete_tenant(manifest: Manifest, context: Context) -> Outcome:
         await ensure_binding(scope, owner=owner, settings=context.settings, cluster=cluster)
     erases = _erases(manifest)
     if erases and namespace is not None and (left := await _delete_members(name_of(namespace), context)):
-        return await _wait(manifest, context, f"{left} are being deleted.")
+        return await _wait(manifest, context, f"{left} are being deleted.{_describe_held(name_of(namespace), context)}")
     if is_whole and namespace is not None and (running := await _end_syncs(name_of(namespace), context)):
         return await _wait(manifest, context, f"{running} Jobs of KnowledgeBases are being ended.")
     await _leave_stores(manifest, context, erases=erases)
@@ -89,6 +92,15 @@ async def _delete_members(namespace: str, context: Context) -> str:
     return " and ".join(f"{count} {kind}" for count, kind in counted if count)
 
 
+def _describe_held(namespace: str, context: Context) -> str:
+    """What the first of the KnowledgeBases waits for that cannot go yet; empty: none says so."""
+    for member in context.cluster.knowledge_bases(namespace):
+        ready = find_condition(read_status(KnowledgeBaseStatus, member), ConditionType.READY)
+        if ready is not None and ready.reason == Reason.DELETING:
+            return f" KnowledgeBase {name_of(member)!r}: {ready.message}"
+    return ""
+
+
 async def _end_syncs(namespace: str, context: Context) -> int:
     """End the syncs of KnowledgeBases that stay: nobody could log in for them. How many Jobs are left."""
     return sum([await end_syncs(one, context) for one in context.cluster.knowledge_bases(namespace)])
@@ -107,8 +119,11 @@ async def _leave_stores(manifest: Manifest, context: Context, *, erases: bool) -
         if tenant_id is None:
             return
         if erases:
+            left = await context.knowledge.list_vectors(tenant_id)
             receipt = await context.stores.erase(tenant_id)
             await context.cluster.event(manifest, type="Normal", reason="Erased", message=_describe_receipt(receipt))
+            if left:
+                await context.cluster.event(manifest, type="Warning", reason="VectorsLeft", message=describe_left(left))
         else:
             await context.stores.release(tenant_id)
     except (StoreUnavailable, StoreRefused) as error:

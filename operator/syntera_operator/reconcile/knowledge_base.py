@@ -9,7 +9,7 @@ and synced by its schedule.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -47,6 +47,7 @@ from .knowledge_status import (
 )
 from .publishing import Refused, annotate_refusal, publish, read_published
 from .report import read_status
+from .vector_places import describe_left
 
 log = structlog.get_logger(__name__)
 
@@ -130,7 +131,9 @@ async def _sync(manifest: Manifest, published: _Published, context: Context) -> 
     """Have the KnowledgeBase synced where that is due, and say how it is."""
     compiled, before = published.compiled, read_status(KnowledgeBaseStatus, manifest)
     checks = dict(compiled.checks)
-    observed = await _observe(manifest, compiled.host, context)
+    observed = await _give_up_vectors(
+        manifest, compiled.host, await _observe(manifest, compiled.host, context), context
+    )
     trouble = await _ensure_schedule(manifest, compiled, context)
     due = _find_due(manifest, published, before, observed)
     blocked = None if due is None else _find_obstacle(compiled.host, observed, context)
@@ -171,6 +174,19 @@ async def _observe(manifest: Manifest, host: Host, context: Context) -> Observed
         return Observed(jobs, await context.knowledge.summary(host.tenant_id, name_of(manifest)))
     except (StoreUnavailable, StoreRefused) as error:
         return Observed(jobs, None, error)
+
+
+async def _give_up_vectors(manifest: Manifest, host: Host, observed: Observed, context: Context) -> Observed:
+    """Leave vectors of replaced indexes where they are, if the annotation names the host; gives what is observed then."""
+    abandoned = annotations_of(manifest).get(names.ABANDON_VECTORS_ANNOTATION)
+    summary = observed.summary
+    left = [] if summary is None else [place for place in summary.left if place.host == abandoned]
+    if abandoned is None or summary is None or host.tenant_id is None or not left:
+        return observed
+    await context.knowledge.abandon_vectors(host.tenant_id, name_of(manifest), abandoned)
+    await context.cluster.event(manifest, type="Warning", reason="VectorsLeft", message=describe_left(left))
+    kept = tuple(place for place in summary.left if place.host != abandoned)
+    return replace(observed, summary=replace(summary, left=kept))
 
 
 def _find_due(

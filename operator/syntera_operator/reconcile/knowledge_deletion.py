@@ -6,6 +6,8 @@ well, the rows go by the operator's own hand, or with the Tenant's. The finalize
 administrator give up what cannot be erased.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
@@ -15,28 +17,34 @@ from pydantic import ValidationError
 from syntera_crds.contract import names
 from syntera_crds.contract.agent_config import SecretKey
 from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig
+from syntera_crds.errors import InvalidResource
+from syntera_crds.v1alpha1 import Tenant
 from syntera_crds.v1alpha1.common import Reason
 from syntera_crds.v1alpha1.knowledge_base import KnowledgeBaseStatus
 from syntera_crds.v1alpha1.tenant import DeletionPolicy
+from syntera_crds.validation import load_as
 from syntera_kube import resources as kube
 from syntera_kube.errors import Forbidden
 
 from ..causes import knowledge_base_key, namespace_of_tenant
 from ..conditions import Outlook, Problem
 from ..desired.deployment import Image
+from ..desired.knowledge_config import build_pinecone
 from ..desired.metadata import Scope
 from ..desired.published import build_withdrawn
 from ..desired.sync_job import SyncPods, build_erase_job, erase_job_name
 from ..errors import StoreRefused, StoreUnavailable
 from ..manifest import Manifest, annotations_of, is_being_deleted, labels_of, managers, name_of, namespace_of, uid_of
 from ..queue import Outcome
+from ..stores.knowledge_summary import VectorPlace
 from .context import Context
-from .identity import describe_store_error
+from .identity import StoreError, describe_store_error
 from .knowledge_compiling import compile_knowledge_base
 from .knowledge_jobs import end_syncs, failed_at, find_failure, is_complete, made_at
 from .knowledge_status import report_knowledge_base
 from .publishing import Refused
 from .report import read_status
+from .vector_places import describe_left, describe_places
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +58,15 @@ _SERVED_ON = timedelta(seconds=6)
 _ERASING = "A Job erases what the stores hold of it."
 _NAMESPACE_GOES = "is being terminated"
 """What the API server says of a namespace in which nothing can be made any more; quotas and webhooks forbid as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What the stores hold."""
+
+    tenant_id: UUID
+    places: Sequence[VectorPlace]
+    """Where in Pinecone vectors are, as the indexes say themselves, whatever the Tenant names by now."""
 
 
 async def delete_knowledge_base(manifest: Manifest, context: Context) -> Outcome:
@@ -70,9 +87,11 @@ async def delete_knowledge_base(manifest: Manifest, context: Context) -> Outcome
     held = await _erase(manifest, context)
     if held is not None and annotations_of(manifest).get(names.ABANDON_KNOWLEDGE_ANNOTATION) != "true":
         return await _wait(manifest, context, held)
+    await _withdraw(manifest, context)
     if held is not None:
-        await _withdraw(manifest, context)
-        message = "What the stores hold of the knowledge base may still be there, and nobody looks after it any more."
+        message = (
+            f"What the stores hold of the knowledge base may still be there, and nobody looks after it any more. {held}"
+        )
         await context.cluster.event(manifest, type="Warning", reason="KnowledgeAbandoned", message=message)
     context.cluster.set_references(knowledge_base_key(namespace, name), set())
     await context.cluster.set_finalizers(manifest, [one for one in finalizers if one != names.KNOWLEDGE_BASE_FINALIZER])
@@ -81,21 +100,44 @@ async def delete_knowledge_base(manifest: Manifest, context: Context) -> Outcome
 
 async def _erase(manifest: Manifest, context: Context) -> str | None:
     """Take the next step of the erasure; gives what it waits for, None when nothing is left."""
+    try:
+        held = await _look_up(manifest, context)
+    except (StoreUnavailable, StoreRefused) as error:
+        return await _hold(manifest, error, context)
+    if held is None:
+        return None
     tenant = _find_tenant(manifest, context)
-    config = _read_published(manifest, context) or await _compile(manifest, context)
-    has_vectors_elsewhere = config is not None and config.pinecone is not None
     if tenant is None:
-        return await _forget(manifest, context, leaves=config)
-    if is_being_deleted(tenant) and not has_vectors_elsewhere:
+        return await _forget(manifest, held, context, leaves=held.places)
+    job = context.cluster.child(kube.JOBS, namespace_of(manifest), erase_job_name(name_of(manifest), uid_of(manifest)))
+    if job is not None:
+        return await _follow(job, manifest, held, context)
+    return await _begin(manifest, tenant, held, context)
+
+
+async def _begin(manifest: Manifest, tenant: Manifest, held: _Held, context: Context) -> str | None:
+    """Have a Job erase everything, where one is needed and can; gives what is waited for, None when nothing is left."""
+    if is_being_deleted(tenant) and not held.places:
         # With the Tenant's data go its rows; where that is kept, the KnowledgeBase's goes alone.
-        return None if _erases(tenant) else await _forget(manifest, context)
+        return None if _erases(tenant) else await _forget(manifest, held, context)
+    published = _read_published(manifest, context) or await _compile(manifest, held, context)
+    config = None if published is None else _with_present_key(published, tenant)
+    is_suspended = bool(tenant["spec"].get("suspended"))
+    if not held.places and (config is None or is_suspended):
+        return await _forget(manifest, held, context)
+    if config is None or is_suspended or (held.places and config.pinecone is None):
+        return _describe_obstacle(config, held.places, is_suspended=is_suspended)
+    return await _make_job(manifest, tenant, config, held, context)
+
+
+def _describe_obstacle(config: KnowledgeBaseConfig | None, places: Sequence[VectorPlace], *, is_suspended: bool) -> str:
+    """Why no Job can erase vectors in Pinecone now, where they are, and what to do."""
+    vectors = f"Its vectors in Pinecone ({describe_places(places)})"
+    if is_suspended:
+        return f"{vectors} are erased by a Job, and none runs while the Tenant is suspended; let it go on."
     if config is None:
-        return await _forget(manifest, context)
-    if tenant["spec"].get("suspended"):
-        if not has_vectors_elsewhere:
-            return await _forget(manifest, context)
-        return "Its vectors are erased by a Job, and none runs while the Tenant is suspended."
-    return await _erase_by_job(manifest, tenant, config, context)
+        return f"{vectors} are erased by a Job, which needs a configuration, and that cannot be made: mend the spec."
+    return f"{vectors} are out of reach: the Tenant's stores.vectors.pinecone names no key. Restore it until they are gone."
 
 
 def _find_tenant(manifest: Manifest, context: Context) -> Manifest | None:
@@ -118,10 +160,13 @@ def _read_published(manifest: Manifest, context: Context) -> KnowledgeBaseConfig
         return None
 
 
-async def _compile(manifest: Manifest, context: Context) -> KnowledgeBaseConfig | None:
+async def _compile(manifest: Manifest, held: _Held, context: Context) -> KnowledgeBaseConfig | None:
     """What was published, for where the garbage collector took it already: a deletion in the foreground takes everything along
-    that the object owns. None: nothing ever was, or it cannot be told any more."""
-    if read_status(KnowledgeBaseStatus, manifest).revision is None:
+    that the object owns. None: nothing ever was, so that no Job ran, or it cannot be told any more.
+
+    Vectors may be those of an object of the same name before, which a Tenant that was kept has left.
+    """
+    if read_status(KnowledgeBaseStatus, manifest).revision is None and not held.places:
         return None
     try:
         return (await compile_knowledge_base(manifest, context)).config
@@ -133,31 +178,45 @@ def _erases(tenant: Manifest) -> bool:
     return (tenant.get("spec") or {}).get("deletionPolicy") == DeletionPolicy.DELETE
 
 
-async def _forget(manifest: Manifest, context: Context, *, leaves: KnowledgeBaseConfig | None = None) -> str | None:
+async def _look_up(manifest: Manifest, context: Context) -> _Held | None:
+    """What the stores hold of the tenant whose rows the KnowledgeBase's are; None: there is none.
+
+    Raises:
+        StoreUnavailable, StoreRefused: nobody can tell.
+    """
+    name = _find_owner_of_rows(manifest, context)
+    tenant_id = await context.stores.find(name) if name else None
+    if tenant_id is None:
+        return None
+    return _Held(tenant_id, await context.knowledge.list_vectors(tenant_id, name_of(manifest)))
+
+
+async def _forget(
+    manifest: Manifest, held: _Held, context: Context, *, leaves: Sequence[VectorPlace] = ()
+) -> str | None:
     """Delete the rows, where there are any; gives what stands in the way if that is to be waited for.
 
-    `leaves` is the configuration where vectors elsewhere stay, which somebody should hear of.
+    `leaves` is where vectors stay for good, which somebody should hear of.
 
     Raises:
         StoreUnavailable, StoreRefused: unless the knowledge base is given up.
     """
-    tenant_name = _find_owner_of_rows(manifest, context)
     try:
-        tenant_id = await context.stores.find(tenant_name) if tenant_name else None
-        if tenant_id is not None:
-            await context.knowledge.forget(tenant_id, name_of(manifest))
+        await context.knowledge.forget(held.tenant_id, name_of(manifest))
     except (StoreUnavailable, StoreRefused) as error:
-        if annotations_of(manifest).get(names.ABANDON_KNOWLEDGE_ANNOTATION) == "true":
-            return describe_store_error(error)
-        await _wait(manifest, context, describe_store_error(error))
-        raise
-    if leaves is not None and leaves.pinecone is not None:
-        message = (
-            f"No Job can run any more, so the vectors at {leaves.pinecone.index_host} are still there. The namespaces of the"
-            " index begin with the tenant's id; delete them there."
-        )
-        await context.cluster.event(manifest, type="Warning", reason="VectorsLeft", message=message)
+        return await _hold(manifest, error, context)
+    if leaves:
+        await context.cluster.event(manifest, type="Warning", reason="VectorsLeft", message=describe_left(leaves))
     return None
+
+
+async def _hold(manifest: Manifest, error: StoreError, context: Context) -> str:
+    """Say which store holds the erasure, and raise its error, unless the knowledge base is given up."""
+    described = describe_store_error(error)
+    if annotations_of(manifest).get(names.ABANDON_KNOWLEDGE_ANNOTATION) != "true":
+        await _wait(manifest, context, described)
+        raise error
+    return described
 
 
 def _find_owner_of_rows(manifest: Manifest, context: Context) -> str:
@@ -175,45 +234,41 @@ def _find_owner_of_rows(manifest: Manifest, context: Context) -> str:
     return "" if read_status(KnowledgeBaseStatus, manifest).revision is None else name
 
 
-async def _erase_by_job(
-    manifest: Manifest, tenant: Manifest, config: KnowledgeBaseConfig, context: Context
-) -> str | None:
-    """Have a Job erase everything; gives how far it is, None when it has."""
-    scope = Scope(tenant=name_of(tenant), namespace=namespace_of(manifest) or "")
-    job_name = erase_job_name(name_of(manifest), uid_of(manifest))
-    job = context.cluster.child(kube.JOBS, scope.namespace, job_name)
-    if job is None:
-        return await _begin_erasure(job_name, manifest, scope, config, context)
+async def _follow(job: Manifest, manifest: Manifest, held: _Held, context: Context) -> str | None:
+    """See how far the Job is that erases everything; None when nothing is left."""
     if is_complete(job):
         made = made_at(job)
         if made is not None and context.now() - made < _SERVED_ON:
             return "What the stores held of it is erased; the last pods are about to serve it no more."
-        await _withdraw(manifest, context)
-        return await _forget(manifest, context)
+        return await _forget(manifest, held, context)
     failure = find_failure(job)
     if failure is None:
         return _ERASING
     ended = failed_at(job)
     if ended is None or context.now() - ended > _REST:
-        await context.cluster.delete(kube.JOBS, scope.namespace, job_name, uid=uid_of(job))
-    return f"Job {job_name!r}, which erases what the stores hold of it, failed ({failure}), and is tried again."
+        await context.cluster.delete(kube.JOBS, namespace_of(manifest), name_of(job), uid=uid_of(job))
+    message = f"Job {name_of(job)!r}, which erases what the stores hold of it, failed ({failure}), and is tried again."
+    if not held.places:
+        return message
+    return (
+        f"{message} Its vectors in Pinecone ({describe_places(held.places)}) are left; the Job's log tells why, for example that"
+        " Pinecone refuses the key of the Tenant's stores.vectors.pinecone."
+    )
 
 
-async def _begin_erasure(
-    job_name: str, manifest: Manifest, scope: Scope, config: KnowledgeBaseConfig, context: Context
+async def _make_job(
+    manifest: Manifest, tenant: Manifest, config: KnowledgeBaseConfig, held: _Held, context: Context
 ) -> str | None:
-    """Have runtimes serve it no more, and make the Job; gives how far that is, None where there is nothing to be erased."""
-    settings = context.settings
-    tenant_id = await _identify(scope.tenant, manifest, context)
-    if tenant_id is None:
-        return None
+    """Have runtimes serve it no more, and make the Job; gives how far that is, None where there is nothing left to be erased."""
+    settings, scope = context.settings, Scope(tenant=name_of(tenant), namespace=namespace_of(manifest) or "")
     pods = SyncPods(
-        tenant_id=tenant_id,
+        tenant_id=held.tenant_id,
         knowledge_base=config.name,
         image=Image(settings.ingestion_image, settings.image_pull_policy, tuple(settings.image_pull_secrets)),
         secrets=_list_secrets(config),
     )
     withdrawn = build_withdrawn(scope, config, digest=config.digest())
+    job_name = erase_job_name(name_of(manifest), uid_of(manifest))
     try:
         # Without an owner: the garbage collector takes what is owned before an owner that is deleted in the foreground.
         for desired in (withdrawn, build_erase_job(scope, pods, name=job_name)):
@@ -222,18 +277,18 @@ async def _begin_erasure(
         if _NAMESPACE_GOES not in error.message:
             return f"The API server refuses the Job that erases what the stores hold of it: {error.message}"
         # Nobody has told yet.
-        return await _forget(manifest, context, leaves=config)
+        return await _forget(manifest, held, context, leaves=held.places)
     log.info("erasure begun", job=job_name)
     return _ERASING
 
 
-async def _identify(tenant_name: str, manifest: Manifest, context: Context) -> UUID | None:
-    """The tenant in the stores, None if these know of none, so that there is nothing to erase."""
+def _with_present_key(config: KnowledgeBaseConfig, tenant: Manifest) -> KnowledgeBaseConfig:
+    """The configuration with what the Tenant names for Pinecone now, so that who restores a key need not publish anything."""
     try:
-        return await context.stores.find(tenant_name)
-    except (StoreUnavailable, StoreRefused) as error:
-        await _wait(manifest, context, describe_store_error(error))
-        raise
+        pinecone = build_pinecone(load_as(Tenant, {**tenant, "status": {}}))
+    except InvalidResource:
+        return config
+    return config if pinecone is None else config.model_copy(update={"pinecone": pinecone})
 
 
 async def _withdraw(manifest: Manifest, context: Context) -> None:

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+from syntera_crds.contract import names
 from syntera_crds.v1alpha1.common import ConditionType, Reason
 from syntera_crds.v1alpha1.knowledge_base import (
     MAX_FAILURES,
@@ -27,6 +28,7 @@ from .identity import StoreError, describe_store_error
 from .knowledge_jobs import find_failure, find_last, list_running, made_at
 from .publishing import Checks
 from .report import find_condition, generation_of, list_news, list_wanted_news, read_status, write_status
+from .vector_places import describe_places
 
 _MAX_TEXT = 512
 _EMPTY = Problem(Reason.EMPTY, "There is no index yet that could be searched; the first sync builds it.")
@@ -136,7 +138,17 @@ def _check_running(observed: Observed) -> Check:
     if (one_off := next(filter(_is_one_off, running), None)) is not None:
         return Problem(Reason.SYNCING, _describe_running(one_off, observed))
     note = f" {ended.failed} could not be taken in; see status.failures." if ended.failed else ""
-    return Good(Reason.SYNCED, f"The last sync went through all sources.{note}")
+    return Good(Reason.SYNCED, f"The last sync went through all sources.{note}{_describe_left(observed.summary)}")
+
+
+def _describe_left(summary: KnowledgeSummary | None) -> str:
+    if summary is None or not summary.left:
+        return ""
+    return (
+        f" Vectors of replaced indexes are left in Pinecone, which syncs could not erase: {describe_places(summary.left)}. The next"
+        " one tries again, with the key of the Tenant's stores.vectors.pinecone. Where they are gone or may stay, set the annotation"
+        f" {names.ABANDON_VECTORS_ANNOTATION} to their host."
+    )
 
 
 def _describe_running(job: Manifest, observed: Observed) -> str:

@@ -2,14 +2,14 @@
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 from uuid import UUID
 
 from syntera_crds.contract.api_key import ApiKey
 
 from ..stores.erasure import Receipt
-from ..stores.knowledge_summary import KnowledgeSummary
+from ..stores.knowledge_summary import KnowledgeSummary, VectorPlace
 
 _RECENT_SECONDS = 30.0
 """A rollout wakes a Tenant several times within seconds; PostgreSQL need not prove each time that it still lets it in."""
@@ -44,13 +44,19 @@ class Stores(Protocol):
 
 
 class KnowledgeStores(Protocol):
-    """The part of the stores that the reconcile of a KnowledgeBase needs; all raise what `Stores` raises."""
+    """The part of the stores that is about KnowledgeBases; all raise what `Stores` raises."""
 
     async def summary(self, tenant_id: UUID, name: str) -> KnowledgeSummary | None:
         """How a knowledge base is; None: the stores know of none."""
 
     async def begun(self, tenant_id: UUID, name: str, request_id: UUID) -> None:
         """A Job was started for what somebody has asked for."""
+
+    async def list_vectors(self, tenant_id: UUID, name: str | None = None) -> Sequence[VectorPlace]:
+        """Where in Pinecone vectors of a knowledge base are, or of all of the tenant's."""
+
+    async def abandon_vectors(self, tenant_id: UUID, name: str, host: str) -> None:
+        """Have nobody try any more to erase vectors of replaced indexes at that host of Pinecone."""
 
     async def forget(self, tenant_id: UUID, name: str) -> None:
         """Delete its rows, for where no Job can do it any more."""

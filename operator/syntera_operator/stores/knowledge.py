@@ -10,8 +10,10 @@ from uuid import UUID
 
 import asyncpg
 
+from syntera_crds.contract.names import pinecone_namespace
+
 from .knowledge_indexes import LargeIndexes
-from .knowledge_summary import FailureSummary, KnowledgeSummary, PendingSync, SyncSummary
+from .knowledge_summary import FailureSummary, KnowledgeSummary, PendingSync, SyncSummary, VectorPlace
 from .postgresql import Postgresql, Session
 
 _FIND = "SELECT id, sync_request FROM syntera.knowledge_bases WHERE tenant_id = $1 AND name = $2"
@@ -43,6 +45,28 @@ _SYNC_COLUMNS = f"""
     left(failure, {_MOST_CHARACTERS}) AS failure, left(message, {_MOST_CHARACTERS}) AS message
 """
 """A tenant's login may write what it likes into its rows, and the operator has to bear it."""
+
+_MOST_PLACES = 1000
+
+_VECTORS = """
+    SELECT i.pinecone_host AS host, i.knowledge_base_id, i.number FROM syntera.knowledge_indexes AS i
+    JOIN syntera.knowledge_bases AS b ON b.tenant_id = $1 AND b.id = i.knowledge_base_id
+    WHERE i.tenant_id = $1 AND i.pinecone_host IS NOT NULL AND ($2::text IS NULL OR b.name = $2)
+    ORDER BY i.knowledge_base_id, i.number LIMIT $3
+"""
+
+_LEFT = """
+    SELECT i.pinecone_host AS host, i.knowledge_base_id, i.number FROM syntera.knowledge_indexes AS i
+    WHERE i.tenant_id = $1 AND i.knowledge_base_id = $2 AND i.pinecone_host IS NOT NULL AND i.doomed_at IS NOT NULL
+    ORDER BY i.number LIMIT $3
+"""
+
+_ABANDON_VECTORS = """
+    UPDATE syntera.knowledge_indexes AS i SET storage = 'common', pinecone_host = NULL
+    FROM syntera.knowledge_bases AS b
+    WHERE b.tenant_id = $1 AND b.name = $2 AND i.tenant_id = $1 AND i.knowledge_base_id = b.id
+      AND i.pinecone_host = $3 AND i.doomed_at IS NOT NULL
+"""
 
 _SYNCS = f"""
     (
@@ -110,6 +134,8 @@ class KnowledgeStore:
             assert counts is not None
             indexes = {row["state"]: row for row in await connection.fetch(_INDEXES, tenant_id, base["id"])}
             syncs = await connection.fetch(_SYNCS, tenant_id, base["id"])
+            left = await connection.fetch(_LEFT, tenant_id, base["id"], _MOST_PLACES)
+        is_running = any(row["state"] == "running" for row in syncs)  # it may be about to erase them
         active, building = indexes.get("active"), indexes.get("building")
         ended = [row for row in syncs if row["ended_at"] is not None]
         return KnowledgeSummary(
@@ -119,6 +145,7 @@ class KnowledgeStore:
             building_index=None if building is None else building["number"],
             last_sync=_read_sync(max(syncs, key=lambda row: row["id"])) if syncs else None,
             last_ended=_read_sync(max(ended, key=lambda row: row["ended_at"])) if ended else None,
+            left=() if is_running else tuple(_read_place(tenant_id, row) for row in left),
             request_id=base["sync_request"],
         )
 
@@ -131,6 +158,17 @@ class KnowledgeStore:
         """A sync was started for a request; one that was made since stays."""
         async with self._postgresql.maintenance() as connection:
             await connection.execute(_BEGUN, tenant_id, name, request_id)
+
+    async def list_vectors(self, tenant_id: UUID, name: str | None = None) -> Sequence[VectorPlace]:
+        """Where in Pinecone vectors of a knowledge base are, or of all of the tenant's; the first thousand places."""
+        async with self._postgresql.maintenance() as connection:
+            rows = await connection.fetch(_VECTORS, tenant_id, name, _MOST_PLACES)
+        return [_read_place(tenant_id, row) for row in rows]
+
+    async def abandon_vectors(self, tenant_id: UUID, name: str, host: str) -> None:
+        """Have the next sync drop the indexes that are to be dropped and have vectors at that host, without asking there."""
+        async with self._postgresql.maintenance() as connection:
+            await connection.execute(_ABANDON_VECTORS, tenant_id, name, host)
 
     async def forget(self, tenant_id: UUID, name: str) -> None:
         """Delete its rows, for where no Job can do it any more; uploaded files are doomed, and the tenant's pods remove their bytes.
@@ -167,6 +205,12 @@ async def _delete_batch(connection: Session, table: str, condition: str, tenant_
         tenant_id, base_id,
     )  # fmt: skip
     return int(deleted.removeprefix("DELETE "))
+
+
+def _read_place(tenant_id: UUID, row: asyncpg.Record) -> VectorPlace:
+    return VectorPlace(
+        host=row["host"], namespace=pinecone_namespace(tenant_id, row["knowledge_base_id"], row["number"])
+    )
 
 
 def _read_sync(row: asyncpg.Record) -> SyncSummary:

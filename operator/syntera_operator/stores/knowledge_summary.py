@@ -47,6 +47,15 @@ class SyncSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VectorPlace:
+    """Where in Pinecone an index has its vectors."""
+
+    host: str
+    """With its scheme, as whoever made the index wrote it."""
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KnowledgeSummary:
     """A knowledge base."""
 
@@ -64,6 +73,8 @@ class KnowledgeSummary:
     """The one that began last."""
     last_ended: SyncSummary | None = None
     """The one that ended last."""
+    left: Sequence[VectorPlace] = ()
+    """Where vectors are of indexes that were replaced, which no sync has reached to erase them."""
     request_id: UUID | None = None
     """A sync that somebody has asked for through the API, and that was not begun yet."""
 

@@ -77,7 +77,7 @@ class MemoryKnowledgeWriter:
         *,
         fingerprint: str,
         dimensions: int,
-        storage: IndexStorage,
+        pinecone_host: str | None = None,
         embedding: EmbeddingModel | None = None,
     ) -> Index:
         """See `KnowledgeWriter`."""
@@ -100,8 +100,9 @@ class MemoryKnowledgeWriter:
             fingerprint=fingerprint,
             dimensions=dimensions,
             state=IndexState.BUILDING,
-            storage=storage,
+            storage=IndexStorage.COMMON if pinecone_host is None else IndexStorage.PINECONE,
             created_at=now(),
+            pinecone_host=pinecone_host,
             embedding=embedding,
         )
         base.indexes[made.id] = IndexRow(made)

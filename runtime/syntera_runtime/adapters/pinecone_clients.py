@@ -75,7 +75,9 @@ class PineconeClients:
             async with asyncio.timeout(seconds):
                 yield client.index
         except (PineconeTimeoutError, TimeoutError):
-            raise StoreUnavailable(f"Pinecone did not answer within {seconds:g} seconds.", store=STORE) from None
+            raise StoreUnavailable(
+                f"Pinecone at {target.index_host} did not answer within {seconds:g} seconds.", store=STORE
+            ) from None
         except PineconeError as error:
             # `from None`: the vendor's exception holds the answer's headers and body.
             raise _translate(error, target) from None
@@ -96,7 +98,7 @@ class PineconeClients:
             client = _Client(AsyncIndex(host=settings.host, api_key=settings.api_key))
         except ValueError:
             message = (
-                "The address of the Pinecone index or its API key is not usable. Check the Tenant's"
+                f"The address {settings.host} or the API key is not usable with Pinecone. Check the Tenant's"
                 " stores.vectors.pinecone and the Secret that it names."
             )
             raise StoreUnavailable(message, store=STORE) from None
@@ -113,13 +115,13 @@ class PineconeClients:
 
 
 def _translate(error: PineconeError, target: PineconeIndex) -> StoreUnavailable:
-    key = f"the entry {target.api_key.key!r} of the Secret {target.api_key.name!r}"
+    host, key = target.index_host, f"the entry {target.api_key.key!r} of the Secret {target.api_key.name!r}"
     seconds: float | None = None
     match error:
         case UnauthorizedError() | ForbiddenError():
-            message = f"Pinecone refused the API key (HTTP {error.status_code}). Check {key}."
+            message = f"Pinecone at {host} refused the API key (HTTP {error.status_code}). Check {key}."
         case NotFoundError():
-            message = "Pinecone knows no such index. Check indexHost in the Tenant's stores.vectors.pinecone."
+            message = f"Pinecone knows no index at {host}. Check indexHost in the Tenant's stores.vectors.pinecone."
         case RateLimitError(retry_after=seconds):
             message = "Pinecone limits its requests (HTTP 429). Try again later."
         case ApiError(status_code=400):
@@ -130,5 +132,7 @@ def _translate(error: PineconeError, target: PineconeIndex) -> StoreUnavailable:
         case ApiError():
             message = f"Pinecone answered with an error (HTTP {error.status_code}). Try again later."
         case _:
-            message = "The connection to Pinecone failed. Check indexHost in the Tenant's stores.vectors.pinecone."
+            message = (
+                f"The connection to Pinecone at {host} failed. Check indexHost in the Tenant's stores.vectors.pinecone."
+            )
     return StoreUnavailable(message, store=STORE, retry_after_seconds=seconds)

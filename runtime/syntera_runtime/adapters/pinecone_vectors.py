@@ -5,6 +5,9 @@ changed counts at once, chunks that share a text share a vector, and Pinecone le
 are asked for than chunks are wanted. Where even ten times as many hold too few that pass a filter, few pass it at all: then their
 vectors are fetched and compared here.
 
+Each index says at which host its vectors are; the key is the one of the configuration. So an index outlives a change of the host, as
+long as the key opens both. The host comes from a row, so the key goes to none but the configured one and others of its domain.
+
 Pinecone shows what was written a little later; a search that follows a sync within seconds may miss what the sync brought.
 """
 
@@ -20,6 +23,7 @@ from pinecone import AsyncIndex
 from pinecone.errors import NotFoundError
 
 from syntera_crds.contract.knowledge_config import PineconeIndex
+from syntera_crds.contract.names import pinecone_namespace
 
 from ..errors import SecretMissing, StoreUnavailable
 from ..models.ids import TenantId
@@ -50,26 +54,25 @@ _WIDEST = 40
 MOST_COMPARED = 1_000
 """Vectors that are fetched to be compared here. Where more pass the filter, they are found among the nearest `MOST_FOUND`."""
 
-_NO_VECTORS = (
-    "The index of Pinecone has no vectors of the knowledge base. If the Tenant's stores.vectors.pinecone names another one than"
-    " before, the sync that runs brings them; else they were deleted there, and another chunking has them made again."
-)
+_NO_VECTORS = "The index of Pinecone has no vectors of the knowledge base. They were deleted there; another chunking has them made again."
+_HOST = re.compile(r"(?P<scheme>https?)://(?P<name>[-_.a-zA-Z0-9]+)(:[0-9]+)?")
 _OUR_ID = re.compile(r"[0-9a-f]{32}")
 _Item = TypeVar("_Item")
 
 
 class PineconeVectors:
-    """`VectorIndex` on one index of Pinecone."""
+    """`VectorIndex` in Pinecone."""
 
-    def __init__(self, clients: PineconeClients, target: PineconeIndex | None, chunks: ChunksOfVectors) -> None:
+    def __init__(self, clients: PineconeClients, configured: PineconeIndex | None, chunks: ChunksOfVectors) -> None:
         """
         Args:
             clients: Who connects.
-            target: Where the vectors are. None: nobody knows, which is told when they are asked for.
+            configured: Whose key is used, where new indexes have their vectors. None: there is no key, which is told when vectors
+                are asked for.
             chunks: Who knows what they are of.
         """
         self._clients = clients
-        self._target = target
+        self._configured = configured
         self._chunks = chunks
 
     async def write(self, tenant_id: TenantId, index: Index, vectors: Mapping[bytes, Vector]) -> None:
@@ -79,7 +82,7 @@ class PineconeVectors:
         namespace = build_namespace(tenant_id, index)
 
         async def write(batch: Sequence[dict[str, Any]]) -> None:
-            async with self._clients.borrow(self._known_target, seconds=WRITE_SECONDS) as client:
+            async with self._clients.borrow(self._find_target(index), seconds=WRITE_SECONDS) as client:
                 await client.upsert(vectors=batch, namespace=namespace)
 
         await _run_all(write, _batches(records, size))
@@ -107,7 +110,7 @@ class PineconeVectors:
         found: dict[bytes, float] = {}
 
         async def fetch(batch: Sequence[bytes]) -> None:
-            async with self._clients.borrow(self._known_target, seconds=SEARCH_SECONDS) as client:
+            async with self._clients.borrow(self._find_target(index), seconds=SEARCH_SECONDS) as client:
                 fetched = await client.fetch(ids=[hash.hex() for hash in batch], namespace=namespace)
             asked = {hash.hex(): hash for hash in batch}
             found.update(
@@ -122,7 +125,7 @@ class PineconeVectors:
         namespace = build_namespace(tenant_id, index)
         token: str | None = None
         while True:
-            async with self._clients.borrow(self._known_target, seconds=WRITE_SECONDS) as client:
+            async with self._clients.borrow(self._find_target(index), seconds=WRITE_SECONDS) as client:
                 page = await client.list_paginated(namespace=namespace, limit=_PAGE, pagination_token=token)
             listed = [hash for item in page.vectors if (hash := _read_id(item.id)) is not None]
             if listed:
@@ -136,32 +139,45 @@ class PineconeVectors:
         namespace = build_namespace(tenant_id, index)
 
         async def delete(batch: Sequence[bytes]) -> None:
-            async with self._clients.borrow(self._known_target, seconds=WRITE_SECONDS) as client:
+            async with self._clients.borrow(self._find_target(index), seconds=WRITE_SECONDS) as client:
                 await _unless_there_is_none(client.delete(ids=[hash.hex() for hash in batch], namespace=namespace))
 
         await _run_all(delete, _batches(hashes, MOST_DELETED))
 
     async def drop(self, tenant_id: TenantId, index: Index) -> None:
         """See `VectorIndex`."""
-        async with self._clients.borrow(self._known_target, seconds=WRITE_SECONDS) as client:
+        async with self._clients.borrow(self._find_target(index), seconds=WRITE_SECONDS) as client:
             await _unless_there_is_none(client.delete_namespace(name=build_namespace(tenant_id, index)))
 
-    @property
-    def _known_target(self) -> PineconeIndex:
-        if self._target is None:
+    def _find_target(self, index: Index) -> PineconeIndex:
+        """Where the index's vectors are, with the key to them.
+
+        Raises:
+            StoreUnavailable: There is none.
+        """
+        host = index.pinecone_host
+        if host is None:
+            raise StoreUnavailable("The index does not say where in Pinecone its vectors are.", store=STORE)
+        if self._configured is None:
             message = (
-                "The knowledge base has vectors in Pinecone, and its configuration does not say where. Restore the"
-                " Tenant's stores.vectors.pinecone, or wait until a sync has built the index that takes its place."
+                f"The vectors of index {index.number} are in Pinecone at {host}, and the Tenant's stores.vectors.pinecone names"
+                " no key to them. Restore it, or wait until a sync has built the index that takes its place."
             )
             raise StoreUnavailable(message, store=STORE)
-        return self._target
+        if not is_of_same_domain(host, self._configured.index_host):
+            message = (
+                f"The vectors of index {index.number} are at {host}, and the key of the Tenant's stores.vectors.pinecone is given"
+                f" to no host of another domain than {self._configured.index_host}. Name one of the same domain."
+            )
+            raise StoreUnavailable(message, store=STORE)
+        return PineconeIndex(index_host=host, api_key=self._configured.api_key)
 
     async def _search_nearest(
         self, tenant_id: TenantId, index: Index, vector: Vector, filter: SearchFilter, *, limit: int, top: int
     ) -> tuple[Sequence[Hit], bool]:
         """Chunks that pass among those of the nearest vectors; and whether these were all that there are."""
         asked = min(top, MOST_FOUND)
-        async with self._clients.borrow(self._known_target, seconds=SEARCH_SECONDS) as client:
+        async with self._clients.borrow(self._find_target(index), seconds=SEARCH_SECONDS) as client:
             scores, found = await _query(client, build_namespace(tenant_id, index), vector, asked)
         if not found and await self._chunks.list_hashes(tenant_id, index, filter=filter, limit=1):
             raise StoreUnavailable(_NO_VECTORS, store=STORE)
@@ -180,7 +196,26 @@ class PineconeVectors:
 
 def build_namespace(tenant_id: TenantId, index: Index) -> str:
     """Where the vectors of an index are: no two tenants, knowledge bases or versions share one."""
-    return f"{tenant_id}.{index.knowledge_base_id}.{index.number}"
+    return pinecone_namespace(tenant_id, index.knowledge_base_id, index.number)
+
+
+def is_of_same_domain(host: str, configured: str) -> bool:
+    """Whether what a row calls a host is one, by the scheme and in the domain of the configured one.
+
+    Whoever writes the tenant's rows could otherwise have its key sent to a server of their own.
+    """
+    if host == configured:
+        return True
+    found, wanted = _HOST.fullmatch(host), _HOST.fullmatch(configured)
+    if found is None or wanted is None or found["scheme"] != wanted["scheme"]:
+        return False
+    return _domain_of(found["name"]) == _domain_of(wanted["name"])
+
+
+def _domain_of(name: str) -> str:
+    """The last two labels of a host's name; of an address all of it."""
+    labels = name.lower().removesuffix(".").split(".")
+    return ".".join(labels if labels[-1].isdigit() else labels[-2:])
 
 
 async def _query(client: AsyncIndex, namespace: str, vector: Vector, top: int) -> tuple[dict[bytes, float], int]:

@@ -1,8 +1,9 @@
 """Builds everything that a sync consists of, and closes it in reverse order. The only place in a sync that knows adapters."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from functools import partial
 
 from syntera_crds.contract import names
 from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig
@@ -11,20 +12,16 @@ from ..adapters.guarded_http import GuardedHttp
 from ..adapters.mounted_files import MountedSecrets, MountedTenant, read_knowledge_base
 from ..adapters.openai_embeddings import OpenAIEmbedder
 from ..adapters.pinecone_clients import PineconeClients
-from ..adapters.pinecone_vectors import PineconeVectors
 from ..adapters.postgresql.blobs import PostgresqlBlobs
-from ..adapters.postgresql.chunks_of_vectors import PostgresqlChunksOfVectors
 from ..adapters.postgresql.files import PostgresqlFiles
 from ..adapters.postgresql.knowledge_editor import PostgresqlKnowledgeEditor
-from ..adapters.postgresql.knowledge_vectors import PostgresqlVectors
 from ..adapters.postgresql.knowledge_writer import PostgresqlKnowledgeWriter
 from ..adapters.postgresql.pool import Pool
 from ..adapters.s3_blobs import S3Blobs, build_store
+from ..adapters.vector_places import find_vectors
 from ..egress.tenant_egress import TenantEgress
 from ..errors import ConfigurationError
 from ..models.files import Storage
-from ..models.knowledge import IndexStorage
-from ..ports.knowledge import VectorIndex
 from .extraction.pool import VERSION, ExtractorPool
 from .settings import IngestSettings
 from .sources.build import SourceTools
@@ -66,19 +63,11 @@ async def open_tools(settings: IngestSettings, *, stop: asyncio.Event) -> AsyncI
         )
         pinecone = await stack.enter_async_context(aclosing(PineconeClients(secrets)))
 
-        def build_vectors(config: KnowledgeBaseConfig | None) -> Mapping[IndexStorage, VectorIndex]:
-            common = PostgresqlVectors(pool)
-            found: dict[IndexStorage, VectorIndex] = {IndexStorage.COMMON: common, IndexStorage.OWN: common}
-            if config is not None and config.pinecone is not None:
-                chunks = PostgresqlChunksOfVectors(pool)
-                found[IndexStorage.PINECONE] = PineconeVectors(pinecone, config.pinecone, chunks)
-            return found
-
         yield SyncTools(
             tenant_id=settings.owner,
             store=PostgresqlKnowledgeWriter(pool),
             history=PostgresqlKnowledgeEditor(pool),
-            build_vectors=build_vectors,
+            vectors_of=partial(find_vectors, pool, pinecone),
             embedder=await stack.enter_async_context(aclosing(OpenAIEmbedder(secrets, tries=1))),
             extractor=await stack.enter_async_context(ExtractorPool(children=EXTRACTIONS_AT_ONCE)),
             reader=name_reader(VERSION),

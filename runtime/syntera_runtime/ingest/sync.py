@@ -7,8 +7,8 @@ this one did not come to its end.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -17,10 +17,10 @@ import structlog
 
 from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig, Source
 
-from ..errors import StoreUnavailable, SynteraError
+from ..errors import SecretMissing, StoreUnavailable, SynteraError
 from ..models.ids import DocumentId, KnowledgeBaseId, SyncId, TenantId
 from ..models.knowledge import Index, IndexState, IndexStorage, KnowledgeBase, Sync, SyncState
-from ..ports.knowledge import Embedder, KnowledgeWriter, VectorIndex
+from ..ports.knowledge import Embedder, KnowledgeWriter, VectorIndex, VectorsOf
 from .audiences import apply_audiences
 from .documents import PreparedDocument
 from .embedding import Embedding
@@ -68,8 +68,7 @@ class SyncTools:
     tenant_id: TenantId
     store: KnowledgeWriter
     history: SyncHistory
-    build_vectors: Callable[[KnowledgeBaseConfig | None], Mapping[IndexStorage, VectorIndex]]
-    """Vectors by where they are; what is not there cannot be reached as configured."""
+    vectors_of: VectorsOf
     embedder: Embedder
     """It tries once."""
     extractor: Extractor
@@ -126,7 +125,6 @@ class _Synchronisation:
         self._store = tools.store
         self._config = config
         self._knowledge_base = knowledge_base
-        self._vectors = tools.build_vectors(config)
 
     async def run(self, trigger: str) -> Sync:
         was_cut_off = await self._was_cut_off()
@@ -181,7 +179,7 @@ class _Synchronisation:
     async def _bring_in_step(self, progress: Progress, *, was_cut_off: bool) -> None:
         index = await self._open_index()
         progress.fills(index.number)
-        vectors = self._vectors[index.storage]
+        vectors = self._vectors_of(index)
         work = Work(
             self._tenant_id,
             self._knowledge_base.id,
@@ -213,13 +211,12 @@ class _Synchronisation:
             log.info("index activated", index=index.number)
 
     async def _open_index(self) -> Index:
-        pinecone = self._config.pinecone
         return await self._store.open_index(
             self._tenant_id,
             self._knowledge_base.id,
             fingerprint=self._config.fingerprint(),
             dimensions=self._config.embedding.dimensions,
-            storage=IndexStorage.COMMON if pinecone is None else IndexStorage.PINECONE,
+            pinecone_host=self._configured_host,
             embedding=self._config.embedding,
         )
 
@@ -300,14 +297,11 @@ class _Synchronisation:
             await self._drop(index)
 
     async def _drop(self, index: Index) -> None:
-        vectors = self._vectors.get(index.storage)
-        if vectors is None:
-            # Its keys are gone with the configuration. Nobody can find what is there without the rows that go now.
-            log.warning("vectors left behind", index=index.number, storage=index.storage.value)
-        else:
-            await vectors.drop(self._tenant_id, index)
-        await self._store.drop_index(self._tenant_id, index)
-        log.info("index dropped", index=index.number)
+        # Its rows go last: while its vectors are somewhere, they say where, and the next sync tries again.
+        with self._spared(index):
+            await self._vectors_of(index).drop(self._tenant_id, index)
+            await self._store.drop_index(self._tenant_id, index)
+            log.info("index dropped", index=index.number)
 
     async def _tidy_up(self, progress: Progress, *, is_asked_for: bool) -> None:
         """Drop what nobody needs any more. Where somebody asked for the sync, documents may have been taken out before of which
@@ -317,18 +311,37 @@ class _Synchronisation:
             return
         for index in await self._store.list_indexes(self._tenant_id, self._knowledge_base.id):
             is_swept = index.state is IndexState.ACTIVE or (is_asked_for and index.state is IndexState.RETIRED)
-            if is_swept and index.storage in self._vectors:
-                await self._sweep(index, spared=progress.spared)
+            if is_swept:
+                with self._spared(index):
+                    await self._sweep(index, spared=progress.spared)
 
     async def _sweep(self, index: Index, *, spared: Collection[bytes]) -> None:
         """Delete the vectors that no chunk of an index needs any more."""
-        vectors = self._vectors[index.storage]
+        vectors = self._vectors_of(index)
         async with aclosing(vectors.hashes(self._tenant_id, index)) as pages:
             async for page in pages:
                 used = await self._store.used_hashes(self._tenant_id, index, page)
                 left = [key for key in page if key not in used and key not in spared]
                 if left:
                     await vectors.delete(self._tenant_id, index, left)
+
+    @contextmanager
+    def _spared(self, index: Index) -> Iterator[None]:
+        """Leave an index as it is whose vectors are where the configuration leads no more, if they cannot be reached there."""
+        try:
+            yield
+        except (StoreUnavailable, SecretMissing) as error:
+            if index.pinecone_host in (None, self._configured_host):
+                raise
+            log.warning("vectors out of reach", index=index.number, host=index.pinecone_host, reason=error.message)
+
+    def _vectors_of(self, index: Index) -> VectorIndex:
+        return self._tools.vectors_of(self._config, index)
+
+    @property
+    def _configured_host(self) -> str | None:
+        """Where in Pinecone new indexes have their vectors; None: in PostgreSQL."""
+        return None if self._config.pinecone is None else self._config.pinecone.index_host
 
 
 def _check_whole(progress: Progress) -> None:

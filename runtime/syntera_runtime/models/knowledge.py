@@ -232,6 +232,8 @@ class Index:
     created_at: datetime
     activated_at: datetime | None = None
     retired_at: datetime | None = None
+    pinecone_host: str | None = None
+    """Where in Pinecone its vectors are (`https://...`), whatever the Tenant names by now. None: they are in PostgreSQL."""
     languages: frozenset[str] = frozenset()
     """Languages of its documents; a search is parsed in each. Empty string: unknown."""
     embedding: EmbeddingModel | None = None

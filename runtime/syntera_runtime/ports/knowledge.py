@@ -23,7 +23,6 @@ from syntera_runtime.models.knowledge import (
     Hit,
     Index,
     IndexedChunk,
-    IndexStorage,
     KnowledgeBase,
     KnownDocument,
     SearchFilter,
@@ -186,7 +185,7 @@ class KnowledgeWriter(Protocol):
         *,
         fingerprint: str,
         dimensions: int,
-        storage: IndexStorage,
+        pinecone_host: str | None = None,
         embedding: EmbeddingModel | None = None,
     ) -> Index:
         """The active index if it has that fingerprint, else the one that is being built with it, else a new one.
@@ -194,7 +193,8 @@ class KnowledgeWriter(Protocol):
         Indexes that were being built with other fingerprints are retired. One that was active before and is still kept is taken up
         again where the fingerprint is its own: then its documents are brought in step like those of any other.
 
-        `embedding` is the model that its vectors are made with; a new index keeps it, and questions are compared with it.
+        A new index keeps where its vectors are, in Pinecone at that host or in PostgreSQL (None), and the model that they are made
+        with, so that they are found, and compared with questions, after the configuration has changed.
         """
         ...
 
@@ -359,8 +359,9 @@ class VectorIndex(Protocol):
         ...
 
 
-VectorsOf = Callable[[KnowledgeBaseConfig, Index], VectorIndex]
-"""Where the vectors of an index of a knowledge base are. What it lacks to reach them shows when they are used."""
+VectorsOf = Callable[[KnowledgeBaseConfig | None, Index], VectorIndex]
+"""Where the vectors of an index of a knowledge base are, as the index itself says; the configuration has the key. What is lacking to
+reach them shows when they are used."""
 
 
 class Embedded(Protocol):

@@ -16,7 +16,7 @@ from syntera_operator.causes import knowledge_base_key
 from syntera_operator.cluster import Reference
 from syntera_operator.errors import StoreUnavailable
 from syntera_operator.manifest import KNOWLEDGE_BASES, Manifest
-from syntera_operator.stores.knowledge_summary import FailureSummary, KnowledgeSummary, SyncSummary
+from syntera_operator.stores.knowledge_summary import FailureSummary, KnowledgeSummary, SyncSummary, VectorPlace
 from tests.support.make import make_embedding, make_endpoint, make_knowledge_base_manifest, make_source
 
 from .conftest import World
@@ -661,3 +661,30 @@ async def test_sync_that_somebody_cut_off_is_told(world: World, handbook: Callab
 
     assert world.conditions(world.the_knowledge_base())["Synced"] == ("False", "SyncFailed")
     assert "ended before" in world.message(world.the_knowledge_base(), "Synced")
+
+
+async def test_vectors_that_no_sync_could_erase_are_told_until_somebody_leaves_them(
+    world: World, handbook: Callable[..., Manifest]
+) -> None:
+    """Beside the last sync's success: it is no fault of the sources."""
+    manifest = handbook()
+    await settle(world)
+    places = [VectorPlace(host=f"https://{name}.example", namespace=f"acme-id.handbook-id.{name}") for name in "ab"]
+
+    await finish_sync(world, left=tuple(places))
+
+    synced = world.message(world.the_knowledge_base(), "Synced")
+    assert world.conditions(world.the_knowledge_base())["Synced"] == ("True", "Synced")
+    assert "acme-id.handbook-id.a at https://a.example, acme-id.handbook-id.b at https://b.example" in synced
+    assert names.ABANDON_VECTORS_ANNOTATION in synced
+
+    manifest["metadata"]["annotations"][names.ABANDON_VECTORS_ANNOTATION] = "https://a.example"
+    await world.knows()
+    await world.knows()
+
+    [told] = [event for event in world.cluster.events if event.reason == "VectorsLeft"]
+    assert (told.type, "https://a.example" in told.message) == ("Warning", True)
+    assert "https://b.example" not in told.message
+    synced = world.message(world.the_knowledge_base(), "Synced")
+    assert "https://a.example" not in synced
+    assert "https://b.example" in synced

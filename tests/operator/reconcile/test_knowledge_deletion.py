@@ -12,7 +12,7 @@ from syntera_kube.errors import Forbidden
 from syntera_operator.desired.sync_job import erase_job_name
 from syntera_operator.errors import StoreUnavailable
 from syntera_operator.manifest import KNOWLEDGE_BASES, TENANTS, Manifest, name_of
-from syntera_operator.stores.knowledge_summary import KnowledgeSummary
+from syntera_operator.stores.knowledge_summary import KnowledgeSummary, VectorPlace
 from tests.support.make import make_embedding, make_endpoint, make_knowledge_base_manifest
 
 from .conftest import World
@@ -22,6 +22,9 @@ ERASE = erase_job_name("handbook", "uid-handbook")
 PINECONE = {
     "vectors": {"pinecone": {"indexHost": "https://docs.example", "apiKeySecretRef": {"name": "p", "key": "k"}}}
 }
+UID = "01234567-0123-0123-0123-012345678901"
+PLACE = VectorPlace(host="https://docs.example", namespace="acme-id.handbook-id.1")
+TOLD = f"{PLACE.namespace} at {PLACE.host}"
 
 
 @pytest.fixture
@@ -195,6 +198,21 @@ async def test_knowledge_base_that_was_never_published_is_forgotten(
     assert world.knowledge.forgotten == ["handbook"]
 
 
+async def test_vectors_of_an_object_of_the_same_name_before_are_erased(
+    world: World, acme: Callable[..., Manifest]
+) -> None:
+    """A Tenant that was kept and made again finds what it had, though its new KnowledgeBase was never published."""
+    acme(models=[make_endpoint(embedding=make_embedding())], stores=PINECONE)
+    world.cluster.put_secret("acme", "p", "k")
+    await world.settle()
+    world.knowledge.vectors["handbook"] = [PLACE]
+    world.cluster.put(make_knowledge_base_manifest(finalizers=(names.KNOWLEDGE_BASE_FINALIZER,), deleted=DELETED))
+
+    await world.knows()
+
+    assert (exists(world), world.knowledge.forgotten, list_jobs(world)) == (True, [], [ERASE])
+
+
 async def test_nothing_is_done_where_the_finalizer_is_gone(world: World, handbook: Manifest) -> None:
     delete(handbook)
     handbook["metadata"]["finalizers"] = ["somebody.example/else"]
@@ -260,8 +278,135 @@ async def test_vectors_elsewhere_that_no_job_can_reach_are_told(world: World, ha
     await world.knows()
 
     assert (exists(world), world.knowledge.forgotten) == (False, ["handbook"])
-    [told] = [event for event in world.cluster.events if event.reason == "VectorsLeft"]
-    assert (told.type, "https://docs.example" in told.message) == ("Warning", True)
+    assert told_left(world) == [("Warning", True)]
+
+
+async def test_vectors_that_are_elsewhere_still_are_told_whatever_the_tenant_names_by_now(
+    world: World, handbook: Manifest
+) -> None:
+    """The index that was replaced is kept for a day, where it is."""
+    await use_pinecone(world)
+    await use_postgresql(world)
+    delete(world.cluster.get(kube.NAMESPACES, None, "acme"))
+    delete(handbook)
+
+    await world.knows()
+
+    assert (exists(world), world.knowledge.forgotten) == (False, ["handbook"])
+    assert told_left(world) == [("Warning", True)]
+
+
+async def test_vectors_elsewhere_without_a_key_wait_for_one(world: World, handbook: Manifest) -> None:
+    await use_pinecone(world)
+    await use_postgresql(world)
+    delete(handbook)
+
+    await world.knows()
+
+    assert (exists(world), list_jobs(world)) == (True, [])
+    message = world.message(world.the_knowledge_base(), "Ready")
+    assert f"({TOLD}) are out of reach: the Tenant's stores.vectors.pinecone names no key" in message
+    assert f"kubectl annotate kb handbook -n acme {names.ABANDON_KNOWLEDGE_ANNOTATION}=true" in message
+
+    world.edit(world.the_tenant(), stores=PINECONE)
+    await world.knows()
+    assert list_jobs(world) == [ERASE]
+    assert mounted_secrets(world) == ["p"]
+
+
+async def test_vectors_elsewhere_of_a_suspended_tenant_are_not_forgotten_for_its_new_ones(
+    world: World, handbook: Manifest
+) -> None:
+    await use_pinecone(world)
+    await use_postgresql(world)
+    world.edit(world.the_tenant(), suspended=True)
+    delete(handbook)
+
+    await world.knows()
+
+    assert (exists(world), world.knowledge.forgotten, list_jobs(world)) == (True, [], [])
+    assert TOLD in world.message(world.the_knowledge_base(), "Ready")
+
+
+async def test_vectors_elsewhere_of_a_knowledge_base_that_is_not_sound_wait(world: World, handbook: Manifest) -> None:
+    await use_pinecone(world)
+    world.cluster.remove(kube.CONFIG_MAPS, "acme", "knowledge-handbook")
+    sound = handbook["spec"]
+    handbook["spec"] = {"sources": "none"}
+    delete(handbook)
+
+    await world.knows()
+    assert (exists(world), world.knowledge.forgotten) == (True, [])
+    message = world.message(world.the_knowledge_base(), "Ready")
+    assert TOLD in message
+    assert "mend the spec" in message
+
+    world.the_knowledge_base()["spec"] = sound
+    await world.knows()
+    assert list_jobs(world) == [ERASE]
+
+
+async def test_erasure_that_does_not_reach_vectors_names_them(world: World, handbook: Manifest) -> None:
+    await use_pinecone(world)
+    delete(handbook)
+    await world.knows()
+    world.cluster.finish_job("acme", ERASE, failure="BackoffLimitExceeded", at="2025-12-31T00:00:00Z")
+
+    await world.knows()
+
+    message = world.message(world.the_knowledge_base(), "Ready")
+    assert TOLD in message
+    assert "refuses the key" in message
+
+    world.the_knowledge_base()["metadata"]["annotations"][names.ABANDON_KNOWLEDGE_ANNOTATION] = "true"
+    await world.knows()
+    [told] = [event for event in world.cluster.events if event.reason == "KnowledgeAbandoned"]
+    assert not exists(world)
+    assert told.type == "Warning"
+
+
+async def test_given_up_vectors_are_named(world: World, handbook: Manifest) -> None:
+    await use_pinecone(world)
+    await use_postgresql(world)
+    handbook["metadata"]["annotations"][names.ABANDON_KNOWLEDGE_ANNOTATION] = "true"
+    delete(handbook)
+
+    await world.knows()
+
+    [told] = [event for event in world.cluster.events if event.reason == "KnowledgeAbandoned"]
+    assert (exists(world), TOLD in told.message) == (False, True)
+
+
+async def test_many_places_are_named_in_a_message_that_has_room_for_them(world: World, handbook: Manifest) -> None:
+    await use_pinecone(world)
+    world.knowledge.vectors["handbook"] = [
+        VectorPlace(host="https://" + "x" * 1000, namespace=f"{UID}.{UID}.{number}") for number in range(9)
+    ]
+    world.edit(world.the_tenant(), suspended=True)
+    delete(handbook)
+
+    await world.knows()
+
+    message = world.message(world.the_knowledge_base(), "Ready")
+    assert f"{UID}.{UID}.2" in message
+    assert "and 6 more" in message
+    assert message.endswith(f"{names.ABANDON_KNOWLEDGE_ANNOTATION}=true")
+
+
+async def test_erasure_that_ended_counts_although_the_tenant_was_suspended_meanwhile(
+    world: World, handbook: Manifest
+) -> None:
+    await use_pinecone(world)
+    delete(handbook)
+    await world.knows()
+    world.edit(world.the_tenant(), suspended=True)
+    finish_erasure(world)
+
+    await world.knows()
+
+    assert not exists(world)
+    assert "knowledge-handbook" not in world.cluster.list_names(kube.CONFIG_MAPS, "acme")
+    assert told_left(world) == []
 
 
 async def test_job_that_somebody_forbids_is_waited_for(world: World, handbook: Manifest) -> None:
@@ -319,9 +464,7 @@ async def test_vectors_elsewhere_wait_until_a_suspended_tenant_goes_on(world: Wo
     world.edit(world.the_tenant(), suspended=False)
     await world.knows()
     assert list_jobs(world) == [ERASE]
-    volumes = world.cluster.get(kube.JOBS, "acme", ERASE)["spec"]["template"]["spec"]["volumes"]
-    [secrets] = [volume["projected"] for volume in volumes if volume["name"] == "secrets"]
-    assert [source["secret"]["name"] for source in secrets["sources"]] == ["p"]
+    assert mounted_secrets(world) == ["p"]
 
 
 async def test_store_that_is_away_holds_the_object_and_says_so(world: World, handbook: Manifest) -> None:
@@ -365,11 +508,42 @@ async def test_tenant_that_is_erased_waits_for_vectors_elsewhere(world: World, h
     await world.tenant()
     assert world.stores.erased == set()
 
-    world.cluster.finish_job("acme", ERASE)
-    pass_on(world)
+    finish_erasure(world)
     await world.knows()
     await world.tenant()
     assert len(world.stores.erased) == 1
+    assert told_left(world) == []
+
+
+async def test_tenant_that_is_erased_says_what_its_knowledge_bases_wait_for(world: World, handbook: Manifest) -> None:
+    await use_pinecone(world)
+    world.edit(world.the_tenant(), deletionPolicy="Delete", suspended=True)
+    delete(world.the_tenant())
+    await delete_tenant(world)
+    await world.knows()
+
+    await world.tenant()
+
+    message = world.message(world.the_tenant(), "Ready")
+    assert "KnowledgeBase 'handbook': Its vectors in Pinecone" in message
+    assert "suspended" in message
+    assert f"{names.ABANDON_KNOWLEDGE_ANNOTATION}=true" in message
+    assert world.stores.erased == set()
+
+
+async def test_tenant_that_is_erased_tells_of_vectors_whose_knowledge_base_is_gone(
+    world: World, handbook: Manifest
+) -> None:
+    """It was given up, or went with a namespace that was deleted before."""
+    await use_pinecone(world)
+    world.cluster.remove(KNOWLEDGE_BASES, "acme", "handbook")
+    world.edit(world.the_tenant(), deletionPolicy="Delete")
+    delete(world.the_tenant())
+
+    await world.tenant()
+
+    assert len(world.stores.erased) == 1
+    assert told_left(world) == [("Warning", True)]
 
 
 async def test_tenant_that_is_kept_ends_the_syncs_of_its_knowledge_bases(world: World, handbook: Manifest) -> None:
@@ -407,6 +581,34 @@ async def use_pinecone(world: World) -> None:
     await world.tenant()
     await world.knows()
     end_syncs(world)
+    world.knowledge.vectors["handbook"] = [PLACE]
+
+
+async def use_postgresql(world: World) -> None:
+    """Have the vectors of the next index in PostgreSQL, while those of the one before are where they are."""
+    world.edit(world.the_tenant(), stores=None)
+    await world.tenant()
+    await world.knows()
+    end_syncs(world)
+
+
+def finish_erasure(world: World) -> None:
+    """Do what the Job does, and let runtimes follow."""
+    world.knowledge.vectors.clear()
+    world.cluster.finish_job("acme", ERASE)
+    pass_on(world)
+
+
+def mounted_secrets(world: World) -> list[str]:
+    """Names of the Secrets that the erasure reads."""
+    volumes = world.cluster.get(kube.JOBS, "acme", ERASE)["spec"]["template"]["spec"]["volumes"]
+    [secrets] = [volume["projected"] for volume in volumes if volume["name"] == "secrets"]
+    return [source["secret"]["name"] for source in secrets["sources"]]
+
+
+def told_left(world: World) -> list[tuple[str, bool]]:
+    """The events that tell of vectors which stay, and whether each says where."""
+    return [(one.type, TOLD in one.message) for one in world.cluster.events if one.reason == "VectorsLeft"]
 
 
 async def delete_tenant(world: World) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from syntera_crds.contract import names
+from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig
 from syntera_kube import resources as kube
 from syntera_operator.desired.sync_job import cron_job_name
 from syntera_operator.manifest import KNOWLEDGE_BASES, Manifest, name_of
@@ -16,7 +17,7 @@ from syntera_operator.reconcile import knowledge_deletion
 from syntera_operator.reconcile.knowledge_base import reconcile_knowledge_base
 from syntera_operator.reconcile.knowledge_jobs import is_complete
 from syntera_operator.reconcile.tenant import reconcile_tenant
-from syntera_operator.stores.knowledge_summary import KnowledgeSummary
+from syntera_operator.stores.knowledge_summary import KnowledgeSummary, VectorPlace
 from tests.support.apiserver import unique_name
 from tests.support.make import (
     make_embedding,
@@ -172,6 +173,66 @@ async def test_end_in_the_foreground_does_not_take_the_erasure_along(api: Api, n
 
     await until(lambda: not api.exists(KNOWLEDGE_BASES, name, KNOWLEDGE))
     assert not api.exists(kube.CONFIG_MAPS, name, f"knowledge-{KNOWLEDGE}")
+
+
+async def test_vectors_elsewhere_hold_the_object_until_they_can_be_erased(api: Api, name: str) -> None:
+    """The Tenant names Pinecone no more; the index that was replaced has its vectors there still."""
+    place = VectorPlace(host="https://docs.example", namespace=f"{name}.handbook.1")
+    api.knowledge.vectors[KNOWLEDGE] = [place]
+    await end_syncs(api, name)
+    assert f"({place.namespace} at {place.host}) are out of reach" in ready_message(api, name)
+    assert jobs(api, name) == []
+
+    pinecone = {"indexHost": "https://other.example", "apiKeySecretRef": {"name": "pinecone", "key": "key"}}
+    tenant = make_tenant_manifest(
+        name, models=[make_endpoint(embedding=make_embedding())], stores={"vectors": {"pinecone": pinecone}}
+    )
+    api.put(tenant)
+    await look(api, name)
+
+    [erasure] = jobs(api, name)
+    volumes = erasure["spec"]["template"]["spec"]["volumes"]
+    assert [volume["projected"]["sources"] for volume in volumes if volume["name"] == "secrets"] == [
+        [{"secret": {"name": "pinecone", "optional": True, "items": [{"key": "key", "path": "pinecone/key"}]}}]
+    ]
+    published = api.get(kube.CONFIG_MAPS, name, f"knowledge-{KNOWLEDGE}")["data"][names.KNOWLEDGE_BASE_CONFIG_KEY]
+    config = KnowledgeBaseConfig.model_validate_json(published)
+    assert config.pinecone is not None
+    assert config.pinecone.index_host == "https://other.example"
+
+    await until(lambda: api.cluster.jobs(name))
+    api.knowledge.vectors.clear()
+    await finish(api, name)
+    await look(api, name)
+    assert not api.exists(KNOWLEDGE_BASES, name, KNOWLEDGE)
+    assert not api.exists(kube.CONFIG_MAPS, name, f"knowledge-{KNOWLEDGE}")
+
+
+async def test_vectors_elsewhere_that_are_given_up_are_named_in_an_event(api: Api, name: str) -> None:
+    place = VectorPlace(host="https://docs.example", namespace=f"{name}.handbook.1")
+    api.knowledge.vectors[KNOWLEDGE] = [place]
+    await end_syncs(api, name)
+    annotations = {names.ABANDON_KNOWLEDGE_ANNOTATION: "true"}
+    path = KNOWLEDGE_BASES.path(namespace=name, name=KNOWLEDGE)
+    patch = {"metadata": {"annotations": annotations}}
+    api.server.send("PATCH", path, patch, content_type="application/merge-patch+json")
+
+    await look(api, name)
+
+    assert not api.exists(KNOWLEDGE_BASES, name, KNOWLEDGE)
+    events = api.server.send("GET", kube.EVENTS.path(namespace=name))["items"]
+    [told] = [one for one in events if one["reason"] == "KnowledgeAbandoned"]
+    assert f"{place.namespace} at {place.host}" in told["note"]
+
+
+async def end_syncs(api: Api, name: str) -> None:
+    """Delete the KnowledgeBase, and let its syncs end."""
+    api.server.send("DELETE", KNOWLEDGE_BASES.path(namespace=name, name=KNOWLEDGE))
+    await look(api, name)
+    await until(
+        lambda: not api.cluster.jobs(name) and not api.cluster.child(kube.CRON_JOBS, name, cron_job_name(KNOWLEDGE))
+    )
+    await look(api, name)
 
 
 def ready_message(api: Api, name: str) -> str:

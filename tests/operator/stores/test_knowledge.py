@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
@@ -13,12 +13,13 @@ from syntera_operator.reconcile.knowledge_status import Observed, describe_conte
 from syntera_operator.stores import knowledge
 from syntera_operator.stores.erasure import Erasure
 from syntera_operator.stores.knowledge import KnowledgeStore
-from syntera_operator.stores.knowledge_summary import KnowledgeSummary
+from syntera_operator.stores.knowledge_summary import KnowledgeSummary, VectorPlace
 from syntera_operator.stores.postgresql import Postgresql
 from syntera_runtime.models.knowledge import (
     DocumentFailure,
     DocumentOrigin,
     Failing,
+    IndexStorage,
     SyncCounts,
     SyncFailure,
     SyncState,
@@ -188,6 +189,67 @@ async def test_outcome_that_no_sync_of_ours_wrote_is_read_all_the_same(
         assert status["failures"] == []
         assert found.last_ended is not None
         assert found.last_ended.message == "m" * 4096
+
+
+async def test_places_of_vectors_are_those_that_each_index_names(
+    filled: KnowledgeStores, postgresql: Postgresql
+) -> None:
+    store = KnowledgeStore(postgresql)
+    base, other = await filled.begin(), await filled.begin("other")
+    await fill(filled)
+    await filled.publish(await filled.open_index(base, "f2", pinecone_host="https://old.example"))
+    await filled.publish(await filled.open_index(base, "f3", pinecone_host="https://new.example"))
+    await filled.open_index(other, pinecone_host="https://new.example")
+
+    def place(host: str, base_id: UUID, number: int) -> VectorPlace:
+        return VectorPlace(host=host, namespace=f"{filled.tenant_id}.{base_id}.{number}")
+
+    own = [place("https://old.example", base.id, 2), place("https://new.example", base.id, 3)]
+    assert await store.list_vectors(filled.tenant_id, "handbook") == own
+    assert await store.list_vectors(filled.tenant_id) == [*own, place("https://new.example", other.id, 1)]
+    assert await store.list_vectors(uuid4()) == await store.list_vectors(filled.tenant_id, "nothing") == []
+
+
+async def test_vectors_that_a_sync_could_not_erase_are_left_until_somebody_gives_them_up(
+    filled: KnowledgeStores, postgresql: Postgresql
+) -> None:
+    store = KnowledgeStore(postgresql)
+    base = await filled.begin()
+    begun = await filled.writer.begin_sync(filled.tenant_id, base.id, trigger="schedule", revision=1)
+    for fingerprint, host in (("f1", "https://old.example"), ("f2", "https://older.example"), ("f3", None)):
+        await filled.publish(await filled.open_index(base, fingerprint, pinecone_host=host))
+
+    async def left() -> list[str]:
+        found = await store.summary(filled.tenant_id, "handbook")
+        assert found is not None
+        return [place.host for place in found.left]
+
+    await filled.writer.report_sync(filled.tenant_id, replace(begun, state=SyncState.COMPLETE, ended_at=ENDED))
+    assert await left() == [], "they are kept to go back to"
+    doomed = await filled.writer.list_expired_indexes(filled.tenant_id, base.id, kept=timedelta(0))
+    assert [index.number for index in doomed] == [1, 2]
+    assert await left() == ["https://old.example", "https://older.example"]
+    begun = await filled.writer.begin_sync(filled.tenant_id, base.id, trigger="schedule", revision=1)
+    assert await left() == [], "the sync that runs may erase them"
+    await filled.writer.report_sync(filled.tenant_id, replace(begun, state=SyncState.COMPLETE, ended_at=ENDED))
+
+    await store.abandon_vectors(filled.tenant_id, "other", "https://old.example")
+    await store.abandon_vectors(filled.tenant_id, "handbook", "https://nowhere.example")
+    assert await left() == ["https://old.example", "https://older.example"]
+    await store.abandon_vectors(filled.tenant_id, "handbook", "https://old.example")
+    assert await left() == ["https://older.example"]
+    doomed = await filled.writer.list_expired_indexes(filled.tenant_id, base.id, kept=timedelta(0))
+    assert [(index.number, index.storage, index.pinecone_host) for index in doomed] == [
+        (1, IndexStorage.COMMON, None),
+        (2, IndexStorage.PINECONE, "https://older.example"),
+    ]
+
+
+async def test_index_that_is_searched_is_not_given_up(filled: KnowledgeStores, postgresql: Postgresql) -> None:
+    base = await filled.begin()
+    index = await filled.publish(await filled.open_index(base, pinecone_host="https://new.example"))
+    await KnowledgeStore(postgresql).abandon_vectors(filled.tenant_id, "handbook", "https://new.example")
+    assert await filled.writer.list_indexes(filled.tenant_id, base.id) == [index]
 
 
 async def test_forgotten_knowledge_base_leaves_nothing_and_others_stay(

@@ -131,6 +131,7 @@ async def test_chunk_of_ones_own_is_in_nobody_elses_search(two: Two, attacker: a
         "INSERT INTO syntera.knowledge_words VALUES ('{a}', '{index_id}', 'x', 1)",
         "UPDATE syntera.knowledge_words SET chunks = 9",
         "UPDATE syntera.knowledge_indexes SET storage = 'own'",
+        "UPDATE syntera.knowledge_indexes SET pinecone_host = NULL",
         "UPDATE syntera.knowledge_indexes SET chunks = 1000000",
         "UPDATE syntera.knowledge_indexes SET dimensions = 1",
         "UPDATE syntera.knowledge_documents SET knowledge_base_id = '{base}'",
@@ -151,6 +152,21 @@ async def test_tenant_is_refused(two: Two, attacker: asyncpg.Connection, stateme
     with pytest.raises((asyncpg.InsufficientPrivilegeError, asyncpg.InvalidTextRepresentationError)) as caught:
         await attacker.execute(filled)
     assert isinstance(caught.value, asyncpg.InsufficientPrivilegeError)
+
+
+@pytest.mark.parametrize(
+    ("storage", "host"),
+    [("pinecone", None), ("common", "https://a.example"), ("pinecone", "x" * 1025), ("pinecone", "")],
+)
+async def test_index_says_one_place_where_its_vectors_are(
+    attacker: asyncpg.Connection, storage: str, host: str | None
+) -> None:
+    with pytest.raises(asyncpg.CheckViolationError):
+        await attacker.execute(
+            "INSERT INTO syntera.knowledge_indexes (tenant_id, id, knowledge_base_id, number, fingerprint, dimensions, storage,"
+            " pinecone_host) SELECT tenant_id, gen_random_uuid(), id, 2, 'f', 3, $1, $2 FROM syntera.knowledge_bases",
+            storage, host,
+        )  # fmt: skip
 
 
 async def test_foreign_key_answers_the_same_whether_the_foreign_row_exists_or_not(

@@ -29,20 +29,28 @@ async def state_of(knowledge: KnowledgeStores, base: KnowledgeBase) -> list[tupl
 
 async def test_index_is_the_same_as_long_as_its_fingerprint_is(knowledge: KnowledgeStores) -> None:
     base = await knowledge.begin()
-    made = await knowledge.open_index(base, dimensions=7, storage=IndexStorage.PINECONE)
-    assert (made.number, made.state, made.dimensions, made.storage) == (
-        1,
-        IndexState.BUILDING,
-        7,
-        IndexStorage.PINECONE,
-    )
-    assert await knowledge.open_index(base, dimensions=7, storage=IndexStorage.PINECONE) == made
+    made = await knowledge.open_index(base, dimensions=7)
+    assert (made.number, made.state, made.dimensions) == (1, IndexState.BUILDING, 7)
+    assert await knowledge.open_index(base, dimensions=7) == made
     active = await knowledge.publish(made)
     assert active.activated_at is not None
     assert await knowledge.open_index(base) == active
     found = await knowledge.reader.find_knowledge_base(knowledge.tenant_id, "handbook")
     assert found is not None
     assert found.active == active
+
+
+async def test_index_keeps_where_its_vectors_are(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    made = await knowledge.publish(await knowledge.open_index(base, pinecone_host="https://one.example"))
+    assert (made.storage, made.pinecone_host) == (IndexStorage.PINECONE, "https://one.example")
+    assert await knowledge.open_index(base, pinecone_host="https://other.example") == made
+    here = await knowledge.open_index(base, "f2", pinecone_host=None)
+    assert (here.storage, here.pinecone_host) == (IndexStorage.COMMON, None)
+    found = await knowledge.reader.find_knowledge_base(knowledge.tenant_id, "handbook")
+    assert found is not None
+    assert found.active == made
+    assert await knowledge.writer.list_indexes(knowledge.tenant_id, base.id) == [made, here]
 
 
 async def test_index_keeps_the_model_that_its_vectors_are_made_with(knowledge: KnowledgeStores) -> None:
@@ -198,7 +206,7 @@ async def test_vectors_belong_to_one_index(knowledge: KnowledgeStores) -> None:
 
 
 async def test_vectors_in_pinecone_are_known_by_the_chunks_that_need_them(knowledge: KnowledgeStores) -> None:
-    index = await knowledge.open_index(await knowledge.begin(), storage=IndexStorage.PINECONE)
+    index = await knowledge.open_index(await knowledge.begin(), pinecone_host="https://one.example")
     await knowledge.put(index, "a.md", "one")
     asked = [embedded_hash("one"), embedded_hash("two")]
     assert await knowledge.writer.known_vectors(knowledge.tenant_id, index, asked) == {asked[0]}

@@ -13,12 +13,12 @@ from syntera_runtime.adapters.memory_chunks_of_vectors import MemoryChunksOfVect
 from syntera_runtime.adapters.memory_files import MemoryFiles
 from syntera_runtime.adapters.memory_knowledge import MemoryKnowledge
 from syntera_runtime.adapters.pinecone_clients import PineconeClients
-from syntera_runtime.adapters.pinecone_vectors import PineconeVectors, build_namespace
+from syntera_runtime.adapters.pinecone_vectors import PineconeVectors, build_namespace, is_of_same_domain
 from syntera_runtime.adapters.postgresql.chunks_of_vectors import PostgresqlChunksOfVectors
 from syntera_runtime.errors import SecretMissing, StoreUnavailable
 from syntera_runtime.ids import new_id
 from syntera_runtime.models.ids import TenantId
-from syntera_runtime.models.knowledge import Index, IndexStorage, SearchFilter
+from syntera_runtime.models.knowledge import Index, SearchFilter
 from syntera_runtime.ports.knowledge import ChunksOfVectors
 from tests.runtime.adapters.fixed_secrets import FixedSecrets
 from tests.runtime.conftest import PostgresqlStores
@@ -69,7 +69,7 @@ def knowledge(request: pytest.FixtureRequest, fake: PineconeFake, clients: Pinec
         return make_memory_knowledge(fake, clients)
     made: PostgresqlStores = request.getfixturevalue(request.param)
     vectors = make_vectors(fake, clients, PostgresqlChunksOfVectors(made.pool))
-    return replace(make_postgresql_knowledge(made), vectors=vectors, storage=IndexStorage.PINECONE)
+    return replace(make_postgresql_knowledge(made), vectors=vectors, pinecone_host=fake.url)
 
 
 @pytest.fixture
@@ -81,9 +81,7 @@ def make_memory_knowledge(fake: PineconeFake, clients: PineconeClients) -> Knowl
     files = MemoryFiles(lambda _tenant_id, _conversation_id: None)
     made = MemoryKnowledge(files)
     vectors = make_vectors(fake, clients, MemoryChunksOfVectors(made.rows))
-    return KnowledgeStores(
-        TenantId(new_id()), made.reader, made.editor, made.writer, vectors, files, IndexStorage.PINECONE
-    )
+    return KnowledgeStores(TenantId(new_id()), made.reader, made.editor, made.writer, vectors, files, fake.url)
 
 
 def make_vectors(fake: PineconeFake, clients: PineconeClients, chunks: ChunksOfVectors) -> PineconeVectors:
@@ -97,13 +95,79 @@ async def find_all(knowledge: KnowledgeStores, index: Index) -> list[bytes]:
 async def test_index_whose_vectors_are_not_there_is_told_and_not_searched_in_vain(
     knowledge: KnowledgeStores, fake: PineconeFake
 ) -> None:
-    """Whoever names another index of Pinecone has them there only when a sync has built them."""
     index = await fill(knowledge)
     fake.namespaces.clear()
     with pytest.raises(StoreUnavailable, match="has no vectors"):
         await knowledge.vectors.search(knowledge.tenant_id, index, EAST, filter=PUBLIC, limit=5)
     nobody = SearchFilter(audience=frozenset({"nobody"}))
     assert await knowledge.vectors.search(knowledge.tenant_id, index, EAST, filter=nobody, limit=5) == []
+
+
+async def test_each_index_is_searched_and_dropped_at_the_host_that_it_names(
+    knowledge: KnowledgeStores, fake: PineconeFake
+) -> None:
+    before = await fill(knowledge)
+    async with serve_pinecone_fake() as other:
+        base = await knowledge.begin()
+        after = await knowledge.open_index(base, "f2", pinecone_host=other.url)
+        (document,) = [one for one in await knowledge.known(after) if one.origin.path == "a.md"]
+        await knowledge.put(after, "a.md", "west", document=document, vectors=[EAST])
+
+        assert (await knowledge.near(before, EAST))[0] == "east"
+        assert await knowledge.near(after, EAST) == ["west"]
+        assert (fake.count("POST /query"), other.count("POST /query")) == (1, 1)
+
+        await knowledge.vectors.drop(knowledge.tenant_id, before)
+        assert (list(fake.namespaces), len(other.namespaces)) == ([], 1)
+
+
+async def test_key_is_given_to_no_host_of_another_domain(
+    in_memory: KnowledgeStores, fake: PineconeFake, clients: PineconeClients
+) -> None:
+    """Who writes the tenant's rows does not name a server of their own."""
+    async with serve_pinecone_fake() as stranger:
+        named = stranger.url.replace("127.0.0.1", "localhost")
+        index = await in_memory.open_index(await in_memory.begin(), pinecone_host=named)
+        for use in (
+            in_memory.vectors.search(in_memory.tenant_id, index, EAST, filter=PUBLIC, limit=1),
+            in_memory.vectors.drop(in_memory.tenant_id, index),
+        ):
+            with pytest.raises(StoreUnavailable, match="no host of another domain"):
+                await use
+        assert stranger.requests == []
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("https://a-1.svc.x.pinecone.io", True),
+        ("https://b-2.svc.y.pinecone.io:8443", True),
+        ("https://B-2.svc.Pinecone.IO", True),
+        ("https://pinecone.io.", True),
+        ("http://b-2.svc.y.pinecone.io", False),
+        ("https://b-2.svc.y.pinecone.io/path", False),
+        ("https://b-2.svc.y.pinecone.io?a", False),
+        ("https://stranger.example@b-2.pinecone.io", False),
+        ("https://stranger.example/.pinecone.io", False),
+        ("https://stranger.example", False),
+        ("https://notpinecone.io", False),
+        ("https://pinecone.io.stranger.example", False),
+        ("https://stranger.example\\@pinecone.io", False),
+        ("https://stranger.example\\.pinecone.io", False),
+        ("https://b-2.pinecone.io:many", False),
+        ("https://10.0.0.1", False),
+        ("https://[::1", False),
+        ("https://", False),
+        ("", False),
+    ],
+)
+def test_domains_are_told_apart(host: str, expected: bool) -> None:
+    assert is_of_same_domain(host, "https://a-1.svc.x.pinecone.io") is expected
+
+
+def test_addresses_are_of_no_domain() -> None:
+    assert is_of_same_domain("https://10.0.0.1:8443", "https://10.0.0.1")
+    assert not is_of_same_domain("https://11.1.0.1", "https://10.0.0.1")
 
 
 async def test_unused_vectors_are_listed_page_by_page_and_forgotten(
@@ -201,7 +265,7 @@ async def test_nothing_is_told_of_documents(in_memory: KnowledgeStores, fake: Pi
     [
         (401, 1, "refused the API key (HTTP 401). Check the entry 'api-key' of the Secret 'pinecone'"),
         (403, 1, "refused the API key"),
-        (404, 1, "knows no such index"),
+        (404, 1, "knows no index at"),
         (400, 1, "as many dimensions"),
         (429, 4, "limits its requests"),
         (503, 4, "answered with an error (HTTP 503)"),
@@ -276,23 +340,23 @@ async def test_a_key_that_is_none_is_told(in_memory: KnowledgeStores, secrets: F
 
 
 async def test_a_server_that_is_away_is_told(in_memory: KnowledgeStores, clients: PineconeClients) -> None:
-    index = await in_memory.open_index(await in_memory.begin())
+    index = await in_memory.open_index(await in_memory.begin(), pinecone_host="http://127.0.0.1:9")
     target = PineconeIndex(index_host="http://127.0.0.1:9", api_key=SECRET)
     vectors = PineconeVectors(
         clients, target, MemoryChunksOfVectors(MemoryKnowledge(MemoryFiles(lambda _a, _b: None)).rows)
     )
-    with pytest.raises(StoreUnavailable, match="connection to Pinecone failed"):
+    with pytest.raises(StoreUnavailable, match=r"connection to Pinecone at http://127\.0\.0\.1:9 failed"):
         await vectors.write(in_memory.tenant_id, index, {embedded_hash("east"): EAST})
 
 
-async def test_an_index_without_a_place_is_told_when_it_is_asked(
-    in_memory: KnowledgeStores, clients: PineconeClients
+async def test_an_index_whose_key_nobody_names_is_told_when_it_is_asked(
+    in_memory: KnowledgeStores, clients: PineconeClients, fake: PineconeFake
 ) -> None:
     index = await in_memory.open_index(await in_memory.begin())
     vectors = PineconeVectors(
         clients, None, MemoryChunksOfVectors(MemoryKnowledge(MemoryFiles(lambda _a, _b: None)).rows)
     )
-    with pytest.raises(StoreUnavailable, match="does not say where"):
+    with pytest.raises(StoreUnavailable, match=f"at {fake.url}.*names no key"):
         await vectors.search(in_memory.tenant_id, index, EAST, filter=PUBLIC, limit=1)
 
 

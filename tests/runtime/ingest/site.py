@@ -22,12 +22,12 @@ from syntera_runtime.models.knowledge import (
     Extracted,
     Failing,
     Index,
-    IndexStorage,
     Mark,
     Sync,
     Vector,
 )
 from syntera_runtime.models.tokens import estimate_tokens
+from syntera_runtime.ports.knowledge import VectorsOf
 
 NAME = "handbook"
 DIMENSIONS = 4
@@ -158,6 +158,8 @@ class SyncSite:
     reader: str = "r1"
     build_source: Callable[[Source, KnownPages], DocumentSource] | None = None
     """In place of `items`."""
+    find_vectors: VectorsOf | None = None
+    """In place of vectors in memory."""
     sources: dict[str, ListedSource] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -170,7 +172,7 @@ class SyncSite:
             tenant_id=self.tenant_id,
             store=self.knowledge.writer,
             history=self.knowledge.editor,
-            build_vectors=lambda _: dict.fromkeys(IndexStorage, self.knowledge.vectors),
+            vectors_of=self.find_vectors or (lambda _config, _index: self.knowledge.vectors),
             embedder=self.embedder,
             extractor=self.extractor,
             reader=self.reader,

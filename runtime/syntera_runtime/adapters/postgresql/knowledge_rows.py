@@ -30,7 +30,7 @@ from ...models.knowledge import (
 
 INDEX_COLUMNS = (
     "i.id, i.knowledge_base_id, i.number, i.fingerprint, i.dimensions, i.state, i.storage, i.created_at, i.activated_at, "
-    "i.retired_at, i.languages, i.embedding"
+    "i.retired_at, i.pinecone_host, i.languages, i.embedding"
 )
 
 FACTS_COLUMNS = "d.source, d.path, d.title, d.url, d.media_type, d.language, d.audience, d.keeps_audience, d.tags, d.modified_at, d.bytes"
@@ -91,6 +91,7 @@ def read_index(row: Record) -> Index:
         created_at=row["created_at"],
         activated_at=row["activated_at"],
         retired_at=row["retired_at"],
+        pinecone_host=row["pinecone_host"],
         languages=frozenset(row["languages"]),
         embedding=None if row["embedding"] is None else EmbeddingModel.model_validate_json(row["embedding"]),
     )

@@ -82,8 +82,9 @@ UPDATE syntera.knowledge_bases SET last_index = last_index + 1 WHERE tenant_id =
 """
 
 _ADD_INDEX = f"""
-INSERT INTO syntera.knowledge_indexes AS i (tenant_id, id, knowledge_base_id, number, fingerprint, dimensions, storage, embedding)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING {INDEX_COLUMNS}
+INSERT INTO syntera.knowledge_indexes AS i (
+  tenant_id, id, knowledge_base_id, number, fingerprint, dimensions, storage, pinecone_host, embedding
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING {INDEX_COLUMNS}
 """  # noqa: S608
 
 _LIST_INDEXES = f"""
@@ -174,7 +175,7 @@ class KnowledgeSyncs:
         *,
         fingerprint: str,
         dimensions: int,
-        storage: IndexStorage,
+        pinecone_host: str | None = None,
         embedding: EmbeddingModel | None = None,
     ) -> Index:
         """See `KnowledgeWriter`."""
@@ -186,7 +187,8 @@ class KnowledgeSyncs:
             if row is None:
                 number = await connection.fetchval(_NEXT_NUMBER, tenant_id, knowledge_base_id)
                 model = None if embedding is None else embedding.model_dump_json(by_alias=True)
-                values = (new_id(), knowledge_base_id, number, fingerprint, dimensions, storage, model)
+                storage = IndexStorage.COMMON if pinecone_host is None else IndexStorage.PINECONE
+                values = (new_id(), knowledge_base_id, number, fingerprint, dimensions, storage, pinecone_host, model)
                 row = await connection.fetchrow(_ADD_INDEX, tenant_id, *values)
         assert row is not None
         return read_index(row)

@@ -74,6 +74,7 @@ def _create_indexes() -> None:
           dimensions integer NOT NULL CHECK (dimensions BETWEEN 1 AND 4000),
           state text NOT NULL DEFAULT 'building' CHECK (state IN ('building', 'active', 'retired')),
           storage text NOT NULL CHECK (storage IN ('common', 'own', 'pinecone')),
+          pinecone_host text CHECK (length(pinecone_host) BETWEEN 1 AND 1024),
           languages text[] NOT NULL DEFAULT '{}',
           embedding jsonb,
           chunks bigint NOT NULL DEFAULT 0,
@@ -85,6 +86,7 @@ def _create_indexes() -> None:
           moved_at timestamptz,
           PRIMARY KEY (tenant_id, id),
           UNIQUE (tenant_id, knowledge_base_id, number),
+          CHECK ((storage = 'pinecone') = (pinecone_host IS NOT NULL)),
           FOREIGN KEY (tenant_id, knowledge_base_id) REFERENCES syntera.knowledge_bases (tenant_id, id)
         )
     """)
@@ -94,6 +96,7 @@ def _create_indexes() -> None:
     for column, comment in {
         "fingerprint": "Hash of everything that it depends on",
         "storage": "Where its vectors are: in knowledge_vectors, in a table of their own, in Pinecone",
+        "pinecone_host": "Where in Pinecone its vectors are, with the scheme; its namespace follows from ids and number",
         "languages": "Of its documents when its words were counted; empty text: unknown",
         "embedding": "The model that its vectors are made with, as it was published",
         "chunks": "When its words were counted",
@@ -106,11 +109,12 @@ def _create_indexes() -> None:
         CREATE UNIQUE INDEX knowledge_indexes_active ON syntera.knowledge_indexes (tenant_id, knowledge_base_id)
         WHERE state = 'active'
     """)
-    # The operator alone says where vectors are: it makes the tables, and drops them by what it reads here.
+    identity = ["tenant_id", "id", "knowledge_base_id", "number"]
+    # The operator alone says that vectors have moved: it makes the tables, and drops them by what it reads here.
     isolate("knowledge_indexes", update=["state", "activated_at", "retired_at", "doomed_at"])
     grant_columns(
         "knowledge_indexes",
-        insert=["tenant_id", "id", "knowledge_base_id", "number", "fingerprint", "dimensions", "storage", "embedding"],
+        insert=[*identity, "fingerprint", "dimensions", "storage", "pinecone_host", "embedding"],
     )
     let_own_functions_reach("knowledge_indexes")
 
