@@ -17,7 +17,7 @@ from syntera_operator.cluster import Reference
 from syntera_operator.errors import StoreUnavailable
 from syntera_operator.manifest import KNOWLEDGE_BASES, Manifest
 from syntera_operator.stores.knowledge_summary import FailureSummary, KnowledgeSummary, SyncSummary
-from tests.support.make import make_embedding, make_endpoint, make_knowledge_base_manifest, make_source
+from tests.support.make import make_embedding, make_endpoint, make_issuer, make_knowledge_base_manifest, make_source
 
 from .conftest import World
 
@@ -551,12 +551,37 @@ async def test_tenant_counts_its_knowledge_bases_and_lets_their_syncs_through(
     assert world.the_tenant()["status"]["knowledgeBases"] == 1
     policy = world.cluster.get(kube.NETWORK_POLICIES, "acme", names.INGESTION)
     ports = {port.get("port") for rule in policy["spec"]["egress"] for port in rule["ports"]}
-    assert {80, 443, 8443, 53, 5432, 6379} <= ports
+    assert ports == {80, 443, 8443, 53, 5432}
     assert "ingress" not in policy["spec"]
     world.cluster.remove(KNOWLEDGE_BASES, "acme", "handbook")
     await world.tenant()
     assert names.INGESTION not in world.cluster.list_names(kube.NETWORK_POLICIES, "acme")
     assert names.INGESTION not in world.cluster.list_names(kube.SERVICE_ACCOUNTS, "acme")
+
+
+async def test_syncs_reach_what_they_use_and_nothing_else_that_the_tenant_names(
+    world: World, handbook: Callable[..., Manifest]
+) -> None:
+    """Neither Redis, nor who signs users in, nor where webhooks may go."""
+    models = [make_endpoint(baseURL="http://models.gpu.svc", embedding=make_embedding())]
+    issuers = [make_issuer("https://login.example", jwksURL="http://keycloak.identity.svc")]
+    egress = {"hosts": ["wiki.tools.svc", "hooks.shop.svc"], "networks": ["10.9.0.0/16"]}
+    world.edit(world.the_tenant(), models=models, auth={"issuers": issuers}, egress=egress)
+    handbook(sources=[make_source(web={"urls": ["http://wiki.tools.svc/"]})])
+
+    await world.tenant()
+
+    spec = world.cluster.get(kube.NETWORK_POLICIES, "acme", names.INGESTION)["spec"]
+    peers = [peer for rule in spec["egress"] for peer in rule["to"]]
+    spaces = {
+        peer["namespaceSelector"]["matchLabels"].get("kubernetes.io/metadata.name")
+        for peer in peers
+        if "namespaceSelector" in peer
+    }
+    assert {"gpu", "tools"} <= spaces
+    assert spaces.isdisjoint({"identity", "shop"})
+    assert {"ipBlock": {"cidr": "10.9.0.0/16"}} in peers
+    assert 6379 not in {port.get("port") for rule in spec["egress"] for port in rule["ports"]}
 
 
 async def test_sync_reads_the_bucket_of_uploads(world: World, handbook: Callable[..., Manifest]) -> None:
