@@ -110,11 +110,10 @@ async def _publish(manifest: Manifest, compiled: CompiledKnowledge, context: Con
     finalizers = manifest["metadata"].get("finalizers") or []
     if names.KNOWLEDGE_BASE_FINALIZER not in finalizers:
         await context.cluster.set_finalizers(manifest, [*finalizers, names.KNOWLEDGE_BASE_FINALIZER])
-    before = read_status(KnowledgeBaseStatus, manifest)
     published = await publish(
         compiled.config,
         scope=compiled.host.scope,
-        recorded=Publication(before.revision, before.digest) if before.revision and before.digest else None,
+        before=read_status(KnowledgeBaseStatus, manifest),
         checks=compiled.checks,
         manifest=manifest,
         manager=names.KNOWLEDGE_BASE_FIELD_MANAGER,
