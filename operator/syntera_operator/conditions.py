@@ -77,11 +77,14 @@ Check = Good | Problem
 def join_problems(problems: Iterable[Problem], *, good: Good) -> Check:
     """One check for several findings: reason and outlook of the gravest problem, and everybody's message; or `good`."""
     found = list(problems)
-    if not found:
-        return good
-    gravest = min(found, key=lambda problem: _GRAVITY.index(problem.outlook))
-    message = " ".join(dict.fromkeys(problem.message for problem in found))
-    return Problem(gravest.reason, message, gravest.outlook, serves=all(problem.serves for problem in found))
+    return merge_problems(found) if found else good
+
+
+def merge_problems(problems: Sequence[Problem]) -> Problem:
+    """One problem for several, of which there is one at least."""
+    gravest = min(problems, key=lambda problem: _GRAVITY.index(problem.outlook))
+    message = " ".join(dict.fromkeys(problem.message for problem in problems))
+    return Problem(gravest.reason, message, gravest.outlook, serves=all(problem.serves for problem in problems))
 
 
 def build_conditions(

@@ -219,6 +219,8 @@ class KnowledgeBaseStatus(Status):
     """Hash of the configuration, with its ConfigMaps, that a sync was begun for last."""
     sync_token: Annotated[str, Field(max_length=MAX_TOKEN_LENGTH)] | None = None
     """What the annotation `syntera.io/sync` said when a sync was begun for it last."""
+    sync_image: Annotated[str, Field(max_length=1024)] | None = None
+    """Image of the sync that was begun last. Where that failed, another image begins one more."""
     documents: DocumentCounts | None = None
     """Documents by what became of them."""
     chunks: Annotated[int, Field(ge=0)] | None = None

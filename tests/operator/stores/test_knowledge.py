@@ -183,7 +183,7 @@ async def test_outcome_that_no_sync_of_ours_wrote_is_read_all_the_same(
             )  # fmt: skip
         found = await KnowledgeStore(postgresql).summary(filled.tenant_id, "handbook")
         assert found is not None
-        status = describe_contents(Observed((), found), None, now=ENDED)
+        status = describe_contents(Observed((), found))
         assert status["last_sync"].added in (0, 7)
         assert status["failures"] == []
         assert found.last_ended is not None
