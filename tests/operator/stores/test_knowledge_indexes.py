@@ -16,6 +16,7 @@ from syntera_crds.contract.names import OWN_VECTORS_PREFIX, own_vectors_table
 from syntera_operator.stores import knowledge_indexes
 from syntera_operator.stores.erasure import Erasure
 from syntera_operator.stores.knowledge_indexes import LargeIndexes
+from syntera_operator.stores.knowledge_summary import StuckIndex
 from syntera_operator.stores.postgresql import Postgresql, PostgresqlSettings
 from syntera_runtime.adapters.postgresql.knowledge_rows import filter_values
 from syntera_runtime.adapters.postgresql.knowledge_vectors import HNSW_SETTINGS, nearest_statement
@@ -284,7 +285,7 @@ async def test_index_that_cannot_be_moved_rests_longer_each_time_and_is_told_onc
     nearest = await knowledge.near(index, vector)
     table = own_vectors_table(knowledge.tenant_id, index.id)
     large = LargeIndexes(postgresql, large=CHUNKS // 2, clock=lambda: seconds)
-    told = []
+    told: list[StuckIndex] = []
     async with connected(database.superuser_dsn) as superuser:
         await superuser.execute(f"CREATE VIEW syntera.{table} AS SELECT")
         with capture_logs() as logs:
