@@ -48,6 +48,10 @@ class Outlook(Enum):
     """It is what the spec asks for."""
 
 
+_GRAVITY = (Outlook.STALLED, Outlook.PASSING, Outlook.WANTED)
+"""The gravest first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Good:
     """An aspect is as it should be."""
@@ -71,14 +75,16 @@ Check = Good | Problem
 
 
 def join_problems(problems: Iterable[Problem], *, good: Good) -> Check:
-    """One check for several findings: the first problem's reason and everybody's message, or `good`."""
+    """One check for several findings: reason and outlook of the gravest problem, and everybody's message; or `good`."""
     found = list(problems)
-    if not found:
-        return good
-    outlooks = {problem.outlook for problem in found}
-    outlook = next(outlook for outlook in (Outlook.STALLED, Outlook.PASSING, Outlook.WANTED) if outlook in outlooks)
-    message = " ".join(dict.fromkeys(problem.message for problem in found))
-    return Problem(found[0].reason, message, outlook)
+    return merge_problems(found) if found else good
+
+
+def merge_problems(problems: Sequence[Problem]) -> Problem:
+    """One problem for several, of which there is one at least."""
+    gravest = min(problems, key=lambda problem: _GRAVITY.index(problem.outlook))
+    message = " ".join(dict.fromkeys(problem.message for problem in problems))
+    return Problem(gravest.reason, message, gravest.outlook, serves=all(problem.serves for problem in problems))
 
 
 def build_conditions(

@@ -7,15 +7,15 @@ KnowledgeBase's reconcile does the rest.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import NoReturn, Protocol
+from typing import Literal, NoReturn, Protocol
 from uuid import UUID
 
 import structlog
 
-from .causes import Wakeup, knowledge_base_key, namespace_of_tenant
+from .causes import Wakeup, key_of, namespace_of_tenant
 from .errors import LeadershipLost, OperatorError
 from .manifest import Manifest
-from .stores.knowledge_summary import PendingSync
+from .stores.knowledge_summary import PendingSync, StuckIndex
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +34,9 @@ class Objects(Protocol):
     def knowledge_base(self, namespace: str, name: str) -> Manifest | None:
         """The KnowledgeBase of that name."""
 
+    async def event(self, obj: Manifest, *, type: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+        """Tell people of it."""
+
 
 class Requests(Protocol):
     """The part of the stores that is needed here; all raise `StoreUnavailable` and `StoreRefused`."""
@@ -41,8 +44,11 @@ class Requests(Protocol):
     async def pending(self) -> Sequence[PendingSync]:
         """Syncs that somebody has asked for, and that were not begun yet."""
 
-    async def promote_large_indexes(self) -> None:
-        """Give indexes that have grown large a table of their own, and drop what is no longer wanted."""
+    async def promote_large_indexes(self) -> Sequence[StuckIndex]:
+        """Give indexes that have grown large a table of their own, and drop what is no longer wanted.
+
+        Gives those for which it failed, each once until it succeeds.
+        """
 
 
 class KnowledgeRequests:
@@ -90,20 +96,40 @@ class KnowledgeRequests:
             if now - self._told[request.request_id] >= _AGAIN_SECONDS and self._tell(request):
                 self._told[request.request_id] = now
 
+    async def look_after_indexes(self) -> None:
+        """Have large indexes moved once, and tell people where that failed for the first time."""
+        try:
+            stuck = await self._stores.promote_large_indexes()
+        except LeadershipLost:
+            raise
+        except OperatorError as error:
+            log.warning("large indexes could not be looked after", error=str(error))
+            return
+        for index in stuck:
+            manifest = self._find(index.tenant_name, index.knowledge_base)
+            if manifest is not None:
+                self._enqueue(Wakeup(key_of(manifest)))
+                await self._cluster.event(manifest, type="Warning", reason="LargeIndexFailed", message=_describe(index))
+
     def _tell(self, request: PendingSync) -> bool:
-        tenant = self._cluster.tenant(request.tenant_name)
-        namespace = None if tenant is None else namespace_of_tenant(tenant)
-        if namespace is None or self._cluster.knowledge_base(namespace, request.knowledge_base) is None:
+        manifest = self._find(request.tenant_name, request.knowledge_base)
+        if manifest is None:
             return False
-        self._enqueue(Wakeup(knowledge_base_key(namespace, request.knowledge_base)))
+        self._enqueue(Wakeup(key_of(manifest)))
         return True
+
+    def _find(self, tenant_name: str, name: str) -> Manifest | None:
+        tenant = self._cluster.tenant(tenant_name)
+        return None if tenant is None else self._cluster.knowledge_base(namespace_of_tenant(tenant), name)
 
     async def _keep_indexes(self) -> NoReturn:
         while True:
             await asyncio.sleep(_INDEX_SECONDS)
-            try:
-                await self._stores.promote_large_indexes()
-            except LeadershipLost:
-                raise
-            except OperatorError as error:
-                log.warning("large indexes could not be looked after", error=str(error))
+            await self.look_after_indexes()
+
+
+def _describe(index: StuckIndex) -> str:
+    return (
+        "The index has grown large, and a table of its own could not be made for it, so it is searched more slowly:"
+        f" {index.message}. It is tried again, in some hours at most."
+    )

@@ -160,7 +160,7 @@ async def fill_all(database: Database, corpus: Corpus) -> tuple[Filled, list[str
 async def promote(database: Database) -> None:
     """Move the large index, as the operator does."""
     postgresql = Postgresql(PostgresqlSettings(url=database.operator_dsn))
-    await LargeIndexes(postgresql).look_after()
+    assert not await LargeIndexes(postgresql).look_after()
     await postgresql.aclose()
 
 

@@ -52,7 +52,7 @@ def sync_jobs() -> list[Manifest]:
     )
     return [
         build_sync_job(scope, pods, name="sync", trigger="request"),
-        build_cron_job(scope, pods, cron="@daily", time_zone=None, is_suspended=False),
+        build_cron_job(scope, pods, cron="@daily", time_zone="Etc/UTC", is_suspended=False),
         build_erase_job(scope, pods, name="erase"),
     ]
 

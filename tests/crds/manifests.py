@@ -220,6 +220,7 @@ _STATUSES: dict[str, Json] = {
         "digest": "d" * 32,
         "syncedDigest": "d" * 32,
         "syncToken": "2026-01-01",
+        "syncImage": "registry.example/syntera-ingestion:1",
         "documents": {"total": 212, "indexed": 210, "failed": 2},
         "chunks": 5210,
         "activeIndex": 3,

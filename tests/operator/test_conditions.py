@@ -1,5 +1,6 @@
 """Conditions: what follows from what was found out, and that kstatus and kubectl read the truth at every moment."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -138,9 +139,13 @@ def test_an_old_generation_is_never_taken_for_the_new_one() -> None:
     assert not is_condition_met(edited, "Ready")
 
 
-def test_problems_are_joined_with_the_worst_outlook_and_every_message_once() -> None:
+def test_problems_are_joined_with_the_gravest_ones_reason_and_every_message_once() -> None:
     joined = join_problems([WAITING, BROKEN, WAITING], good=GOOD)
-    assert joined == Problem(Reason.PROGRESSING, "It comes. Mend it.", Outlook.STALLED)
+    assert joined == Problem(Reason.INVALID, "It comes. Mend it.", Outlook.STALLED)
+    assert join_problems([INCOMPLETE, INCOMPLETE], good=GOOD) == INCOMPLETE
+    assert join_problems([INCOMPLETE, WAITING], good=GOOD) == replace(
+        INCOMPLETE, message="Mend it. It comes.", serves=False
+    )
     assert join_problems([], good=GOOD) is GOOD
 
 

@@ -8,7 +8,7 @@ import pytest
 from syntera_operator.causes import Wakeup, knowledge_base_key
 from syntera_operator.errors import LeadershipLost
 from syntera_operator.knowledge_requests import KnowledgeRequests
-from syntera_operator.stores.knowledge_summary import PendingSync
+from syntera_operator.stores.knowledge_summary import PendingSync, StuckIndex
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_knowledge import FakeKnowledge
 from tests.support.make import make_knowledge_base_manifest, make_tenant_manifest
@@ -29,10 +29,12 @@ class Site:
     knowledge: FakeKnowledge = field(default_factory=FakeKnowledge)
     woken: list[Wakeup] = field(default_factory=list)
     seconds: float = 0.0
+    cluster: FakeCluster = field(
+        default_factory=lambda: FakeCluster(make_tenant_manifest(), make_knowledge_base_manifest())
+    )
 
     def build(self) -> KnowledgeRequests:
-        cluster = FakeCluster(make_tenant_manifest(), make_knowledge_base_manifest())
-        return KnowledgeRequests(cluster, self.knowledge, self.woken.append, clock=lambda: self.seconds)
+        return KnowledgeRequests(self.cluster, self.knowledge, self.woken.append, clock=lambda: self.seconds)
 
 
 async def test_request_wakes_its_knowledge_base_once_and_again_after_a_minute() -> None:
@@ -76,10 +78,38 @@ async def test_store_that_is_away_is_asked_again() -> None:
     assert site.woken == [HANDBOOK]
 
 
+async def test_large_index_that_could_not_be_moved_is_told_of_its_knowledge_base() -> None:
+    stuck = [
+        StuckIndex(tenant_name=tenant, knowledge_base="handbook", message="no space left")
+        for tenant in ("gone", "acme")
+    ]
+    site = Site(FakeKnowledge(stuck=stuck))
+
+    await site.build().look_after_indexes()
+
+    assert site.woken == [HANDBOOK]
+    (told,) = site.cluster.events
+    assert (told.about, told.type, told.reason) == ("handbook", "Warning", "LargeIndexFailed")
+    assert "no space left" in told.message
+
+
+async def test_indexes_are_looked_after_again_when_the_store_was_away() -> None:
+    site = Site(FakeKnowledge(is_away=True))
+
+    await site.build().look_after_indexes()
+
+    assert (site.woken, site.cluster.events) == ([], [])
+
+
 async def test_process_that_leads_no_more_ends() -> None:
     class Lost(FakeKnowledge):
         async def pending(self) -> list[PendingSync]:
             raise LeadershipLost
 
-    with pytest.raises(LeadershipLost):
-        await Site(Lost()).build().look()
+        async def promote_large_indexes(self) -> list[StuckIndex]:
+            raise LeadershipLost
+
+    requests = Site(Lost()).build()
+    for look in (requests.look, requests.look_after_indexes):
+        with pytest.raises(LeadershipLost):
+            await look()

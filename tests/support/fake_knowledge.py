@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from syntera_operator.errors import StoreUnavailable
-from syntera_operator.stores.knowledge_summary import KnowledgeSummary, PendingSync, VectorPlace
+from syntera_operator.stores.knowledge_summary import KnowledgeSummary, PendingSync, StuckIndex, VectorPlace
 
 
 @dataclass
@@ -18,11 +18,16 @@ class FakeKnowledge:
     is_away: bool = False
     begun_requests: list[UUID] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
-    promotions: int = 0
+    stuck: list[StuckIndex] = field(default_factory=list)
+    has_room_left: bool = True
 
     async def summary(self, tenant_id: UUID, name: str) -> KnowledgeSummary | None:
         self._use()
         return self.summaries.get(name)
+
+    async def has_room(self, tenant_id: UUID) -> bool:
+        self._use()
+        return self.has_room_left
 
     async def pending(self) -> list[PendingSync]:
         self._use()
@@ -48,9 +53,9 @@ class FakeKnowledge:
         self.summaries.pop(name, None)
         self.forgotten.append(name)
 
-    async def promote_large_indexes(self) -> None:
+    async def promote_large_indexes(self) -> list[StuckIndex]:
         self._use()
-        self.promotions += 1
+        return list(self.stuck)
 
     def _use(self) -> None:
         if self.is_away:

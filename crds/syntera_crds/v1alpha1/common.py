@@ -198,6 +198,8 @@ class Reason(StrEnum):
     """The ConfigMap has no text entry of that key."""
     TOO_LARGE = "TooLarge"
     """The compiled configuration would not fit into a ConfigMap."""
+    TOO_MANY = "TooMany"
+    """The tenant has as many objects of the kind as it may."""
     NAME_TAKEN = "NameTaken"
     """An object that the operator needs exists already and belongs to somebody else."""
     UP_TO_DATE = "UpToDate"

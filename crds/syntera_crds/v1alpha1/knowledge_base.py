@@ -110,15 +110,12 @@ class Schedule(Model):
         ),
     ]
     """Minute, hour, day of the month, month and day of the week, as in a CronJob."""
-    time_zone: (
-        Annotated[
-            str,
-            Field(min_length=1, max_length=64),
-            matching("^[A-Za-z][-+_/A-Za-z0-9]*$", "must be the name of a time zone such as Europe/Vienna"),
-        ]
-        | None
-    ) = None
-    """Time zone of `cron`. Default: that of the cluster, usually UTC."""
+    time_zone: Annotated[
+        str,
+        Field(min_length=1, max_length=64),
+        matching("^[A-Za-z][-+_/A-Za-z0-9]*$", "must be the name of a time zone such as Europe/Vienna"),
+    ] = "Etc/UTC"
+    """Time zone of `cron`. Default Etc/UTC."""
     suspend: bool = False
     """True: the schedule rests; a sync can still be asked for. Default false."""
 
@@ -222,6 +219,8 @@ class KnowledgeBaseStatus(Status):
     """Hash of the configuration, with its ConfigMaps, that a sync was begun for last."""
     sync_token: Annotated[str, Field(max_length=MAX_TOKEN_LENGTH)] | None = None
     """What the annotation `syntera.io/sync` said when a sync was begun for it last."""
+    sync_image: Annotated[str, Field(max_length=1024)] | None = None
+    """Image of the sync that was begun last. Where that failed, another image begins one more."""
     documents: DocumentCounts | None = None
     """Documents by what became of them."""
     chunks: Annotated[int, Field(ge=0)] | None = None

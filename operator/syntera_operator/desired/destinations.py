@@ -67,14 +67,19 @@ NEVER = tuple(
 
 
 def list_urls(tenant: Tenant) -> Iterator[tuple[str, str]]:
-    """Every URL that the tenant's runtime connects to, with its field: of an endpoint behind a proxy only the proxy's."""
-    for index, endpoint in enumerate(tenant.spec.models):
-        field, url = ("baseURL", endpoint.base_url) if endpoint.proxy_url is None else ("proxyURL", endpoint.proxy_url)
-        yield f"spec.models[{index}].{field}", url
+    """Every URL that the tenant's runtime connects to, with its field."""
+    yield from list_service_urls(tenant)
     for index, issuer in enumerate(tenant.spec.auth.issuers):
         yield f"spec.auth.issuers[{index}].jwksURL", issuer.jwks_url
     if tenant.spec.auth.challenge is not None:
         yield "spec.auth.challenge.verifyURL", tenant.spec.auth.challenge.verify_url
+
+
+def list_service_urls(tenant: Tenant) -> Iterator[tuple[str, str]]:
+    """Those of services that syncs use as well: models, files and vectors. Of an endpoint behind a proxy only the proxy's."""
+    for index, endpoint in enumerate(tenant.spec.models):
+        field, url = ("baseURL", endpoint.base_url) if endpoint.proxy_url is None else ("proxyURL", endpoint.proxy_url)
+        yield f"spec.models[{index}].{field}", url
     if tenant.spec.files.s3 is not None:
         yield "spec.files.s3.endpointURL", tenant.spec.files.s3.endpoint_url
     if tenant.spec.stores.vectors.pinecone is not None:
@@ -94,6 +99,15 @@ def list_egress(tenant: Tenant) -> Iterator[tuple[str, Destination]]:
             yield field, destination_of(f"https://{host}", own_namespace=tenant.namespace)
         except ValueError as error:
             raise ValueError(f"{field}: {error}") from None
+    yield from list_egress_networks(tenant)
+
+
+def list_egress_networks(tenant: Tenant) -> Iterator[tuple[str, InRange]]:
+    """The ranges among these, where hosts with any name may be.
+
+    Raises:
+        ValueError: a field, named first, allows what nobody may reach.
+    """
     for index, cidr in enumerate(tenant.spec.egress.networks):
         network = ip_network(cidr, strict=False)
         if any(_is_within(network, never) for never in NEVER):

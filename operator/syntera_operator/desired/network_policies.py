@@ -60,14 +60,14 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Flows:
-    """What a tenant's pods need beside what every installation allows."""
+    """What pods of a tenant's need beside what every installation allows."""
 
-    api_server: Sequence[tuple[str, int]]
-    """Addresses and ports of the API server itself, not of its Service."""
-    store_ports: Sequence[int]
-    """Ports on which the stores' pods listen."""
+    store_ports: Iterable[int]
+    """Ports on which the stores listen that these pods use."""
     destinations: Iterable[Destination] = ()
-    """Where the tenant's model endpoints and its issuers' keys are, and what webhooks and syncs may reach."""
+    """Where the services are that these pods ask, and what webhooks or sources may name."""
+    api_server: Sequence[tuple[str, int]] = ()
+    """Addresses and ports of the API server itself, not of its Service. Empty: these pods do not ask it."""
     collector_port: int | None = None
     """Port at which traces are taken; None: nobody sends any."""
     is_exposed: bool = False

@@ -61,12 +61,13 @@ def build_sync_job(scope: Scope, pods: SyncPods, *, name: str, trigger: Trigger)
     return _label(build_object("batch/v1", "Job", name, scope, spec=job), pods)
 
 
-def build_cron_job(scope: Scope, pods: SyncPods, *, cron: str, time_zone: str | None, is_suspended: bool) -> Manifest:
+def build_cron_job(scope: Scope, pods: SyncPods, *, cron: str, time_zone: str, is_suspended: bool) -> Manifest:
     """A CronJob that syncs by a schedule."""
     job = _build_job(scope, pods, ["sync", "--trigger", "schedule", "--when-busy", "skip"], seconds=_SYNC_SECONDS)
     spec = {
         "schedule": cron,
-        **({} if time_zone is None else {"timeZone": time_zone}),
+        # Without one it would come due by the clock of kube-controller-manager's host, which nobody can see.
+        "timeZone": time_zone,
         "concurrencyPolicy": "Forbid",
         "suspend": is_suspended,
         "startingDeadlineSeconds": 600,

@@ -56,11 +56,10 @@ async def reconcile_agent(namespace: str, name: str, context: Context) -> Outcom
         return Outcome()
     try:
         compiled = await compile_agent(manifest, context)
-        before = read_status(AgentStatus, manifest)
         published = await publish(
             compiled.config,
             scope=compiled.host.scope,
-            recorded=Publication(before.revision, before.digest) if before.revision and before.digest else None,
+            before=read_status(AgentStatus, manifest),
             checks=compiled.checks,
             manifest=manifest,
             manager=names.AGENT_FIELD_MANAGER,

@@ -4,7 +4,7 @@ A child that cannot be written is a problem of its own: the others are written a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from syntera_crds.contract import names
@@ -29,7 +29,9 @@ from ..desired.destinations import (
     Destination,
     destination_of,
     list_egress,
+    list_egress_networks,
     list_public_web,
+    list_service_urls,
     list_urls,
     ports_of_store,
 )
@@ -216,7 +218,7 @@ def _describe_refused(manifest: Manifest, error: KubeError, outlook: Outlook) ->
 def _build_walls(scope: Scope, tenant: Tenant, surroundings: Surroundings, settings: Settings) -> list[Manifest]:
     flows = Flows(
         api_server=surroundings.api_server,
-        store_ports=_list_store_ports(settings),
+        store_ports=[*_list_postgresql_ports(settings), *_list_redis_ports(settings)],
         destinations=[
             *(destination_of(url, own_namespace=scope.namespace) for _, url in list_urls(tenant)),
             *(destination for _, destination in list_egress(tenant)),
@@ -225,7 +227,8 @@ def _build_walls(scope: Scope, tenant: Tenant, surroundings: Surroundings, setti
         is_exposed=tenant.spec.exposure is not None,
     )
     operator = settings.network.operator or [_default_operator_peer(settings)]
-    ingestion = [] if surroundings.sources is None else _build_ingestion(scope, flows, surroundings.sources, settings)
+    sources = surroundings.sources
+    ingestion = [] if sources is None else _build_ingestion(scope, tenant, sources, settings)
     return [
         build_service_account(scope),
         build_runtime_role(scope, secrets=surroundings.usable_secrets),
@@ -236,10 +239,20 @@ def _build_walls(scope: Scope, tenant: Tenant, surroundings: Surroundings, setti
     ]
 
 
-def _build_ingestion(scope: Scope, flows: Flows, sources: Sequence[Destination], settings: Settings) -> list[Manifest]:
+def _build_ingestion(
+    scope: Scope, tenant: Tenant, sources: Sequence[Destination], settings: Settings
+) -> list[Manifest]:
     """Who sync Jobs are, and whom their pods may talk to."""
-    reached = replace(flows, destinations=[*flows.destinations, *list_public_web(), *sources])
-    return [build_ingestion_account(scope), build_ingestion_policy(scope, settings.network, reached)]
+    flows = Flows(
+        store_ports=_list_postgresql_ports(settings),
+        destinations=[
+            *(destination_of(url, own_namespace=scope.namespace) for _, url in list_service_urls(tenant)),
+            *(destination for _, destination in list_egress_networks(tenant)),
+            *list_public_web(),
+            *sources,
+        ],
+    )
+    return [build_ingestion_account(scope), build_ingestion_policy(scope, settings.network, flows)]
 
 
 def _build_front(scope: Scope, tenant: Tenant) -> list[Manifest]:
@@ -279,9 +292,12 @@ def _list_kept(scope: Scope, children: Children) -> set[ObjectRef]:
     }
 
 
-def _list_store_ports(settings: Settings) -> list[int]:
-    urls = (settings.tenant_postgresql_url or settings.postgresql_url, settings.tenant_redis_url or settings.redis_url)
-    return sorted({port for url in urls for port in ports_of_store(url)})
+def _list_postgresql_ports(settings: Settings) -> set[int]:
+    return ports_of_store(settings.tenant_postgresql_url or settings.postgresql_url)
+
+
+def _list_redis_ports(settings: Settings) -> set[int]:
+    return ports_of_store(settings.tenant_redis_url or settings.redis_url)
 
 
 def _default_operator_peer(settings: Settings) -> Peer:

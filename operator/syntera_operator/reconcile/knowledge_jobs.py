@@ -1,15 +1,53 @@
-"""The Jobs of a KnowledgeBase: which are there, how they went, and their end."""
+"""The Jobs of a KnowledgeBase: how they are made, which are there, how they went, and their end."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from syntera_crds.contract import names
+from syntera_crds.v1alpha1.common import Reason
 from syntera_kube import resources as kube
+from syntera_kube.errors import BadRequest, Forbidden, Invalid
 
+from ..cluster import Owner
+from ..conditions import Outlook, Problem
 from ..desired.sync_job import cron_job_name
+from ..errors import NameTaken
 from ..manifest import Manifest, is_being_deleted, labels_of, name_of, namespace_of, owner_uids, resource_of, uid_of
+from .children import describe_name_taken
 from .context import Context
+
+_LOOK_AGAIN_SECONDS = 15.0
+"""Where something that nobody watches stands in the way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Why a Job or a CronJob is not as it should be."""
+
+    problem: Problem
+    again_seconds: float | None = None
+    """When to look again; None: when something changes."""
+
+
+async def apply_job(manifest: Manifest, desired: Manifest, context: Context) -> Held | None:
+    """Write a Job or a CronJob of a KnowledgeBase; gives why it could not be.
+
+    Raises:
+        KubeError: the API server did not answer.
+        LeadershipLost: this process may write no more.
+    """
+    told = f"The API server refuses {desired['kind']} {name_of(desired)!r}"
+    try:
+        await context.cluster.apply(desired, owner=Owner.of(manifest), manager=names.KNOWLEDGE_BASE_FIELD_MANAGER)
+    except NameTaken as error:
+        return Held(describe_name_taken(error), _LOOK_AGAIN_SECONDS)
+    except (Invalid, BadRequest) as error:
+        return Held(Problem(Reason.REJECTED, f"{told}: {error.message}", Outlook.STALLED))
+    except Forbidden as error:  # a quota, an admission webhook: it may pass
+        return Held(Problem(Reason.REJECTED, f"{told}: {error.message}"), _LOOK_AGAIN_SECONDS)
+    return None
 
 
 def list_jobs(manifest: Manifest, context: Context) -> list[Manifest]:

@@ -2,11 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
-
-from cronsim import CronSim, CronSimError
 
 from syntera_crds.contract import names
 from syntera_crds.v1alpha1.common import ConditionType, Reason
@@ -16,33 +13,27 @@ from syntera_crds.v1alpha1.knowledge_base import (
     Failure,
     KnowledgeBaseStatus,
     Rebuild,
-    Schedule,
     SyncReport,
 )
 
-from ..conditions import KNOWLEDGE_BASE_ASPECTS, Check, Good, Outlook, Problem, build_conditions
+from ..conditions import KNOWLEDGE_BASE_ASPECTS, Check, Good, Outlook, Problem, build_conditions, merge_problems
 from ..manifest import Manifest, name_of
+from ..stores.knowledge import MOST_OF_A_TENANT
 from ..stores.knowledge_summary import FailureSummary, KnowledgeSummary, SyncSummary
 from .context import Context
 from .identity import StoreError, describe_store_error
-from .knowledge_jobs import find_failure, find_last, list_running, made_at
+from .knowledge_jobs import Held, find_failure, find_last, list_running, made_at
 from .publishing import Checks
 from .report import find_condition, generation_of, list_news, list_wanted_news, read_status, write_status
 from .vector_places import describe_places
 
 _MAX_TEXT = 512
+_NO_ROOM = Problem(
+    Reason.TOO_MANY,
+    f"The tenant has {MOST_OF_A_TENANT} knowledge bases already, which is the most; delete one that is not needed.",
+    Outlook.STALLED,
+)
 _EMPTY = Problem(Reason.EMPTY, "There is no index yet that could be searched; the first sync builds it.")
-_WORDS = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
-_SOON = timedelta(days=366 * 5)
-"""A schedule that does not come due within this time, such as one for 30 February, never does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,28 +41,40 @@ class Observed:
     """How a KnowledgeBase's syncs went, as far as somebody tells."""
 
     jobs: Sequence[Manifest]
-    summary: KnowledgeSummary | None
+    summary: KnowledgeSummary | None = None
     """None: the stores know of no such knowledge base, or were not asked."""
+    has_room: bool = True
+    """Whether they could take it in, where they do not know it yet."""
     error: StoreError | None = None
     """Why they told nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """A sync that should be, and was not begun."""
+def check_synced(observed: Observed, *, held: Held | None, schedule: Held | None, serves: bool) -> Check:
+    """Whether the knowledge base holds what its sources say.
 
-    because: str
-    """As the end of a sentence: `because the configuration changed`."""
-    blocked: Problem | None
-    """What stands in its way; None: it begins as soon as no other runs."""
+    `held` is why a sync that is due was not begun, `schedule` why there is no CronJob as the spec says; `serves`: there is an
+    index that is searched meanwhile.
+    """
+    kept_back = None if held is None else held.problem
+    check = check_stores(observed) or kept_back or _check_last(observed) or _check_running(observed)
+    problems = [] if isinstance(check, Good) else [check]
+    if schedule is not None:
+        problems.append(schedule.problem)
+    return replace(merge_problems(problems), serves=serves) if problems else check
 
 
-def check_synced(observed: Observed, wish: Wish | None, *, serves: bool) -> Check:
-    """Whether the knowledge base holds what its sources say; `serves`: there is an index that is searched meanwhile."""
-    check = _check_stores(observed) or _check_wish(wish) or _check_last(observed) or _check_running(observed)
-    if isinstance(check, Problem):
-        return replace(check, serves=serves)
-    return check
+def has_failed(observed: Observed) -> bool:
+    """Whether the newest sync has failed for good."""
+    problem = _check_last(observed)
+    return problem is not None and problem.reason is Reason.SYNC_FAILED
+
+
+def check_stores(observed: Observed) -> Problem | None:
+    """What keeps the stores from taking anything in."""
+    if observed.error is not None:
+        outlook = Outlook.PASSING if observed.error.retryable else Outlook.STALLED
+        return Problem(Reason.UNAVAILABLE, describe_store_error(observed.error), outlook)
+    return None if observed.has_room else _NO_ROOM
 
 
 def is_lost(before: KnowledgeBaseStatus, observed: Observed) -> bool:
@@ -97,19 +100,6 @@ def is_lost(before: KnowledgeBaseStatus, observed: Observed) -> bool:
 def _is_told_as_failed(status: KnowledgeBaseStatus) -> bool:
     condition = find_condition(status, ConditionType.SYNCED)
     return condition is not None and condition.reason == Reason.SYNC_FAILED
-
-
-def _check_stores(observed: Observed) -> Problem | None:
-    if observed.error is None:
-        return None
-    outlook = Outlook.PASSING if observed.error.retryable else Outlook.STALLED
-    return Problem(Reason.UNAVAILABLE, describe_store_error(observed.error), outlook)
-
-
-def _check_wish(wish: Wish | None) -> Problem | None:
-    if wish is None or wish.blocked is not None:
-        return None if wish is None else wish.blocked
-    return Problem(Reason.SYNCING, f"A sync is about to begin, because {wish.because}.")
 
 
 def _check_last(observed: Observed) -> Problem | None:
@@ -161,21 +151,27 @@ def _describe_running(job: Manifest, observed: Observed) -> str:
     )
 
 
-def check_serving(status: KnowledgeBaseStatus) -> Check:
-    """Whether there is something to search."""
-    if status.active_index is None:
+def check_serving(active_index: int | None, observed: Observed) -> Check:
+    """Whether there is something to search; `active_index` as far as is known."""
+    if active_index is None:
         return _EMPTY
-    return Good(Reason.SERVING, f"Index {status.active_index} is searched.")
+    stuck = None if observed.summary is None else observed.summary.stuck
+    note = (
+        ""
+        if stuck is None
+        else f" It has grown large, and is searched more slowly until it has a table of its own; making that failed ({stuck})"
+        " and is tried again, in some hours at most."
+    )
+    return Good(Reason.SERVING, f"Index {active_index} is searched.{note}")
 
 
-def describe_contents(observed: Observed, schedule: Schedule | None, *, now: datetime) -> dict[str, Any]:
+def describe_contents(observed: Observed) -> dict[str, Any]:
     """The fields of the status that tell what is in the knowledge base and how its syncs went.
 
-    Where the stores told nothing, what they told last stays.
+    None where the stores told nothing: what they told last stays.
     """
-    next_sync = find_next_sync(schedule, now=now)
     if observed.error is not None:
-        return {"next_sync_time": next_sync}
+        return {}
     summary = observed.summary or KnowledgeSummary()
     ended = summary.last_ended
     failures = [] if ended is None else [_build_failure(one) for one in ended.failures[:MAX_FAILURES]]
@@ -187,25 +183,10 @@ def describe_contents(observed: Observed, schedule: Schedule | None, *, now: dat
         "rebuild": _build_rebuild(summary),
         "last_sync_time": None if ended is None else _end_of(ended),
         "last_sync_duration_seconds": None if ended is None else _duration(ended),
-        "next_sync_time": next_sync,
         "last_sync": None if ended is None else _build_report(ended),
         "failures": failures,
         "more_failures": more if more > 0 else None,
     }
-
-
-def find_next_sync(schedule: Schedule | None, *, now: datetime) -> datetime | None:
-    """When the schedule comes due next; None: it rests, or only the cluster knows."""
-    if schedule is None or schedule.suspend:
-        return None
-    expression = _WORDS.get(schedule.cron, schedule.cron).replace("?", "*")
-    try:
-        zone = ZoneInfo(schedule.time_zone or "UTC")
-        found: datetime = next(CronSim(expression, now.astimezone(zone)))
-    # The cluster judges a schedule: one that it takes and this library does not is no error.
-    except (CronSimError, StopIteration, ValueError, LookupError, OSError):
-        return None
-    return found.astimezone(UTC) if found - now.astimezone(zone) < _SOON else None
 
 
 async def report_knowledge_base(

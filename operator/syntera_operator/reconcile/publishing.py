@@ -4,7 +4,9 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from syntera_crds.v1alpha1.agent import AgentStatus
 from syntera_crds.v1alpha1.common import ConditionType, Reason
+from syntera_crds.v1alpha1.knowledge_base import KnowledgeBaseStatus
 from syntera_kube import resources as kube
 from syntera_kube.errors import BadRequest, Invalid
 
@@ -81,13 +83,13 @@ async def publish(
     config: Config,
     *,
     scope: Scope,
-    recorded: Publication | None,
+    before: AgentStatus | KnowledgeBaseStatus,
     checks: Checks,
     manifest: Manifest,
     manager: str,
     cluster: Cluster,
 ) -> Published:
-    """Write the configuration of `manifest` under its revision; `recorded` is what its status says of the one before.
+    """Write the configuration of `manifest` under its revision; `before` is its status, which tells the one before.
 
     Raises:
         Refused: it does not fit, or cannot be written.
@@ -95,8 +97,9 @@ async def publish(
         LeadershipLost: this process may write no more.
     """
     digest = config.digest()
-    before = read_published(scope.namespace, name_of_published(config), form_of(config), cluster=cluster)
-    revision = next_revision(digest, recorded=recorded, published=before)
+    recorded = Publication(before.revision, before.digest) if before.revision and before.digest else None
+    published = read_published(scope.namespace, name_of_published(config), form_of(config), cluster=cluster)
+    revision = next_revision(digest, recorded=recorded, published=published)
     desired = build_published(scope, config.model_copy(update={"revision": revision}), digest=digest)
     if (size := size_of_published(desired)) > MAX_BYTES:
         message = f"The compiled configuration has {size} bytes, but a ConfigMap takes {MAX_BYTES}; shorten its texts."

@@ -13,10 +13,15 @@ import asyncpg
 from syntera_crds.contract.names import pinecone_namespace
 
 from .knowledge_indexes import LargeIndexes
-from .knowledge_summary import FailureSummary, KnowledgeSummary, PendingSync, SyncSummary, VectorPlace
+from .knowledge_summary import FailureSummary, KnowledgeSummary, PendingSync, StuckIndex, SyncSummary, VectorPlace
 from .postgresql import Postgresql, Session
 
+MOST_OF_A_TENANT = 250
+"""Knowledge bases; the function that makes them takes no more."""
+
 _FIND = "SELECT id, sync_request FROM syntera.knowledge_bases WHERE tenant_id = $1 AND name = $2"
+
+_COUNT_BASES = "SELECT count(*) FROM syntera.knowledge_bases WHERE tenant_id = $1"
 
 _COUNT = """
     SELECT count(*) FILTER (WHERE state <> 'excluded') AS documents, count(*) FILTER (WHERE state = 'indexed') AS indexed,
@@ -25,7 +30,7 @@ _COUNT = """
 """
 
 _INDEXES = """
-    SELECT i.number, i.state, CASE WHEN i.state = 'active' THEN (
+    SELECT i.id, i.number, i.state, CASE WHEN i.state = 'active' THEN (
       SELECT coalesce(sum(h.chunks), 0)::bigint FROM syntera.knowledge_index_documents AS h
       WHERE h.tenant_id = $1 AND h.index_id = i.id
     ) END AS chunks
@@ -147,7 +152,14 @@ class KnowledgeStore:
             last_ended=_read_sync(max(ended, key=lambda row: row["ended_at"])) if ended else None,
             left=() if is_running else tuple(_read_place(tenant_id, row) for row in left),
             request_id=base["sync_request"],
+            stuck=None if active is None else self._large.why_stuck(active["id"]),
         )
+
+    async def has_room(self, tenant_id: UUID) -> bool:
+        """Whether a tenant may have one more knowledge base."""
+        async with self._postgresql.maintenance() as connection:
+            number: int = await connection.fetchval(_COUNT_BASES, tenant_id)
+        return number < MOST_OF_A_TENANT
 
     async def pending(self) -> Sequence[PendingSync]:
         """Syncs that somebody has asked for, and that were not begun yet; of all tenants that are there."""
@@ -190,12 +202,15 @@ class KnowledgeStore:
                 "DELETE FROM syntera.knowledge_bases WHERE tenant_id = $1 AND id = $2", tenant_id, base["id"]
             )
 
-    async def promote_large_indexes(self) -> None:
+    async def promote_large_indexes(self) -> Sequence[StuckIndex]:
         """Give the vectors of indexes that have grown large a table of their own, and remove what is no longer needed.
 
         Takes as long as the largest of these indexes needs to be built: minutes. Whatever it was cut off at, it begins again.
+
+        Returns:
+            Those for which that failed, each once until it succeeds; summaries tell of them meanwhile.
         """
-        await self._large.look_after()
+        return await self._large.look_after()
 
 
 async def _delete_batch(connection: Session, table: str, condition: str, tenant_id: UUID, base_id: UUID) -> int:

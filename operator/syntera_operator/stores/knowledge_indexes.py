@@ -8,11 +8,16 @@ All of a move is one transaction, under the lock of the knowledge base, so that 
 goes on in the common table until it commits. If it is cut off, nothing is left of it. Copies stay for a while: a search that
 had read before where the vectors are still looks there.
 
+An index for which that fails rests before it is tried again, longer each time; it goes on being searched where it is. What has
+failed is in memory alone: after a change of leader all are tried at once.
+
 Names of tables are derived from the ids of tenant and index, never read from rows that a tenant could write.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from uuid import UUID
 
 import asyncpg
@@ -21,6 +26,7 @@ import structlog
 from syntera_crds.contract.names import OWN_VECTORS_PREFIX, own_vectors_table
 
 from ..errors import StoreRefused, StoreUnavailable
+from .knowledge_summary import StuckIndex
 from .postgresql import Postgresql
 
 log = structlog.get_logger(__name__)
@@ -35,11 +41,18 @@ _MEMORY = "256MB"
 """Where the graph does not fit, building takes many times as long."""
 _BUILD_SECONDS = 3600.0
 _STEP_ROWS = 5000
+_REST_SECONDS = 300.0
+"""After the first failure; twice as long after each further one."""
+_MOST_REST_SECONDS = 6 * 3600.0
+"""A build that fails at its end holds up the syncs of its knowledge base for up to an hour each time."""
 _COPIES_STAY = "interval '1 minute'"
 """Longer than any search takes."""
 
 _CANDIDATES = """
-    SELECT i.tenant_id, i.id, i.knowledge_base_id, i.dimensions FROM syntera.knowledge_indexes AS i
+    SELECT i.tenant_id, i.id, i.knowledge_base_id, i.dimensions, t.name AS tenant_name, b.name AS knowledge_base
+    FROM syntera.knowledge_indexes AS i
+    JOIN syntera.knowledge_bases AS b ON b.tenant_id = i.tenant_id AND b.id = i.knowledge_base_id
+    JOIN syntera.tenants AS t ON t.id = i.tenant_id
     WHERE i.state = 'active' AND i.storage = 'common' AND i.chunks >= $1
 """
 
@@ -74,40 +87,75 @@ _TABLES = """
 """
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """What is remembered of an index that could not be moved."""
+
+    message: str
+    rest_seconds: float
+    rests_until: float
+
+
 class LargeIndexes:
     """Makes and removes tables of large indexes."""
 
-    def __init__(self, postgresql: Postgresql, *, large: int = LARGE) -> None:
+    def __init__(
+        self, postgresql: Postgresql, *, large: int = LARGE, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._postgresql = postgresql
         self._large = large
+        self._clock = clock
+        self._failures: dict[UUID, _Failure] = {}
 
-    async def look_after(self) -> None:
+    def why_stuck(self, index_id: UUID) -> str | None:
+        """Why an index could not be moved; None: it was, or need not be, or was not tried yet."""
+        failure = self._failures.get(index_id)
+        return None if failure is None else failure.message
+
+    async def look_after(self) -> Sequence[StuckIndex]:
         """Remove what is no longer needed, then move what has grown large.
 
         An index that resists, because a tenant holds its table or wrote vectors of another length, holds up no other.
 
+        Returns:
+            Indexes that could not be moved, each the first time.
+
         Raises:
-            StoreUnavailable: PostgreSQL does not answer, or did not for one of the indexes.
-            StoreRefused: PostgreSQL refused, or did for one of the indexes.
+            StoreUnavailable: PostgreSQL does not answer.
+            StoreRefused: PostgreSQL refused.
         """
-        faults = _Faults()
-        await self._drop_unwanted(faults)
-        await self._remove_copies(faults)
+        await self._drop_unwanted()
+        await self._remove_copies()
         async with self._postgresql.maintenance() as connection:
             candidates = await connection.fetch(_CANDIDATES, self._large)
-        for row in candidates:
-            with faults.kept(tenant_id=str(row["tenant_id"]), index_id=str(row["id"])):
-                await self._move(row)
-        if faults.first is not None:
-            raise faults.first
+        wanted = {row["id"] for row in candidates}
+        self._failures = {index_id: failure for index_id, failure in self._failures.items() if index_id in wanted}
+        return [stuck for row in candidates if (stuck := await self._try_to_move(row)) is not None]
 
-    async def _drop_unwanted(self, faults: "_Faults") -> None:
+    async def _try_to_move(self, index: asyncpg.Record) -> StuckIndex | None:
+        """Move an index unless it rests; gives it where it could not be moved for the first time."""
+        before = self._failures.get(index["id"])
+        if before is not None and self._clock() < before.rests_until:
+            return None
+        try:
+            await self._move(index)
+        except (StoreUnavailable, StoreRefused) as error:
+            rest = _REST_SECONDS if before is None else min(2 * before.rest_seconds, _MOST_REST_SECONDS)
+            self._failures[index["id"]] = _Failure(str(error), rest, self._clock() + rest)
+            _warn(error, tenant_id=str(index["tenant_id"]), index_id=str(index["id"]), rest_seconds=rest)
+            if before is None:
+                return StuckIndex(
+                    tenant_name=index["tenant_name"], knowledge_base=index["knowledge_base"], message=str(error)
+                )
+        return None
+
+    async def _drop_unwanted(self) -> None:
         """Drop tables whose index is no more."""
         async with self._postgresql.maintenance() as connection:
             tables = {row["relname"] for row in await connection.fetch(_TABLES, OWN_VECTORS_PREFIX)}
             wanted = {own_vectors_table(row["tenant_id"], row["id"]) for row in await connection.fetch(_OWN)}
         for table in sorted(tables - wanted):
-            with faults.kept(table=table):
+            with _going_on(table=table):
                 await self._drop(table)
 
     async def drop_of_tenant(self, tenant_id: UUID) -> int:
@@ -123,12 +171,12 @@ class LargeIndexes:
             await self._drop(table)
         return number
 
-    async def _remove_copies(self, faults: "_Faults") -> None:
+    async def _remove_copies(self) -> None:
         """Remove from the common table what has been in a table of its own for a while."""
         async with self._postgresql.maintenance() as connection:
             moved = await connection.fetch(_MOVED)
         for row in moved:
-            with faults.kept(tenant_id=str(row["tenant_id"]), index_id=str(row["id"])):
+            with _going_on(tenant_id=str(row["tenant_id"]), index_id=str(row["id"])):
                 await self._remove_copies_of(row)
 
     async def _remove_copies_of(self, row: asyncpg.Record) -> None:
@@ -175,20 +223,17 @@ class LargeIndexes:
             await connection.execute(f"DROP TABLE IF EXISTS syntera.{table}")
 
 
-class _Faults:
-    """What went wrong with single indexes."""
+@contextmanager
+def _going_on(**what: str) -> Iterator[None]:
+    """Go on with the next one after a fault inside."""
+    try:
+        yield
+    except (StoreUnavailable, StoreRefused) as error:
+        _warn(error, **what)
 
-    def __init__(self) -> None:
-        self.first: StoreUnavailable | StoreRefused | None = None
 
-    @contextmanager
-    def kept(self, **what: str) -> Iterator[None]:
-        """Go on with the next one after a fault inside."""
-        try:
-            yield
-        except (StoreUnavailable, StoreRefused) as error:
-            log.warning("large index could not be looked after", error=str(error), **what)
-            self.first = self.first or error
+def _warn(error: Exception, **what: object) -> None:
+    log.warning("large index could not be looked after", error=str(error), **what)
 
 
 def build_table(table: str, tenant_id: UUID, index_id: UUID, *, dimensions: int) -> list[str]:

@@ -77,6 +77,17 @@ class KnowledgeSummary:
     """Where vectors are of indexes that were replaced, which no sync has reached to erase them."""
     request_id: UUID | None = None
     """A sync that somebody has asked for through the API, and that was not begun yet."""
+    stuck: str | None = None
+    """Why the active index, which is large, could not be given a table of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StuckIndex:
+    """A large index that could not be given a table of its own."""
+
+    tenant_name: str
+    knowledge_base: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from syntera_operator.desired.destinations import (
     exceptions_of,
     is_allowed,
     list_egress,
+    list_service_urls,
     list_urls,
     ports_of_store,
 )
@@ -57,13 +58,17 @@ def test_urls_are_those_of_endpoints_or_their_proxies_of_issuers_keys_and_what_e
             }
         },
     )
-    assert list(list_urls(tenant)) == [
+    services = [
         ("spec.models[0].baseURL", "https://models.example/v1"),
         ("spec.models[1].proxyURL", "http://proxy.egress.svc:3128"),
+        ("spec.files.s3.endpointURL", "http://minio.storage.svc:9000"),
+    ]
+    assert list(list_service_urls(tenant)) == services
+    assert list(list_urls(tenant)) == [
+        *services,
         ("spec.auth.issuers[0].jwksURL", "https://login.example/jwks.json"),
         ("spec.auth.issuers[1].jwksURL", "http://keycloak.identity.svc"),
         ("spec.auth.challenge.verifyURL", "http://challenge.identity.svc:8080/siteverify"),
-        ("spec.files.s3.endpointURL", "http://minio.storage.svc:9000"),
     ]
 
 

@@ -36,7 +36,8 @@ def test_runtime_policy(scope: Scope, golden: Golden) -> None:
 
 
 def test_ingestion_policy(scope: Scope, golden: Golden) -> None:
-    golden.check_manifests("desired/network-ingestion.yaml", build_ingestion_policy(scope, NetworkSettings(), FLOWS))
+    flows = Flows(store_ports=[5432], destinations=FLOWS.destinations)
+    golden.check_manifests("desired/network-ingestion.yaml", build_ingestion_policy(scope, NetworkSettings(), flows))
 
 
 def test_ingestion_policy_admits_nobody_and_leads_not_to_the_api_server(scope: Scope) -> None:

@@ -53,7 +53,7 @@ def test_erase_job(scope: Scope, golden: Golden) -> None:
 
 
 def test_pods_have_the_labels_that_the_network_policy_selects(scope: Scope) -> None:
-    cron_job = build_cron_job(scope, BARE, cron="@daily", time_zone=None, is_suspended=False)
+    cron_job = build_cron_job(scope, BARE, cron="@daily", time_zone="Etc/UTC", is_suspended=False)
     job = build_sync_job(scope, BARE, name="one", trigger="configuration")
     for template in (job["spec"]["template"], cron_job["spec"]["jobTemplate"]["spec"]["template"]):
         assert build_ingestion_selector(scope).items() <= template["metadata"]["labels"].items()
@@ -61,7 +61,7 @@ def test_pods_have_the_labels_that_the_network_policy_selects(scope: Scope) -> N
 
 def test_jobs_of_a_schedule_are_found_like_all_others(scope: Scope) -> None:
     """The CronJob's controller gives them these labels, and the operator's watch selects by them."""
-    cron_job = build_cron_job(scope, BARE, cron="@daily", time_zone=None, is_suspended=False)
+    cron_job = build_cron_job(scope, BARE, cron="@daily", time_zone="Etc/UTC", is_suspended=False)
     labels = cron_job["spec"]["jobTemplate"]["metadata"]["labels"]
     assert labels[names.MANAGED_BY_LABEL] == names.MANAGED_BY
     assert labels[names.KNOWLEDGE_BASE_LABEL] == "handbook"

@@ -17,9 +17,9 @@ from syntera_operator.cluster import Reference
 from syntera_operator.errors import StoreUnavailable
 from syntera_operator.manifest import KNOWLEDGE_BASES, Manifest
 from syntera_operator.stores.knowledge_summary import FailureSummary, KnowledgeSummary, SyncSummary, VectorPlace
-from tests.support.make import make_embedding, make_endpoint, make_knowledge_base_manifest, make_source
+from tests.support.make import make_embedding, make_endpoint, make_issuer, make_knowledge_base_manifest, make_source
 
-from .conftest import World
+from .conftest import World, make_settings
 
 REQUEST = UUID(int=7)
 STARTED = datetime(2026, 1, 1, 3, tzinfo=UTC)
@@ -95,11 +95,11 @@ async def test_new_knowledge_base_is_published_and_synced(world: World, handbook
     assert conditions["Reconciling"] == ("True", "Syncing")
 
 
-@pytest.mark.parametrize("kind", ["Job", "CronJob"])
+@pytest.mark.parametrize(("kind", "reason"), [("Job", "Rejected"), ("CronJob", "Syncing")])
 async def test_what_somebody_forbids_is_told_and_tried_again(
-    world: World, handbook: Callable[..., Manifest], kind: str
+    world: World, handbook: Callable[..., Manifest], kind: str, reason: str
 ) -> None:
-    """A quota, or a webhook."""
+    """A quota, or a webhook; where it is the CronJob, the first sync begins all the same."""
     handbook(schedule={"cron": "@daily"})
     await world.tenant()
     world.cluster.failures["apply", kind] = Forbidden("exceeded quota: tenant")
@@ -108,9 +108,9 @@ async def test_what_somebody_forbids_is_told_and_tried_again(
 
     assert outcome.requeue_after_seconds == 15.0
     manifest = world.the_knowledge_base()
-    assert world.conditions(manifest)["Synced"] == ("False", "Rejected")
+    assert world.conditions(manifest)["Synced"] == ("False", reason)
     assert "exceeded quota" in world.message(manifest, "Synced")
-    assert world.conditions(manifest)["Reconciling"] == ("True", "Rejected")
+    assert world.conditions(manifest)["Reconciling"] == ("True", reason)
     del world.cluster.failures["apply", kind]
     await world.knows()
     assert len(list_jobs(world)) == 1
@@ -308,17 +308,122 @@ async def test_schedule_becomes_a_cron_job_and_goes_with_it(world: World, handbo
     assert "nextSyncTime" not in world.the_knowledge_base()["status"]
 
 
+async def test_schedule_without_a_time_zone_goes_by_utc_and_says_so(
+    world: World, handbook: Callable[..., Manifest]
+) -> None:
+    """Else it would go by the clock of whatever machine the cluster's controllers are on."""
+    handbook(schedule={"cron": "0 3 * * *"})
+    await settle(world)
+
+    assert world.cluster.get(kube.CRON_JOBS, "acme", "kb-handbook")["spec"]["timeZone"] == "Etc/UTC"
+    assert world.the_knowledge_base()["status"]["nextSyncTime"] == "2026-01-01T03:00:00Z"
+
+
+async def test_schedule_that_rests_never_comes_due(world: World, handbook: Callable[..., Manifest]) -> None:
+    handbook(schedule={"cron": "@daily", "suspend": True})
+    await settle(world)
+
+    assert world.cluster.get(kube.CRON_JOBS, "acme", "kb-handbook")["spec"]["suspend"] is True
+    assert "nextSyncTime" not in world.the_knowledge_base()["status"]
+
+
 async def test_schedule_that_the_api_server_refuses_is_told_and_the_rest_goes_on(
     world: World, handbook: Callable[..., Manifest]
 ) -> None:
+    """Such as one at minute 61, or in a time zone that the cluster does not know."""
     handbook(schedule={"cron": "61 3 * * *"})
     world.cluster.failures["apply", "CronJob"] = Invalid("spec.schedule: Invalid value")
 
     await settle(world)
 
-    assert world.conditions(world.the_knowledge_base())["Synced"] == ("False", "Rejected")
-    assert "spec.schedule" in world.message(world.the_knowledge_base(), "Synced")
     assert world.the_knowledge_base()["status"]["revision"] == 1
+    assert len(list_jobs(world)) == 1, "the first sync needs no schedule"
+    assert "spec.schedule" in world.message(world.the_knowledge_base(), "Synced")
+    assert world.conditions(world.the_knowledge_base())["Stalled"] == ("True", "Rejected")
+
+    await finish_sync(world)
+    conditions = world.conditions(world.the_knowledge_base())
+    assert conditions["Synced"] == ("False", "Rejected")
+    assert conditions["Ready"] == ("True", "Serving"), "what was indexed is searched"
+    assert "The last sync went through all sources" not in world.message(world.the_knowledge_base(), "Synced")
+
+    world.the_knowledge_base()["metadata"]["annotations"][names.SYNC_ANNOTATION] = "now"
+    await world.knows()
+    assert len(list_jobs(world)) == 2, "nor does one that somebody asks for"
+
+
+async def test_schedule_that_was_accepted_goes_on_while_its_edit_is_refused(
+    world: World, handbook: Callable[..., Manifest]
+) -> None:
+    handbook(schedule={"cron": "0 3 * * *"})
+    await settle(world)
+    world.edit(world.the_knowledge_base(), schedule={"cron": "61 3 * * *"})
+    world.cluster.failures["apply", "CronJob"] = Invalid("spec.schedule: Invalid value")
+
+    await world.knows()
+
+    assert world.the_knowledge_base()["status"]["nextSyncTime"] == "2026-01-01T03:00:00Z"
+
+
+async def test_failed_sync_is_tried_once_more_with_each_new_image(
+    world: World, handbook: Callable[..., Manifest]
+) -> None:
+    """Of a release that may have mended what made it fail."""
+    handbook()
+    await settle(world)
+    for number, image in enumerate(("ingestion:2", "ingestion:3"), start=1):
+        failed = make_sync(state="failed", failure="unexpected", message="No.", ended_at=ENDED.replace(minute=number))
+        for _ in range(2):
+            await finish_sync(world, failure="PodFailurePolicy", last_sync=failed, last_ended=failed)
+            assert len(list_jobs(world)) == number, "not again with the same image"
+        world.settings = make_settings(ingestion_image=image)
+        await world.knows()
+        assert len(list_jobs(world)) == number + 1
+        assert world.the_knowledge_base()["status"]["syncImage"] == image
+        assert world.conditions(world.the_knowledge_base())["Synced"] == ("False", "Syncing")
+
+
+async def test_sync_that_went_well_is_not_repeated_with_a_new_image(
+    world: World, handbook: Callable[..., Manifest]
+) -> None:
+    handbook()
+    await settle(world)
+    await finish_sync(world)
+    world.settings = make_settings(ingestion_image="ingestion:2")
+
+    await world.knows()
+
+    assert len(list_jobs(world)) == 1
+
+
+async def test_knowledge_base_that_is_one_too_many_says_so_and_waits(
+    world: World, handbook: Callable[..., Manifest]
+) -> None:
+    world.knowledge.has_room_left = False
+    handbook()
+    await settle(world)
+
+    assert list_jobs(world) == []
+    manifest = world.the_knowledge_base()
+    assert world.conditions(manifest)["Synced"] == ("False", "TooMany")
+    assert world.conditions(manifest)["Stalled"] == ("True", "TooMany")
+    assert "TooMany" in [event.reason for event in world.cluster.events]
+
+    world.knowledge.has_room_left = True
+    await world.knows()
+    assert len(list_jobs(world)) == 1
+
+
+async def test_large_index_that_could_not_be_moved_serves_and_is_told(
+    world: World, handbook: Callable[..., Manifest]
+) -> None:
+    handbook()
+    await settle(world)
+
+    await finish_sync(world, stuck="PostgreSQL is not available: no space left on device")
+
+    assert world.conditions(world.the_knowledge_base())["Ready"] == ("True", "Serving")
+    assert "no space left on device" in world.message(world.the_knowledge_base(), "Ready")
 
 
 async def test_suspended_tenant_has_no_syncs(world: World, handbook: Callable[..., Manifest]) -> None:
@@ -331,7 +436,8 @@ async def test_suspended_tenant_has_no_syncs(world: World, handbook: Callable[..
     await settle(world)
 
     assert len(list_jobs(world)) == 1
-    assert world.cluster.get(kube.CRON_JOBS, "acme", "kb-handbook")["spec"]["suspend"] is True
+    assert "deletionTimestamp" in world.cluster.get(kube.CRON_JOBS, "acme", "kb-handbook")["metadata"]
+    world.cluster.remove(kube.CRON_JOBS, "acme", "kb-handbook")
     conditions = world.conditions(world.the_knowledge_base())
     assert conditions["Ready"] == ("False", "Suspended")
     assert conditions["Stalled"][0] == "False"
@@ -340,6 +446,7 @@ async def test_suspended_tenant_has_no_syncs(world: World, handbook: Callable[..
     world.edit(world.the_tenant(), suspended=False)
     await settle(world)
     assert len(list_jobs(world)) == 2
+    assert world.the_knowledge_base()["status"]["nextSyncTime"] == "2026-01-02T00:00:00Z"
 
 
 async def test_suspended_tenant_has_no_syncs_of_what_is_refused_either(
@@ -551,12 +658,37 @@ async def test_tenant_counts_its_knowledge_bases_and_lets_their_syncs_through(
     assert world.the_tenant()["status"]["knowledgeBases"] == 1
     policy = world.cluster.get(kube.NETWORK_POLICIES, "acme", names.INGESTION)
     ports = {port.get("port") for rule in policy["spec"]["egress"] for port in rule["ports"]}
-    assert {80, 443, 8443, 53, 5432, 6379} <= ports
+    assert ports == {80, 443, 8443, 53, 5432}
     assert "ingress" not in policy["spec"]
     world.cluster.remove(KNOWLEDGE_BASES, "acme", "handbook")
     await world.tenant()
     assert names.INGESTION not in world.cluster.list_names(kube.NETWORK_POLICIES, "acme")
     assert names.INGESTION not in world.cluster.list_names(kube.SERVICE_ACCOUNTS, "acme")
+
+
+async def test_syncs_reach_what_they_use_and_nothing_else_that_the_tenant_names(
+    world: World, handbook: Callable[..., Manifest]
+) -> None:
+    """Neither Redis, nor who signs users in, nor where webhooks may go."""
+    models = [make_endpoint(baseURL="http://models.gpu.svc", embedding=make_embedding())]
+    issuers = [make_issuer("https://login.example", jwksURL="http://keycloak.identity.svc")]
+    egress = {"hosts": ["wiki.tools.svc", "hooks.shop.svc"], "networks": ["10.9.0.0/16"]}
+    world.edit(world.the_tenant(), models=models, auth={"issuers": issuers}, egress=egress)
+    handbook(sources=[make_source(web={"urls": ["http://wiki.tools.svc/"]})])
+
+    await world.tenant()
+
+    spec = world.cluster.get(kube.NETWORK_POLICIES, "acme", names.INGESTION)["spec"]
+    peers = [peer for rule in spec["egress"] for peer in rule["to"]]
+    spaces = {
+        peer["namespaceSelector"]["matchLabels"].get("kubernetes.io/metadata.name")
+        for peer in peers
+        if "namespaceSelector" in peer
+    }
+    assert {"gpu", "tools"} <= spaces
+    assert spaces.isdisjoint({"identity", "shop"})
+    assert {"ipBlock": {"cidr": "10.9.0.0/16"}} in peers
+    assert 6379 not in {port.get("port") for rule in spec["egress"] for port in rule["ports"]}
 
 
 async def test_sync_reads_the_bucket_of_uploads(world: World, handbook: Callable[..., Manifest]) -> None:

@@ -12,7 +12,7 @@ from syntera_crds.contract import names
 from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig
 from syntera_kube import resources as kube
 from syntera_operator.desired.sync_job import cron_job_name
-from syntera_operator.manifest import KNOWLEDGE_BASES, Manifest, name_of
+from syntera_operator.manifest import KNOWLEDGE_BASES, TENANTS, Manifest, name_of
 from syntera_operator.reconcile import knowledge_deletion
 from syntera_operator.reconcile.knowledge_base import reconcile_knowledge_base
 from syntera_operator.reconcile.knowledge_jobs import is_complete
@@ -128,6 +128,45 @@ async def test_sync_that_ended_is_seen_and_not_begun_again(api: Api, name: str) 
 
     assert len(jobs(api, name)) == 1
     assert api.get(KNOWLEDGE_BASES, name, KNOWLEDGE)["status"]["activeIndex"] == 1
+
+
+@pytest.mark.parametrize(
+    ("schedule", "field"),
+    [
+        ({"cron": "61 3 * * *"}, "spec.schedule"),
+        ({"cron": "0 3 * * *", "timeZone": "Mars/Olympus_Mons"}, "spec.timeZone"),
+        ({"cron": "@daily"}, None),
+    ],
+)
+async def test_schedule_that_is_refused_is_told_by_its_field_and_the_first_sync_begins(
+    api: Api, name: str, schedule: dict[str, str], field: str | None
+) -> None:
+    api.put(make_knowledge_base_manifest("other", namespace=name, schedule=schedule))
+    api.cluster.observe(KNOWLEDGE_BASES, api.get(KNOWLEDGE_BASES, name, "other"), deleted=False)
+
+    await reconcile_knowledge_base(name, "other", api.context)
+
+    status = api.get(KNOWLEDGE_BASES, name, "other")["status"]
+    [synced] = [one for one in status["conditions"] if one["type"] == "Synced"]
+    assert (field is None) or field in synced["message"]
+    assert synced["reason"] == ("Syncing" if field is None else "Rejected")
+    assert api.exists(kube.CRON_JOBS, name, cron_job_name("other")) == ("nextSyncTime" in status) == (field is None)
+    assert len(jobs(api, name)) == 2
+
+
+async def test_schedule_rests_with_its_tenant_and_goes_on_with_it(api: Api, name: str) -> None:
+    path = TENANTS.path(name=name)
+    for suspended in (True, False):
+        spec = {"spec": {"suspended": suspended}}
+        api.server.send("PATCH", path, spec, content_type="application/merge-patch+json")
+        api.cluster.observe(TENANTS, api.get(TENANTS, None, name), deleted=False)
+        await look(api, name)
+        if suspended:
+            await until(lambda: not api.cluster.child(kube.CRON_JOBS, name, cron_job_name(KNOWLEDGE)))
+            await until(lambda: not api.cluster.jobs(name))
+
+    assert api.exists(kube.CRON_JOBS, name, cron_job_name(KNOWLEDGE))
+    assert len(jobs(api, name)) == 1
 
 
 async def test_pods_of_syncs_are_made_in_a_namespace_with_a_quota(api: Api, name: str) -> None:

@@ -6,13 +6,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
 from syntera_operator.reconcile.knowledge_status import Observed, describe_contents
 from syntera_operator.stores import knowledge
 from syntera_operator.stores.erasure import Erasure
-from syntera_operator.stores.knowledge import KnowledgeStore
+from syntera_operator.stores.knowledge import MOST_OF_A_TENANT, KnowledgeStore
 from syntera_operator.stores.knowledge_summary import KnowledgeSummary, VectorPlace
 from syntera_operator.stores.postgresql import Postgresql
 from syntera_runtime.models.knowledge import (
@@ -184,7 +185,7 @@ async def test_outcome_that_no_sync_of_ours_wrote_is_read_all_the_same(
             )  # fmt: skip
         found = await KnowledgeStore(postgresql).summary(filled.tenant_id, "handbook")
         assert found is not None
-        status = describe_contents(Observed((), found), None, now=ENDED)
+        status = describe_contents(Observed((), found))
         assert status["last_sync"].added in (0, 7)
         assert status["failures"] == []
         assert found.last_ended is not None
@@ -264,6 +265,25 @@ async def test_forgotten_knowledge_base_leaves_nothing_and_others_stay(
     assert await count(database, filled.tenant_id) == before
     assert await filled.reader.find_knowledge_base(filled.tenant_id, "handbook") is None
     assert len(await filled.doomed()) == 1
+
+
+async def test_room_ends_where_no_further_knowledge_base_is_made(
+    tenant: PostgresqlStores, database: Database, postgresql: Postgresql
+) -> None:
+    store, tenant_id = KnowledgeStore(postgresql), tenant.stores.tenant_id
+    async with connected(database.superuser_dsn) as superuser:
+        await superuser.execute(
+            "INSERT INTO syntera.knowledge_bases (tenant_id, id, name)"
+            " SELECT $1, gen_random_uuid(), 'number-' || n FROM generate_series(2, $2::int) AS n",
+            tenant_id, MOST_OF_A_TENANT,
+        )  # fmt: skip
+    make = "SELECT syntera.ensure_knowledge_base(gen_random_uuid(), $1)"
+    assert await store.has_room(tenant_id)
+    async with tenant.pool.connection("test") as connection:
+        await connection.execute(make, "number-1")
+        assert not await store.has_room(tenant_id)
+        with pytest.raises(asyncpg.ProgramLimitExceededError):
+            await connection.execute(make, "one-too-many")
 
 
 async def test_erased_tenant_leaves_nothing(

@@ -10,12 +10,13 @@ from pathlib import Path
 import asyncpg
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from syntera_crds.contract.names import OWN_VECTORS_PREFIX, own_vectors_table
-from syntera_operator.errors import OperatorError, StoreRefused
 from syntera_operator.stores import knowledge_indexes
 from syntera_operator.stores.erasure import Erasure
 from syntera_operator.stores.knowledge_indexes import LargeIndexes
+from syntera_operator.stores.knowledge_summary import StuckIndex
 from syntera_operator.stores.postgresql import Postgresql, PostgresqlSettings
 from syntera_runtime.adapters.postgresql.knowledge_rows import filter_values
 from syntera_runtime.adapters.postgresql.knowledge_vectors import nearest_statement
@@ -254,15 +255,48 @@ async def test_index_that_cannot_be_moved_holds_up_no_other(
     third = await make_postgresql_stores(database, tmp_path)
     sound = make_postgresql_knowledge(third)
     await fill(sound)
-    with pytest.raises(StoreRefused):
-        await large.look_after()
+    assert [stuck.knowledge_base for stuck in await large.look_after()] == ["handbook"] * 2
     assert (await reread(sound)).storage is IndexStorage.OWN
-    assert (await reread(knowledge)).storage is IndexStorage.COMMON
+    index = await reread(knowledge)
+    assert index.storage is IndexStorage.COMMON
+    assert "dimensions" in (large.why_stuck(index.id) or "")
+    assert large.why_stuck((await reread(sound)).id) is None
     async with connected(database.superuser_dsn) as superuser:
         for each in (theirs, knowledge):
             await superuser.execute("DELETE FROM syntera.knowledge_vectors WHERE tenant_id = $1", each.tenant_id)
     for opened in (other, third):
         await opened.pool.aclose()
+
+
+async def test_index_that_cannot_be_moved_rests_longer_each_time_and_is_told_once(
+    knowledge: KnowledgeStores, database: Database, postgresql: Postgresql
+) -> None:
+    """And is searched as before."""
+    seconds = 0.0
+    index = await fill(knowledge)
+    vector = next(make_vectors(7))
+    nearest = await knowledge.near(index, vector)
+    table = own_vectors_table(knowledge.tenant_id, index.id)
+    large = LargeIndexes(postgresql, large=CHUNKS // 2, clock=lambda: seconds)
+    told: list[StuckIndex] = []
+    async with connected(database.superuser_dsn) as superuser:
+        await superuser.execute(f"CREATE VIEW syntera.{table} AS SELECT")
+        with capture_logs() as logs:
+            while seconds < 43_200:
+                told += await large.look_after()
+                seconds += 300
+        await superuser.execute(f"DROP VIEW syntera.{table}")
+
+    assert [table in stuck.message for stuck in told] == [True]
+    assert table in (large.why_stuck(index.id) or "")
+    rests = [entry["rest_seconds"] for entry in logs if entry.get("index_id") == str(index.id)]
+    assert rests == [300, 600, 1200, 2400, 4800, 9600, 19200, 21600]
+    assert await knowledge.near(await reread(knowledge), vector) == nearest
+    seconds += 21_600
+    assert await large.look_after() == []
+    assert (await reread(knowledge)).storage is IndexStorage.OWN
+    await large.look_after()
+    assert large.why_stuck(index.id) is None
 
 
 async def test_table_that_somebody_holds_holds_up_nothing_else(
@@ -279,8 +313,8 @@ async def test_table_that_somebody_holds_holds_up_nothing_else(
         await holder.execute(f"SELECT FROM syntera.{table} LIMIT 1")
         while await knowledge.writer.erase(knowledge.tenant_id, "handbook"):
             pass
-        with pytest.raises(OperatorError):
-            await large.look_after()
+        await large.look_after()
+        assert table in await tables(database)
         assert (await reread(waiting)).storage is IndexStorage.OWN
     await large.look_after()
     assert table not in await tables(database)
@@ -341,8 +375,8 @@ async def test_move_that_is_cut_off_leaves_nothing_and_begins_again(
 
     monkeypatch.setattr(postgresql, "long_session", cut_session)
     before = await tables(database)
-    with pytest.raises(Exception, match="PostgreSQL"):
-        await LargeIndexes(postgresql, large=CHUNKS // 2).look_after()
+    (stuck,) = await LargeIndexes(postgresql, large=CHUNKS // 2).look_after()
+    assert "PostgreSQL is not available" in stuck.message
     monkeypatch.undo()
     for _ in range(100):  # until the server has noticed
         await asyncio.sleep(0.02)
