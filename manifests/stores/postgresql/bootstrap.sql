@@ -85,6 +85,14 @@ REVOKE ALL ON SCHEMA extensions FROM PUBLIC;
 GRANT USAGE ON SCHEMA extensions TO syntera_owner, syntera_maintenance, syntera_tenant;
 CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA extensions;
 
+DO $$
+BEGIN
+  IF (SELECT string_to_array(extversion, '.')::int[] < ARRAY[0, 8] FROM pg_extension WHERE extname = 'vector') THEN
+    RAISE EXCEPTION 'Syntera needs pgvector 0.8 or later: where it is installed on the server, ALTER EXTENSION vector UPDATE';
+  END IF;
+END
+$$;
+
 -- 5. What PUBLIC may do everywhere and a tenant must not
 
 DO $$

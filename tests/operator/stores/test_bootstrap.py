@@ -99,6 +99,16 @@ async def test_roles_that_pass_every_policy_are_refused(server: PostgresqlServer
         await attempt.rollback()
 
 
+async def test_pgvector_that_cannot_go_on_searching_is_refused(server: PostgresqlServer) -> None:
+    database = await server.create_database()
+    await database.bootstrap()
+    async with connected(database.superuser_dsn) as superuser:
+        await superuser.execute("UPDATE pg_extension SET extversion = '0.7.4' WHERE extname = 'vector'")
+
+        with pytest.raises(asyncpg.RaiseError, match=r"pgvector 0\.8 or later"):
+            await superuser.execute(SQL)
+
+
 async def test_extension_types_are_usable_by_tenants_and_owner(database: Database) -> None:
     tenant = await database.make_tenant()
 
