@@ -46,7 +46,10 @@ def _lines(transcript: Transcript) -> Iterator[str]:
 def _note(message: Message) -> str:
     if message.refused is not None:
         return f" (refused: {message.refused})"
-    return "" if message.state is MessageState.COMPLETE else f" ({message.state})"
+    if message.state is not MessageState.COMPLETE:
+        return f" ({message.state})"
+    failure = None if message.retrieval is None else message.retrieval.failure
+    return "" if failure is None else f" (knowledge not searched: {failure})"
 
 
 def _describe(citation: Citation) -> str:
