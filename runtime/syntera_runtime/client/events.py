@@ -9,7 +9,7 @@ import pydantic_core
 from pydantic import ValidationError
 
 from .errors import ApiError, UnexpectedAnswer, build_api_error
-from .models import Answer, Citation, Message, Problem, KnowledgeRetrieval, Turn, Usage
+from .models import Answer, Citation, KnowledgeRetrieval, Message, Problem, Turn, Usage
 
 
 class _Numbered(Answer):

@@ -80,6 +80,8 @@ class File:
     conversation_id: ConversationId | None = None
     message_id: MessageId | None = None
     """The message that it is attached to; None: none yet."""
+    request_hash: bytes | None = None
+    """See `NewFile`."""
 
     @property
     def attachment(self) -> Attachment:
@@ -97,6 +99,8 @@ class NewFile:
     storage: Storage
     request_key: RequestKey | None = None
     """Of the request that sends it; no two files have the same."""
+    request_hash: bytes | None = None
+    """SHA-256 of what the request says beside the file's name and bytes. None: nothing."""
 
 
 @dataclass(frozen=True, slots=True)

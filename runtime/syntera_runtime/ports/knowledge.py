@@ -110,8 +110,12 @@ class KnowledgeEditor(Protocol):
         facts: DocumentFacts,
         content_hash: bytes,
         file_id: FileId,
+        reach: frozenset[str] | None = None,
     ) -> Document:
         """Note an uploaded file as a document that is to be taken in, in place of one with the same origin.
+
+        Where an uploaded document with these bytes is there, for one of the audiences of `reach` (None: for anybody), this is that
+        document as it is, and the file stays nobody's. Two that come at the same time make no second document either.
 
         The file must be there in full; from now on it is the document's: nobody sweeps it, and it is found by `find_files` alone.
         The file of the document that it replaces is doomed. What is indexed of that one stays until the next sync, unless the new
@@ -125,9 +129,9 @@ class KnowledgeEditor(Protocol):
         ...
 
     async def find_upload(
-        self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, content_hash: bytes
+        self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, *, content_hash: bytes, file_id: FileId
     ) -> Document | None:
-        """The uploaded document with these bytes, whatever its name."""
+        """The document that is the file, which has these bytes."""
         ...
 
     async def exclude_document(

@@ -10,6 +10,7 @@ from syntera_runtime.errors import FileAttached, FileNotFound
 from syntera_runtime.ids import new_id
 from syntera_runtime.models.ids import DocumentId, FileId, KnowledgeBaseId
 from syntera_runtime.models.knowledge import (
+    Document,
     DocumentFailure,
     DocumentOrigin,
     DocumentState,
@@ -265,6 +266,38 @@ async def test_renewed_document_is_searched_as_it_was_until_a_sync_takes_it_in(k
     )
 
 
+async def find_upload(
+    knowledge: KnowledgeStores, base_id: KnowledgeBaseId, text: str, file_id: FileId
+) -> Document | None:
+    return await knowledge.editor.find_upload(
+        knowledge.tenant_id, base_id, content_hash=content_hash(text), file_id=file_id
+    )
+
+
+async def test_uploads_of_the_same_bytes_at_the_same_time_are_one_document(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    made = await asyncio.gather(*(knowledge.upload(base.id, name, text="Hello") for name in "abcdef"))
+    (document,) = await knowledge.editor.list_documents(knowledge.tenant_id, base.id, limit=9)
+    assert {document_id for document_id, _ in made} == {document.id}
+    others = {file_id for _, file_id in made} - {document.file_id}
+    for file_id in others:  # still nobody's
+        await knowledge.files.doom_file(knowledge.tenant_id, file_id, owner=None)
+    assert await knowledge.doomed() == others
+
+
+async def test_upload_of_bytes_that_are_there_for_others_is_a_document_of_its_own(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    secret, _ = await knowledge.upload(base.id, "a", audience={"owner"})
+    reach = frozenset({"public", "member"})
+    open_one, file_id = await knowledge.upload(base.id, "b", reach=reach)
+    assert open_one != secret
+    again, _ = await knowledge.upload(base.id, "c", audience={"member"}, reach=reach)
+    assert again == open_one
+    found = await find_upload(knowledge, base.id, "Some text", file_id)
+    assert found is not None
+    assert found.id == open_one
+
+
 async def test_upload_is_a_pending_document_with_a_file(knowledge: KnowledgeStores) -> None:
     base = await knowledge.begin()
     made, file_id = await knowledge.upload(base.id, text="Hello")
@@ -275,9 +308,9 @@ async def test_upload_is_a_pending_document_with_a_file(knowledge: KnowledgeStor
         file_id,
         DocumentOrigin("uploads", "guide.txt"),
     )
-    same = await knowledge.editor.find_upload(knowledge.tenant_id, base.id, content_hash("Hello"))
-    assert same == found
-    assert await knowledge.editor.find_upload(knowledge.tenant_id, base.id, content_hash("Other")) is None
+    assert await find_upload(knowledge, base.id, "Hello", file_id) == found
+    assert await find_upload(knowledge, base.id, "Other", file_id) is None
+    assert await find_upload(knowledge, base.id, "Hello", FileId(new_id())) is None
     index = await knowledge.open_index(base)
     (known,) = await knowledge.known(index, "uploads")
     assert (known.file_id, known.state, known.content_hash) == (file_id, DocumentState.PENDING, None)
@@ -407,7 +440,7 @@ async def test_failed_upload_keeps_the_hash_that_finds_it(knowledge: KnowledgeSt
         facts=make_facts(),
         failure=BROKEN,
     )
-    found = await knowledge.editor.find_upload(knowledge.tenant_id, base.id, content_hash("one"))
+    found = await find_upload(knowledge, base.id, "one", file_id)
     assert found is not None
     assert (found.id, found.file_id, found.state) == (made, file_id, DocumentState.FAILED)
 

@@ -193,6 +193,43 @@ async def test_upload_is_made_once_by_one_key(client: httpx.AsyncClient, store: 
     assert kept(store) == ["ready"]
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"audience": ["owner"]},
+        {"tags": ["a", "b"]},
+        {"title": "Other"},
+        {"url": "https://acme.example/other"},
+        {"language": "fr"},
+        {"source": "more"},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+async def test_key_of_an_upload_stands_for_all_that_was_said_of_it(
+    client: httpx.AsyncClient, catalogue: FakeCatalogue, store: MemoryStore, changed: dict[str, Any]
+) -> None:
+    sources = [
+        Source(name=name, audience=["public"], upload=UploadSource(max_file_megabytes=1))
+        for name in ("uploads", "more")
+    ]
+    catalogue.knowledge_bases["handbook"] = make_knowledge_base(sources=sources)
+    key = {"Idempotency-Key": "k"}
+    said: dict[str, Any] = {
+        "title": "Bags",
+        "url": "https://acme.example/bags",
+        "language": "de",
+        "audience": ["member", "authenticated"],
+        "tags": ["a"],
+    }
+    first = await send(client, headers=key, **said)
+    assert first.status_code == 201
+    other = await send(client, headers=key, **said | changed)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
+    again = await send(client, headers=key, **said | {"audience": ["authenticated", "member"], "source": "uploads"})
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert kept(store) == ["ready"]
+
+
 async def test_key_of_an_upload_stands_for_something_else_elsewhere(
     client: httpx.AsyncClient, catalogue: FakeCatalogue, store: MemoryStore
 ) -> None:

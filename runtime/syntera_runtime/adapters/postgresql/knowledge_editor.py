@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-import asyncpg
 from asyncpg import Record
 
 from ...errors import FileAttached, FileNotFound, KnowledgeBaseNotFound
@@ -63,7 +62,16 @@ ORDER BY d.id LIMIT $7
 
 _FIND = f"{_DOCUMENTS} AND d.id = $3"
 
-_FIND_UPLOAD = f"{_DOCUMENTS} AND d.content_hash = $3 AND d.file_id IS NOT NULL ORDER BY d.id LIMIT 1"
+_FIND_UPLOAD = f"{_DOCUMENTS} AND d.content_hash = $3 AND d.file_id = $4"
+
+_LOCK_BASE = """
+SELECT true FROM syntera.knowledge_bases WHERE tenant_id = $1 AND id = $2 FOR NO KEY UPDATE
+"""
+"""Uploads come one after the other, so that each sees the bytes of those before."""
+
+_FIND_SAME = f"""
+{_DOCUMENTS} AND d.content_hash = $3 AND d.file_id <> $4 AND ($5::text[] IS NULL OR d.audience && $5) ORDER BY d.id LIMIT 1
+"""
 
 _LIST_CHUNKS = f"""
 SELECT {CHUNK_COLUMNS}, {FACTS_COLUMNS} FROM syntera.knowledge_chunks AS c
@@ -201,9 +209,16 @@ class PostgresqlKnowledgeEditor:
         facts: DocumentFacts,
         content_hash: bytes,
         file_id: FileId,
+        reach: frozenset[str] | None = None,
     ) -> Document:
         """See `KnowledgeEditor`."""
+        seen_by = None if reach is None else sorted(reach)
         async with self._pool.transaction("add_upload") as connection:
+            if not await connection.fetchval(_LOCK_BASE, tenant_id, knowledge_base_id):
+                raise KnowledgeBaseNotFound
+            same = await connection.fetchrow(_FIND_SAME, tenant_id, knowledge_base_id, content_hash, file_id, seen_by)
+            if same is not None:
+                return read_document(same)
             await _give_file(connection, tenant_id, file_id, knowledge_base_id)
             before = await connection.fetchrow(
                 _LOCK_ORIGIN, tenant_id, knowledge_base_id, clean(origin.source), hash_path(origin)
@@ -216,20 +231,17 @@ class PostgresqlKnowledgeEditor:
             where = (clean(origin.source), clean(origin.path), hash_path(origin))
             made_of = (content_hash, file_id, *facts_values(facts), facts.keeps_audience)
             values = (tenant_id, new_id(), knowledge_base_id, *where, *made_of)
-            try:
-                made = await connection.fetchval(_UPSERT_UPLOAD, *values)
-            except asyncpg.ForeignKeyViolationError:
-                raise KnowledgeBaseNotFound from None
+            made = await connection.fetchval(_UPSERT_UPLOAD, *values)
             row = await connection.fetchrow(_FIND, tenant_id, knowledge_base_id, made)
         assert row is not None
         return read_document(row)
 
     async def find_upload(
-        self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, content_hash: bytes
+        self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, *, content_hash: bytes, file_id: FileId
     ) -> Document | None:
         """See `KnowledgeEditor`."""
         async with self._pool.connection("find_upload") as connection:
-            row = await connection.fetchrow(_FIND_UPLOAD, tenant_id, knowledge_base_id, content_hash)
+            row = await connection.fetchrow(_FIND_UPLOAD, tenant_id, knowledge_base_id, content_hash, file_id)
         return None if row is None else read_document(row)
 
     async def exclude_document(
