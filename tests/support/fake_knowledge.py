@@ -14,6 +14,7 @@ class FakeKnowledge:
     summaries: dict[str, KnowledgeSummary] = field(default_factory=dict)
     requests: list[PendingSync] = field(default_factory=list)
     is_away: bool = False
+    has_room: bool = True
     begun_requests: list[UUID] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
     promotions: int = 0
@@ -21,6 +22,10 @@ class FakeKnowledge:
     async def summary(self, tenant_id: UUID, name: str) -> KnowledgeSummary | None:
         self._use()
         return self.summaries.get(name)
+
+    async def is_full(self, tenant_id: UUID) -> bool:
+        self._use()
+        return not self.has_room
 
     async def pending(self) -> list[PendingSync]:
         self._use()

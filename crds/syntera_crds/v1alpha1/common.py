@@ -216,6 +216,8 @@ class Reason(StrEnum):
     """A ready pod does not serve the published revision yet."""
     SUSPENDED = "Suspended"
     """`spec.suspended` of the Tenant is true."""
+    LIMIT_REACHED = "LimitReached"
+    """The tenant has as many of these as there can be."""
     SYNCING = "Syncing"
     """A sync is under way."""
     SYNC_FAILED = "SyncFailed"

@@ -39,6 +39,7 @@ from .knowledge_jobs import end_running, end_schedule, list_jobs, list_running
 from .knowledge_status import (
     Observed,
     Wish,
+    check_room,
     check_serving,
     check_synced,
     describe_contents,
@@ -168,7 +169,9 @@ async def _observe(manifest: Manifest, host: Host, context: Context) -> Observed
     if host.tenant_id is None:
         return Observed(jobs, None)
     try:
-        return Observed(jobs, await context.knowledge.summary(host.tenant_id, name_of(manifest)))
+        summary = await context.knowledge.summary(host.tenant_id, name_of(manifest))
+        has_no_room = summary is None and await context.knowledge.is_full(host.tenant_id)
+        return Observed(jobs, summary, has_no_room=has_no_room)
     except (StoreUnavailable, StoreRefused) as error:
         return Observed(jobs, None, error)
 
@@ -223,6 +226,8 @@ def _find_obstacle(host: Host, observed: Observed, context: Context) -> Problem 
             return Problem(
                 Reason.PENDING, f"Waits for {resource.kind} {name!r}, which comes with the Tenant; see there."
             )
+    if (full := check_room(observed)) is not None:
+        return full
     if list_running(observed.jobs):
         return Problem(Reason.SYNCING, "Another sync is under way; the next one begins when it has ended.")
     return None

@@ -52,6 +52,8 @@ class Observed:
     """None: the stores know of no such knowledge base, or were not asked."""
     error: StoreError | None = None
     """Why they told nothing."""
+    has_no_room: bool = False
+    """The stores know of none, and take no other one of the tenant's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,27 @@ class Wish:
 
 def check_synced(observed: Observed, wish: Wish | None, *, serves: bool) -> Check:
     """Whether the knowledge base holds what its sources say; `serves`: there is an index that is searched meanwhile."""
-    check = _check_stores(observed) or _check_wish(wish) or _check_last(observed) or _check_running(observed)
+    check = (
+        _check_stores(observed)
+        or check_room(observed)
+        or _check_wish(wish)
+        or _check_last(observed)
+        or _check_running(observed)
+    )
     if isinstance(check, Problem):
         return replace(check, serves=serves)
     return check
+
+
+def check_room(observed: Observed) -> Problem | None:
+    """Why no sync can begin, where that is because the tenant has too many knowledge bases."""
+    if not observed.has_no_room:
+        return None
+    return Problem(
+        Reason.LIMIT_REACHED,
+        "The tenant has as many knowledge bases as there can be, so this one cannot be filled. Delete one that is not needed.",
+        Outlook.STALLED,
+    )
 
 
 def is_lost(before: KnowledgeBaseStatus, observed: Observed) -> bool:

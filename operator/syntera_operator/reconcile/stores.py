@@ -49,6 +49,9 @@ class KnowledgeStores(Protocol):
     async def summary(self, tenant_id: UUID, name: str) -> KnowledgeSummary | None:
         """How a knowledge base is; None: the stores know of none."""
 
+    async def is_full(self, tenant_id: UUID) -> bool:
+        """Whether there is no room for a knowledge base that the stores do not know."""
+
     async def begun(self, tenant_id: UUID, name: str, request_id: UUID) -> None:
         """A Job was started for what somebody has asked for."""
 

@@ -16,6 +16,8 @@ from .postgresql import Postgresql, Session
 
 _FIND = "SELECT id, sync_request FROM syntera.knowledge_bases WHERE tenant_id = $1 AND name = $2"
 
+_IS_FULL = "SELECT count(*) >= $2 FROM syntera.knowledge_bases WHERE tenant_id = $1"
+
 _COUNT = """
     SELECT count(*) FILTER (WHERE state <> 'excluded') AS documents, count(*) FILTER (WHERE state = 'indexed') AS indexed,
       count(*) FILTER (WHERE state = 'failed') AS failed
@@ -54,6 +56,9 @@ _SYNCS = f"""
       ORDER BY ended_at DESC LIMIT 1
     )
 """  # noqa: S608  # the columns are a constant
+
+MOST_KNOWLEDGE_BASES = 250
+"""That PostgreSQL makes for a tenant: `syntera.ensure_knowledge_base` holds to it."""
 
 _MOST_PENDING = 1000
 
@@ -121,6 +126,11 @@ class KnowledgeStore:
             last_ended=_read_sync(max(ended, key=lambda row: row["ended_at"])) if ended else None,
             request_id=base["sync_request"],
         )
+
+    async def is_full(self, tenant_id: UUID) -> bool:
+        """Whether the tenant has as many knowledge bases as there can be."""
+        async with self._postgresql.maintenance() as connection:
+            return bool(await connection.fetchval(_IS_FULL, tenant_id, MOST_KNOWLEDGE_BASES))
 
     async def pending(self) -> Sequence[PendingSync]:
         """Syncs that somebody has asked for, and that were not begun yet; of all tenants that are there."""

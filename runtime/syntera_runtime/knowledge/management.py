@@ -127,6 +127,7 @@ class KnowledgeManagement:
 
         Raises:
             KnowledgeBaseNotFound: There is none of that name.
+            TooManyKnowledgeBases: It is new to the store, and there is no room for another one.
             StoreUnavailable: It may not have been asked for.
         """
         self._holdings.config(name)

@@ -130,6 +130,7 @@ class DocumentUploads:
             AudienceNotHeld: It would replace a document that is for others.
             FileTooLarge: It has more bytes than the source takes.
             FileTypeRefused: Nothing is read out of files of its kind.
+            TooManyKnowledgeBases: The knowledge base is new to the store, and there is no room for another one.
             RequestRepeated, FileOvertaken: See `Files.add`.
             StoreUnavailable: It may not have been taken in.
         """

@@ -151,7 +151,11 @@ class KnowledgeEditor(Protocol):
         ...
 
     async def request_sync(self, tenant_id: TenantId, name: str) -> None:
-        """Ask the operator to start a sync soon. Makes the knowledge base known if it is not yet."""
+        """Ask the operator to start a sync soon. Makes the knowledge base known if it is not yet.
+
+        Raises:
+            TooManyKnowledgeBases: It is not known, and there is no room for another one.
+        """
         ...
 
     async def list_syncs(
@@ -169,6 +173,9 @@ class KnowledgeWriter(Protocol):
 
         The lock lives as long as the connection that took it: it ends with the process, however that ends. Once the connection is
         lost, whoever held the lock can write nothing more: every method raises StoreUnavailable.
+
+        Raises:
+            TooManyKnowledgeBases: It is new, and there is no room for another one.
         """
         ...
 

@@ -321,6 +321,24 @@ async def test_schedule_that_the_api_server_refuses_is_told_and_the_rest_goes_on
     assert world.the_knowledge_base()["status"]["revision"] == 1
 
 
+async def test_knowledge_base_for_which_there_is_no_room_says_so_and_begins_once_there_is(
+    world: World, handbook: Callable[..., Manifest]
+) -> None:
+    world.knowledge.has_room = False
+    handbook()
+
+    await settle(world)
+
+    assert list_jobs(world) == []
+    conditions = world.conditions(world.the_knowledge_base())
+    assert (conditions["Synced"], conditions["Stalled"]) == (("False", "LimitReached"), ("True", "LimitReached"))
+    assert "Delete one" in world.message(world.the_knowledge_base(), "Synced")
+
+    world.knowledge.has_room = True
+    await world.knows()
+    assert len(list_jobs(world)) == 1
+
+
 async def test_suspended_tenant_has_no_syncs(world: World, handbook: Callable[..., Manifest]) -> None:
     handbook(schedule={"cron": "@daily"})
     await settle(world)

@@ -15,6 +15,7 @@ from syntera_operator.stores.erasure import Erasure
 from syntera_operator.stores.knowledge import KnowledgeStore
 from syntera_operator.stores.knowledge_summary import KnowledgeSummary
 from syntera_operator.stores.postgresql import Postgresql
+from syntera_runtime.errors import TooManyKnowledgeBases
 from syntera_runtime.models.knowledge import (
     DocumentFailure,
     DocumentOrigin,
@@ -84,6 +85,19 @@ async def count(database: Database, tenant_id: object) -> dict[str, int]:
             table: await superuser.fetchval(f"SELECT count(*) FROM syntera.{table} WHERE tenant_id = $1", tenant_id)
             for table in TABLES
         }
+
+
+async def test_tenant_is_full_where_no_further_knowledge_base_is_made(
+    filled: KnowledgeStores, postgresql: Postgresql
+) -> None:
+    store = KnowledgeStore(postgresql)
+    for number in range(knowledge.MOST_KNOWLEDGE_BASES):
+        assert not await store.is_full(filled.tenant_id)
+        await filled.editor.request_sync(filled.tenant_id, f"base {number}")
+    assert await store.is_full(filled.tenant_id)
+    with pytest.raises(TooManyKnowledgeBases):
+        await filled.editor.request_sync(filled.tenant_id, "one more")
+    assert not await store.is_full(uuid4())
 
 
 async def test_summary_tells_counts_and_the_last_syncs(filled: KnowledgeStores, postgresql: Postgresql) -> None:

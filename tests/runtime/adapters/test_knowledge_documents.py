@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from syntera_runtime.errors import FileAttached, FileNotFound
+from syntera_runtime.errors import FileAttached, FileNotFound, TooManyKnowledgeBases
 from syntera_runtime.ids import new_id
 from syntera_runtime.models.ids import DocumentId, FileId, KnowledgeBaseId
 from syntera_runtime.models.knowledge import (
+    MOST_KNOWLEDGE_BASES,
     Document,
     DocumentFailure,
     DocumentOrigin,
@@ -36,6 +37,18 @@ async def test_knowledge_base_is_known_by_its_name_once_it_is_locked(knowledge: 
     assert await knowledge.reader.find_knowledge_base(knowledge.tenant_id, "handbook") == base
     assert (base.name, base.active) == ("handbook", None)
     assert (await knowledge.begin("other")).id != base.id
+
+
+async def test_knowledge_base_beyond_the_last_is_not_made_known(knowledge: KnowledgeStores) -> None:
+    for number in range(MOST_KNOWLEDGE_BASES):
+        await knowledge.editor.request_sync(knowledge.tenant_id, f"base {number}")
+    with pytest.raises(TooManyKnowledgeBases):
+        await knowledge.editor.request_sync(knowledge.tenant_id, "one more")
+    with pytest.raises(TooManyKnowledgeBases):
+        async with knowledge.writer.lock(knowledge.tenant_id, "one more"):
+            pass
+    async with knowledge.writer.lock(knowledge.tenant_id, "base 7") as known:
+        assert known is not None
 
 
 async def test_lock_is_held_by_one_at_a_time(knowledge: KnowledgeStores) -> None:

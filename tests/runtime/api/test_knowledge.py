@@ -17,6 +17,7 @@ from syntera_runtime.errors import KnowledgeBaseNotReady, ModelUnavailable, Sear
 from syntera_runtime.ids import new_id
 from syntera_runtime.models.ids import TenantId
 from syntera_runtime.models.knowledge import (
+    MOST_KNOWLEDGE_BASES,
     DocumentOrigin,
     Failing,
     Passage,
@@ -231,6 +232,13 @@ async def test_sync_is_asked_for_and_who_did_is_recorded(client: httpx.AsyncClie
     assert [(act["operation"], act["targets"], act["status"]) for act in acts] == [
         ("requestSync", {"knowledgeBase": "handbook"}, 202)
     ] * 2
+
+
+async def test_knowledge_base_for_which_there_is_no_room_says_so(client: httpx.AsyncClient, store: MemoryStore) -> None:
+    for number in range(MOST_KNOWLEDGE_BASES):
+        await store.knowledge.editor.request_sync(TENANT, f"base {number}")
+    answer = await client.post(f"{BASE}/syncs")
+    assert (answer.status_code, answer.json()["code"]) == (409, "too-many-knowledge-bases")
 
 
 async def test_syncs_come_in_pages_newest_first(client: httpx.AsyncClient, stores: KnowledgeStores) -> None:

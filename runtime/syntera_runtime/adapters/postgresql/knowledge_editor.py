@@ -4,9 +4,10 @@ import hashlib
 import json
 from collections.abc import Sequence
 
+import asyncpg
 from asyncpg import Record
 
-from ...errors import FileAttached, FileNotFound, KnowledgeBaseNotFound
+from ...errors import FileAttached, FileNotFound, KnowledgeBaseNotFound, TooManyKnowledgeBases
 from ...ids import new_id
 from ...models.ids import DocumentId, FileId, KnowledgeBaseId, SyncId, TenantId
 from ...models.knowledge import (
@@ -127,8 +128,7 @@ WHERE tenant_id = $1 AND knowledge_base_id = $2 AND id = $3 RETURNING true
 """
 
 _REQUEST = """
-UPDATE syntera.knowledge_bases SET sync_request = coalesce(sync_request, $3)
-WHERE tenant_id = $1 AND id = syntera.ensure_knowledge_base($3, $2)
+UPDATE syntera.knowledge_bases SET sync_request = coalesce(sync_request, $3) WHERE tenant_id = $1 AND name = $2
 """
 
 SYNC_COLUMNS = (
@@ -270,7 +270,7 @@ class PostgresqlKnowledgeEditor:
     async def request_sync(self, tenant_id: TenantId, name: str) -> None:
         """See `KnowledgeEditor`."""
         async with self._pool.connection("request_sync") as connection:
-            await connection.execute("SELECT syntera.ensure_knowledge_base($1, $2)", new_id(), clean(name))
+            await ensure_knowledge_base(connection, name)
             await connection.execute(_REQUEST, tenant_id, clean(name), new_id())
 
     async def list_syncs(
@@ -280,6 +280,18 @@ class PostgresqlKnowledgeEditor:
         async with self._pool.connection("list_syncs") as connection:
             rows = await connection.fetch(_LIST_SYNCS, tenant_id, knowledge_base_id, before, limit)
         return [read_sync(row) for row in rows]
+
+
+async def ensure_knowledge_base(connection: Connection, name: str) -> None:
+    """Make a knowledge base of the tenant's known if it is not yet.
+
+    Raises:
+        TooManyKnowledgeBases: There is no room for another one.
+    """
+    try:
+        await connection.execute("SELECT syntera.ensure_knowledge_base($1, $2)", new_id(), clean(name))
+    except asyncpg.ProgramLimitExceededError:
+        raise TooManyKnowledgeBases from None
 
 
 def hash_path(origin: DocumentOrigin) -> bytes:
