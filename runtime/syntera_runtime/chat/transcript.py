@@ -54,7 +54,8 @@ def _note(message: Message) -> str:
 
 def _describe(citation: Citation) -> str:
     """What a number stands for: title, headings, page, where to read it, and which characters of the document it is."""
-    place = " > ".join((citation.title, *citation.headings))
+    repeats = citation.headings[:1] == (citation.title,)  # many a document begins with its title as a heading
+    place = " > ".join((citation.title, *citation.headings[repeats:]))
     pages = "" if citation.page is None else f", page {citation.page}"
     if citation.page is not None and citation.last_page not in (None, citation.page):
         pages = f", pages {citation.page} to {citation.last_page}"

@@ -62,6 +62,14 @@ def test_sources_of_a_reply_are_listed_below_it() -> None:
     )
 
 
+def test_title_that_is_the_first_heading_too_is_told_once() -> None:
+    cited = [make_citation(1, headings=("The desk", "Hours")), make_citation(2, headings=("Hours", "The desk"))]
+    reply = make_message("At ten [1] [2].", role=Role.ASSISTANT, parts=build_reply_parts("At ten [1] [2].", cited))
+    text = build_markdown(make_transcript(reply))
+    assert "- [1] The desk > Hours, pages" in text
+    assert "- [2] The desk > Hours > The desk, pages" in text
+
+
 def test_refusal_is_marked_as_such() -> None:
     parts = build_reply_parts("No.", refusal=Refusal.NOT_CITED)
     text = build_markdown(make_transcript(make_message("No.", role=Role.ASSISTANT, parts=parts)))

@@ -81,7 +81,7 @@ async def test_each_waits_as_long_as_they_can() -> None:
     embedder.released.clear()
     asked = Questions(embedder)
     first, second = asyncio.create_task(ask(asked, seconds=0.01)), asyncio.create_task(ask(asked))
-    with pytest.raises(ModelTimeout, match="within 0.01 seconds"):
+    with pytest.raises(ModelTimeout, match=r"within 0\.01 seconds"):
         await first
     embedder.released.set()
     assert await second == SKIS
