@@ -113,14 +113,9 @@ class MemoryKnowledgeEditor:
     def __init__(self, rows: KnowledgeRows) -> None:
         self._rows = rows
 
-    async def describe_knowledge_base(self, tenant_id: TenantId, name: str) -> KnowledgeBase | None:
+    async def describe_knowledge_bases(self, tenant_id: TenantId, names: Sequence[str]) -> Sequence[KnowledgeBase]:
         """See `KnowledgeEditor`."""
-        found = self._rows.find(tenant_id, name)
-        if found is None:
-            return None
-        active = found.active
-        chunks = 0 if active is None else sum(len(held.chunks) for held in active.held.values())
-        return replace(found.knowledge_base, documents=count_states(found.documents), chunks=chunks)
+        return [_describe(base) for base in self._rows.of(tenant_id).values() if base.name in names]
 
     async def list_documents(
         self,
@@ -262,6 +257,16 @@ class MemoryKnowledgeEditor:
     def _base(self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId) -> KnowledgeBaseRow:
         """The knowledge base; where there is none, one without anything that nobody keeps."""
         return self._rows.of(tenant_id).get(knowledge_base_id) or KnowledgeBaseRow(knowledge_base_id, "")
+
+
+def _describe(base: KnowledgeBaseRow) -> KnowledgeBase:
+    held = {} if base.active is None else base.active.held
+    return replace(
+        base.knowledge_base,
+        documents=count_states(base.documents),
+        chunks=sum(len(document.chunks) for document in held.values()),
+        last_sync=base.syncs[max(base.syncs)] if base.syncs else None,
+    )
 
 
 def _uploads_of(base: KnowledgeBaseRow, content_hash: bytes) -> Sequence[DocumentRow]:

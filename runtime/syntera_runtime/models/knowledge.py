@@ -241,18 +241,6 @@ class Index:
     with another one. None: nobody noted it; then it is the knowledge base's."""
 
 
-@dataclass(frozen=True, slots=True)
-class KnowledgeBase:
-    """What the store holds of a knowledge base."""
-
-    id: KnowledgeBaseId
-    name: str
-    active: Index | None
-    documents: Mapping[DocumentState, int] = field(default_factory=dict)
-    chunks: int = 0
-    """In the active index."""
-
-
 class SyncState(StrEnum):
     """How far a sync is."""
 
@@ -313,6 +301,20 @@ class Sync:
     failure: str | None = None
     """Code of why it failed as a whole: `budget-exceeded`, `embedding-failed`, `store-unavailable`, `killed`."""
     message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeBase:
+    """What the store holds of a knowledge base. What has a default is read only where it is described to people."""
+
+    id: KnowledgeBaseId
+    name: str
+    active: Index | None
+    documents: Mapping[DocumentState, int] = field(default_factory=dict)
+    chunks: int = 0
+    """In the active index."""
+    last_sync: Sync | None = None
+    """The one that began last; None: none has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,8 +71,8 @@ class KnowledgeReader(Protocol):
 class KnowledgeEditor(Protocol):
     """What people ask of documents and syncs."""
 
-    async def describe_knowledge_base(self, tenant_id: TenantId, name: str) -> KnowledgeBase | None:
-        """The knowledge base with its counts."""
+    async def describe_knowledge_bases(self, tenant_id: TenantId, names: Sequence[str]) -> Sequence[KnowledgeBase]:
+        """Those of the knowledge bases that are known, in any order, with their counts and last syncs."""
         ...
 
     async def list_documents(

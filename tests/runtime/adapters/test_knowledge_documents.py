@@ -31,7 +31,7 @@ SEEN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 async def test_knowledge_base_is_known_by_its_name_once_it_is_locked(knowledge: KnowledgeStores) -> None:
     assert await knowledge.reader.find_knowledge_base(knowledge.tenant_id, "handbook") is None
-    assert await knowledge.editor.describe_knowledge_base(knowledge.tenant_id, "handbook") is None
+    assert await knowledge.editor.describe_knowledge_bases(knowledge.tenant_id, ["handbook"]) == []
     base = await knowledge.begin()
     assert await knowledge.begin() == base
     assert await knowledge.reader.find_knowledge_base(knowledge.tenant_id, "handbook") == base
@@ -49,6 +49,24 @@ async def test_knowledge_base_beyond_the_last_is_not_made_known(knowledge: Knowl
             pass
     async with knowledge.writer.lock(knowledge.tenant_id, "base 7") as known:
         assert known is not None
+
+
+async def test_knowledge_bases_are_described_together(knowledge: KnowledgeStores) -> None:
+    first, second = await knowledge.begin("first"), await knowledge.begin("second")
+    await knowledge.begin("third")
+    index = await knowledge.publish(await knowledge.open_index(first))
+    await knowledge.put(index, "a.md", "one", "two")
+    await knowledge.put(await knowledge.open_index(first, "f2"), "b.md", "three")
+    for base in (first, first, second):
+        sync = await knowledge.writer.begin_sync(knowledge.tenant_id, base.id, trigger="schedule", revision=1)
+    names = ["second", "none", "first"]
+    found = await knowledge.editor.describe_knowledge_bases(knowledge.tenant_id, names)
+    described = {base.name: base for base in found}
+    (last, _) = await knowledge.editor.list_syncs(knowledge.tenant_id, first.id, limit=9)
+    assert described == {
+        "first": replace(first, active=index, documents={DocumentState.INDEXED: 2}, chunks=2, last_sync=last),
+        "second": replace(second, last_sync=sync),
+    }
 
 
 async def test_lock_is_held_by_one_at_a_time(knowledge: KnowledgeStores) -> None:
@@ -216,8 +234,7 @@ async def test_documents_are_listed_by_what_is_asked_for(knowledge: KnowledgeSto
     assert await listed(state=DocumentState.FAILED) == []
     found = await knowledge.editor.list_documents(knowledge.tenant_id, base.id, limit=10)
     assert [document.chunks for document in found] == [2, 1, 0]
-    described = await knowledge.editor.describe_knowledge_base(knowledge.tenant_id, "handbook")
-    assert described is not None
+    [described] = await knowledge.editor.describe_knowledge_bases(knowledge.tenant_id, ["handbook"])
     assert (described.documents, described.chunks, described.active) == ({DocumentState.INDEXED: 3}, 3, index)
 
 

@@ -195,6 +195,24 @@ async def test_knowledge_base_tells_what_is_in_it(
     assert (await client.get(BASE)).json()["activeIndex"]["current"] is False
 
 
+async def test_list_asks_the_store_once_however_long_it_is(
+    client: httpx.AsyncClient, catalogue: FakeCatalogue, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "z"):
+        catalogue.knowledge_bases[name] = make_knowledge_base(name=name)
+        await store.knowledge.editor.request_sync(TENANT, name)
+    asked: list[Sequence[str]] = []
+    describe = store.knowledge.editor.describe_knowledge_bases
+
+    async def watched(tenant_id: TenantId, names: Sequence[str]) -> Sequence[Any]:
+        asked.append(names)
+        return await describe(tenant_id, names)
+
+    monkeypatch.setattr(store.knowledge.editor, "describe_knowledge_bases", watched)
+    items = (await client.get("/v1/knowledge-bases")).json()["items"]
+    assert asked == [[item["name"] for item in items]] == [["a", "handbook", "z"]]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
@@ -357,7 +375,8 @@ async def test_search_finds_what_syncs_have_indexed_for_whoever_it_is_for(store:
         "seats.md": ["Seats are chosen at the desk."],
     }
     await site.fill(config, documents)
-    index = (await site.stores.editor.describe_knowledge_base(TENANT, "handbook")).active  # type: ignore[union-attr]
+    [base] = await site.stores.editor.describe_knowledge_bases(TENANT, ["handbook"])
+    index = base.active
     await site.add(index, "fees.md", "A second cabin bag costs 20 euros.", audience={"owner"})
     catalogue = FakeCatalogue(make_agent())
     catalogue.knowledge_bases["handbook"] = config

@@ -416,7 +416,7 @@ async def test_file_whose_sender_leaves_is_given_up(store: MemoryStore, services
             sending.cancel()
             while kept(store):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-    assert await store.knowledge.editor.describe_knowledge_base(TENANT, "handbook") is None
+    assert await store.knowledge.reader.find_knowledge_base(TENANT, "handbook") is None
 
 
 @pytest.mark.parametrize(

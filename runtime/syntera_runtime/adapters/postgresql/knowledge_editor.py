@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from uuid import UUID
 
 import asyncpg
 from asyncpg import Record
@@ -23,11 +24,11 @@ from ...models.knowledge import (
     SyncFailure,
     SyncState,
 )
-from .knowledge_reader import FIND_KNOWLEDGE_BASE
 from .knowledge_rows import (
     CHUNK_COLUMNS,
     DOCUMENT_COLUMNS,
     FACTS_COLUMNS,
+    INDEX_COLUMNS,
     clean,
     facts_values,
     read_chunk,
@@ -37,13 +38,20 @@ from .knowledge_rows import (
 )
 from .pool import Connection, Pool
 
+_DESCRIBE = f"""
+SELECT b.id AS base_id, b.name, {INDEX_COLUMNS} FROM syntera.knowledge_bases AS b
+LEFT JOIN syntera.knowledge_indexes AS i ON i.tenant_id = $1 AND i.knowledge_base_id = b.id AND i.state = 'active'
+WHERE b.tenant_id = $1 AND b.name = ANY ($2::text[])
+"""  # noqa: S608  # the columns are a constant
+
 _COUNT_DOCUMENTS = """
-SELECT state, count(*) AS number FROM syntera.knowledge_documents
-WHERE tenant_id = $1 AND knowledge_base_id = $2 GROUP BY state
+SELECT knowledge_base_id, state, count(*) AS number FROM syntera.knowledge_documents
+WHERE tenant_id = $1 AND knowledge_base_id = ANY ($2::uuid[]) GROUP BY knowledge_base_id, state
 """
 
 _COUNT_CHUNKS = """
-SELECT coalesce(sum(chunks), 0)::bigint FROM syntera.knowledge_index_documents WHERE tenant_id = $1 AND index_id = $2
+SELECT index_id, sum(chunks)::bigint AS number FROM syntera.knowledge_index_documents
+WHERE tenant_id = $1 AND index_id = ANY ($2::uuid[]) GROUP BY index_id
 """
 
 _DOCUMENTS = f"""
@@ -136,6 +144,13 @@ SYNC_COLUMNS = (
     "started_at, ended_at"
 )
 
+_LAST_SYNCS = f"""
+SELECT s.* FROM unnest($2::uuid[]) AS base (id) CROSS JOIN LATERAL (
+  SELECT {SYNC_COLUMNS} FROM syntera.knowledge_syncs
+  WHERE tenant_id = $1 AND knowledge_base_id = base.id ORDER BY id DESC LIMIT 1
+) AS s
+"""  # noqa: S608
+
 _LIST_SYNCS = f"""
 SELECT {SYNC_COLUMNS} FROM syntera.knowledge_syncs
 WHERE tenant_id = $1 AND knowledge_base_id = $2 AND ($3::uuid IS NULL OR id < $3) ORDER BY id DESC LIMIT $4
@@ -148,22 +163,30 @@ class PostgresqlKnowledgeEditor:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def describe_knowledge_base(self, tenant_id: TenantId, name: str) -> KnowledgeBase | None:
+    async def describe_knowledge_bases(self, tenant_id: TenantId, names: Sequence[str]) -> Sequence[KnowledgeBase]:
         """See `KnowledgeEditor`."""
-        async with self._pool.connection("describe_knowledge_base") as connection:
-            row = await connection.fetchrow(FIND_KNOWLEDGE_BASE, tenant_id, clean(name))
-            if row is None:
-                return None
-            active = None if row["id"] is None else read_index(row)
-            states = await connection.fetch(_COUNT_DOCUMENTS, tenant_id, row["base_id"])
-            chunks = 0 if active is None else await connection.fetchval(_COUNT_CHUNKS, tenant_id, active.id)
-        return KnowledgeBase(
-            id=KnowledgeBaseId(row["base_id"]),
-            name=name,
-            active=active,
-            documents={DocumentState(state["state"]): state["number"] for state in states},
-            chunks=chunks,
-        )
+        async with self._pool.connection("describe_knowledge_bases") as connection:
+            bases = await connection.fetch(_DESCRIBE, tenant_id, [clean(name) for name in names])
+            base_ids = [base["base_id"] for base in bases]
+            counts = await connection.fetch(_COUNT_DOCUMENTS, tenant_id, base_ids)
+            chunks = await connection.fetch(_COUNT_CHUNKS, tenant_id, [base["id"] for base in bases if base["id"]])
+            syncs = await connection.fetch(_LAST_SYNCS, tenant_id, base_ids)
+        documents: dict[UUID, dict[DocumentState, int]] = {base_id: {} for base_id in base_ids}
+        for count in counts:
+            documents[count["knowledge_base_id"]][DocumentState(count["state"])] = count["number"]
+        chunks_of = {count["index_id"]: count["number"] for count in chunks}
+        last_syncs = {sync["knowledge_base_id"]: read_sync(sync) for sync in syncs}
+        return [
+            KnowledgeBase(
+                id=KnowledgeBaseId(base["base_id"]),
+                name=base["name"],
+                active=None if base["id"] is None else read_index(base),
+                documents=documents[base["base_id"]],
+                chunks=chunks_of.get(base["id"], 0),
+                last_sync=last_syncs.get(base["base_id"]),
+            )
+            for base in bases
+        ]
 
     async def list_documents(
         self,
