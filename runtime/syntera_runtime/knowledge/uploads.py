@@ -7,6 +7,7 @@ from there, and a file of which no document was made is swept as those are that 
 import hashlib
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
 import structlog
@@ -182,7 +183,8 @@ class DocumentUploads:
         except (FileNotFound, FileAttached) as error:  # the same request has just made a document of it
             raise FileOvertaken from error
         if document.file_id != file.id:
-            await self._files.delete(principal, file.id)
+            with suppress(FileNotFound):  # the same request, sent twice at once, has deleted it
+                await self._files.delete(principal, file.id)
             return Uploaded(document, is_new=False)
         await self._editor.request_sync(principal.tenant_id, held.name)
         log.info("document uploaded", knowledge_base=held.name, document_id=str(document.id))
@@ -212,6 +214,7 @@ def _own_key(request_key: RequestKey, name: str) -> RequestKey:
 def _hash_wanted(source: Source, wanted: Upload) -> bytes:
     """What a request says of its file beside the name."""
     said = asdict(wanted) | {"source": source.name, "audience": sorted(wanted.audience), "tags": sorted(wanted.tags)}
+    del said["name"]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).digest()
 
 

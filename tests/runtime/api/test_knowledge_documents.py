@@ -263,6 +263,23 @@ async def test_upload_whose_process_died_before_the_document_was_made_is_taken_u
     assert kept(store) == ["ready"]
 
 
+async def test_upload_whose_bytes_came_by_another_request_meanwhile_is_that_ones_document(
+    client: httpx.AsyncClient, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = {"Idempotency-Key": "k"}
+
+    async def fail(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable(store="PostgreSQL")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store.knowledge.editor, "add_upload", fail)
+        assert (await send(client, headers=key)).status_code == 503
+    other = await send_ok(client, name="other.md")
+    again = await send(client, headers=key)
+    assert (again.status_code, again.json(), again.headers["idempotency-replayed"]) == (200, other, "true")
+    assert kept(store) == ["ready"]
+
+
 async def test_upload_that_another_try_has_just_made_a_document_of_is_that_document(
     client: httpx.AsyncClient, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
