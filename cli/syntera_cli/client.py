@@ -292,7 +292,8 @@ def _our_failures(*, has_begun: bool = False) -> Iterator[None]:
 
 
 def _name_source(citation: Citation) -> Source:
-    title = " > ".join((citation.title, *citation.headings))
+    repeats = citation.headings[:1] == [citation.title]  # many a document begins with its title as a heading
+    title = " > ".join((citation.title, *citation.headings[repeats:]))
     if citation.page is not None:
         title += f", page {citation.page}"
     return Source(citation.number, printable(title), printable(citation.url or citation.path))

@@ -441,6 +441,14 @@ class KnowledgeBaseNotFound(SynteraError):
     title = "Knowledge base not found"
 
 
+class TooManyKnowledgeBases(SynteraError):
+    """There is room for 250 knowledge bases, and others have it. Delete one that is not needed, then ask for a sync of this one."""
+
+    code = "too-many-knowledge-bases"
+    status = 409
+    title = "Too many knowledge bases"
+
+
 class KnowledgeBaseNotReady(SynteraError):
     """No sync of the knowledge base has come to its end yet, so there is nothing to search. Look at its syncs."""
 

@@ -77,7 +77,10 @@ def running_tenant(quiet_logs: None) -> Iterator[RunningTenant]:
         searches = FakeSearcher()
         models = OpenAIChatModels(FixedSecrets())
         knowledge = make_site(TENANT)
-        asyncio.run(knowledge.fill(make_config(), {"desk.md": [DESK]}, url="https://docs.example/desk"))
+        headings = ("desk.md", "Opening hours")
+        asyncio.run(
+            knowledge.fill(make_config(), {"desk.md": [DESK]}, url="https://docs.example/desk", headings=headings)
+        )
         services = make_services(store, models=models, agents=agents, searcher=knowledge.searcher, searches=searches)
         app = build_public_app(services)
 

@@ -44,7 +44,7 @@ def test_sources_of_an_answer_are_listed_below_it(tenant: RunningTenant) -> None
         terminal.expect(PROMPT)
         terminal.type("When does the desk open every morning?\r")
         shown = terminal.expect("\n\nyou> ")
-        assert "It opens at nine [1].\n  [1] desk.md\n      https://docs.example/desk" in shown
+        assert "It opens at nine [1].\n  [1] desk.md > Opening hours\n      https://docs.example/desk" in shown
 
 
 def test_suggestion_is_asked_by_its_number(tenant: RunningTenant) -> None:

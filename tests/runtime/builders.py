@@ -1,6 +1,7 @@
 """Makers of what runtime tests need, everything defaulted."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -52,7 +53,7 @@ from syntera_runtime.models.conversations import Message, MessageState, Role
 from syntera_runtime.models.files import Storage
 from syntera_runtime.models.identity import KeyMaker, Principal, StoredApiKey
 from syntera_runtime.models.ids import ApiKeyId, ConversationId, DocumentId, MessageId, TenantId, TurnId
-from syntera_runtime.models.knowledge import Citation
+from syntera_runtime.models.knowledge import Citation, KnowledgeSearch, Retrieval
 from syntera_runtime.ports.audit import AuditLog
 from syntera_runtime.ports.chat_models import ChatModels
 from syntera_runtime.ports.configuration import Secrets
@@ -167,6 +168,12 @@ def make_citation(number: int = 1, **changes: Any) -> Citation:
         "quote": "On Sundays the desk opens at ten.",
     }
     return Citation(number, **{**fields, **changes})
+
+
+def make_retrieval(**changes: Any) -> Retrieval:
+    """What was looked up: one knowledge base answered, the other did not in time."""
+    searches = (KnowledgeSearch("a", 2, 0.25), KnowledgeSearch("b", 0, 5.0, "search-timed-out"))
+    return replace(Retrieval(searches, passages=2, seconds=5.0), **changes)
 
 
 def make_stored_key(key: ApiKey, **changes: Any) -> StoredApiKey:

@@ -143,9 +143,15 @@ class KnowledgeStores:
         return {blob.file_id for blob in found}
 
     async def upload(
-        self, base_id: KnowledgeBaseId, name: str = "guide.txt", text: str = "Some text", **facts: Any
+        self,
+        base_id: KnowledgeBaseId,
+        name: str = "guide.txt",
+        text: str = "Some text",
+        *,
+        reach: frozenset[str] | None = None,
+        **facts: Any,
     ) -> tuple[DocumentId, FileId]:
-        """An uploaded document that no sync has got to yet."""
+        """An uploaded document that no sync has got to yet, and the file that was uploaded."""
         file_id = await self.add_file(text.encode())
         made = await self.editor.add_upload(
             self.tenant_id,
@@ -154,6 +160,7 @@ class KnowledgeStores:
             facts=make_facts(**{"title": name, **facts}),
             content_hash=content_hash(text),
             file_id=file_id,
+            reach=reach,
         )
         return made.id, file_id
 

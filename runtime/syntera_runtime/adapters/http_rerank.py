@@ -9,17 +9,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from openai import OpenAIError
-
 from syntera_crds.contract.knowledge_config import RerankModel
 
-from ..errors import ModelTimeout, ModelUnavailable
 from ..metrics import Metrics
 from ..ports.configuration import Secrets
 from ..tracing import NO_TRACER, Tracer
 from .model_calls import ModelCalls
 from .openai_clients import ClientPool, EndpointClient, resolve
-from .openai_errors import translate
+from .openai_errors import unreadable, within
 
 STEEPEST = 700.0
 """Beyond this the exponential function overflows, and a sigmoid is 0 or 1."""
@@ -59,22 +56,12 @@ class HttpReranker:
         if not passages:
             return []
         bound = min(seconds, model.timeout_seconds)
+        deadline = asyncio.get_running_loop().time() + bound
         with self._calls.record(model, operation="rerank"):
             settings = resolve(model, self._secrets)
             async with self._clients.borrow(settings, endpoint=model.endpoint) as client:
-                try:
-                    async with asyncio.timeout(bound):
-                        answer = await _post(client, model, question, passages)
-                except TimeoutError:
-                    raise ModelTimeout(
-                        f"The model endpoint {model.endpoint!r} did not judge passages within {bound:g} seconds.",
-                        endpoint=model.endpoint,
-                    ) from None
-                except OpenAIError as exc:
-                    # `from None`: the vendor's exception holds the request's headers and the answer's body.
-                    raise translate(exc, model) from None
-                except ValueError:
-                    raise _unreadable(model) from None
+                work = _post(client, model, question, passages)
+                answer = await within(deadline, model, work, aim="judge passages", seconds=bound)
             return _read_scores(answer, model, count=len(passages))
 
 
@@ -96,9 +83,9 @@ def _read_scores(answer: Any, model: RerankModel, *, count: int) -> Sequence[flo
     try:
         scores = {int(result["index"]): float(result["relevance_score"]) for result in answer["results"]}
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
-        raise _unreadable(model) from None
+        raise unreadable(model) from None
     if not scores or not all(0 <= index < count and math.isfinite(score) for index, score in scores.items()):
-        raise _unreadable(model)
+        raise unreadable(model)
     if any(not 0 <= score <= 1 for score in scores.values()):
         # Some servers answer with what the model computes before it becomes a probability.
         scores = {index: _squash(score) for index, score in scores.items()}
@@ -107,9 +94,3 @@ def _read_scores(answer: Any, model: RerankModel, *, count: int) -> Sequence[flo
 
 def _squash(logit: float) -> float:
     return 1 / (1 + math.exp(-max(-STEEPEST, min(logit, STEEPEST))))
-
-
-def _unreadable(model: RerankModel) -> ModelUnavailable:
-    return ModelUnavailable(
-        f"The model endpoint {model.endpoint!r} sent an answer that cannot be read.", endpoint=model.endpoint
-    )

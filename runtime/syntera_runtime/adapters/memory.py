@@ -43,7 +43,6 @@ from ..models.conversations import (
 from ..models.files import build_parts, build_reply_parts
 from ..models.identity import Contact, KeyMaker, KeyRecord, NewApiKey, StoredApiKey
 from ..models.ids import ApiKeyId, ContactId, ConversationId, FileId, MessageId, RequestKey, TenantId, TurnId
-from ..models.knowledge import Citation
 from ..models.live_events import EventPosition, TurnRecord
 from ..models.outbox import EventType, Subjects
 from ..models.tokens import estimate_read, estimate_tokens
@@ -55,6 +54,7 @@ from ..models.turns import (
     EndedTurn,
     Ending,
     ExpiredTurn,
+    Said,
     Turn,
     TurnOutcome,
     TurnStart,
@@ -509,7 +509,7 @@ class MemoryStore:
             turn_id=turn.id,
             failure=outcome.failure,
             limited_by=outcome.limited_by,
-            parts=build_reply_parts(ending.text, ending.citations, ending.refusal),
+            parts=build_reply_parts(ending.text, ending.citations, refusal=ending.refusal, retrieval=ending.retrieval),
         )
         self._tell_of_turn(tenant_id, turn)
         self._say(tenant_id, thread, reply)
@@ -561,9 +561,7 @@ class MemoryStore:
         rows = self._rows(tenant_id)
         return [_describe_expired(rows, lease) for lease in rows.turns.values() if lease.has_expired]
 
-    async def abandon_turn(
-        self, tenant_id: TenantId, expired: ExpiredTurn, *, text: str, citations: Sequence[Citation] = ()
-    ) -> AbandonedTurn | None:
+    async def abandon_turn(self, tenant_id: TenantId, expired: ExpiredTurn, *, said: Said) -> AbandonedTurn | None:
         """See `TurnStore`."""
         rows = self._rows(tenant_id)
         lease = rows.turns[expired.id]
@@ -571,7 +569,7 @@ class MemoryStore:
             return None
         abandoned = TurnAbandoned()
         failure = Failure(abandoned.code, abandoned.message)
-        usage = Usage(lease.prompt_tokens, estimate_tokens(text), is_estimated=True)
+        usage = Usage(lease.prompt_tokens, estimate_tokens(said.text), is_estimated=True)
         turn = _end(rows, expired.id, TurnOutcome(failure=failure, usage=usage))
         self._tell_of_turn(tenant_id, turn)
         lease.last_event = expired.last_event
@@ -582,12 +580,12 @@ class MemoryStore:
             id=expired.reply_id,
             conversation_id=expired.conversation_id,
             role=Role.ASSISTANT,
-            content=text,
+            content=said.text,
             created_at=turn.ended_at,
             state=MessageState.FAILED,
             turn_id=turn.id,
             failure=failure,
-            parts=build_reply_parts(text, citations),
+            parts=build_reply_parts(said.text, said.citations, retrieval=said.retrieval),
         )
         self._say(tenant_id, rows.threads[expired.conversation_id], reply)
         return AbandonedTurn(turn, EndedTurn(turn, _find_question(rows, turn), reply))

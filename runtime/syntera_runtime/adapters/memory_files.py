@@ -45,6 +45,7 @@ class _Row:
             contact_id=self.owner,
             conversation_id=self.conversation_id,
             message_id=self.message_id,
+            request_hash=self.new.request_hash,
         )
 
 

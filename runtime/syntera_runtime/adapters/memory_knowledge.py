@@ -113,14 +113,9 @@ class MemoryKnowledgeEditor:
     def __init__(self, rows: KnowledgeRows) -> None:
         self._rows = rows
 
-    async def describe_knowledge_base(self, tenant_id: TenantId, name: str) -> KnowledgeBase | None:
+    async def describe_knowledge_bases(self, tenant_id: TenantId, names: Sequence[str]) -> Sequence[KnowledgeBase]:
         """See `KnowledgeEditor`."""
-        found = self._rows.find(tenant_id, name)
-        if found is None:
-            return None
-        active = found.active
-        chunks = 0 if active is None else sum(len(held.chunks) for held in active.held.values())
-        return replace(found.knowledge_base, documents=count_states(found.documents), chunks=chunks)
+        return [_describe(base) for base in self._rows.of(tenant_id).values() if base.name in names]
 
     async def list_documents(
         self,
@@ -173,11 +168,16 @@ class MemoryKnowledgeEditor:
         facts: DocumentFacts,
         content_hash: bytes,
         file_id: FileId,
+        reach: frozenset[str] | None = None,
     ) -> Document:
         """See `KnowledgeEditor`."""
         base = self._rows.of(tenant_id).get(knowledge_base_id)
         if base is None:
             raise KnowledgeBaseNotFound
+        for row in _uploads_of(base, content_hash):
+            is_reached = reach is None or not reach.isdisjoint(row.document.facts.audience)
+            if is_reached and row.document.file_id != file_id:
+                return base.shown(row)
         self._rows.files.give_to_knowledge_base(tenant_id, file_id, knowledge_base_id=base.id)
         before = base.find_origin(origin)
         replaced = None if before is None else before.document
@@ -202,14 +202,12 @@ class MemoryKnowledgeEditor:
         return base.shown(kept)
 
     async def find_upload(
-        self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, content_hash: bytes
+        self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, *, content_hash: bytes, file_id: FileId
     ) -> Document | None:
         """See `KnowledgeEditor`."""
         base = self._base(tenant_id, knowledge_base_id)
-        for _, row in sorted(base.documents.items()):
-            if row.document.file_id is not None and row.document.content_hash == content_hash:
-                return base.shown(row)
-        return None
+        own = (row for row in _uploads_of(base, content_hash) if row.document.file_id == file_id)
+        return next(map(base.shown, own), None)
 
     async def exclude_document(
         self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, document_id: DocumentId
@@ -259,6 +257,22 @@ class MemoryKnowledgeEditor:
     def _base(self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId) -> KnowledgeBaseRow:
         """The knowledge base; where there is none, one without anything that nobody keeps."""
         return self._rows.of(tenant_id).get(knowledge_base_id) or KnowledgeBaseRow(knowledge_base_id, "")
+
+
+def _describe(base: KnowledgeBaseRow) -> KnowledgeBase:
+    held = {} if base.active is None else base.active.held
+    return replace(
+        base.knowledge_base,
+        documents=count_states(base.documents),
+        chunks=sum(len(document.chunks) for document in held.values()),
+        last_sync=base.syncs[max(base.syncs)] if base.syncs else None,
+    )
+
+
+def _uploads_of(base: KnowledgeBaseRow, content_hash: bytes) -> Sequence[DocumentRow]:
+    """The uploaded documents with these bytes, the oldest first."""
+    rows = (row for _, row in sorted(base.documents.items()))
+    return [row for row in rows if row.document.file_id is not None and row.document.content_hash == content_hash]
 
 
 def _words_of(chunk: IndexedChunk) -> Sequence[str]:

@@ -4,9 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from ..errors import TooManyKnowledgeBases
 from ..ids import new_id
 from ..models.ids import ChunkId, DocumentId, IndexId, KnowledgeBaseId, SyncId, TenantId
 from ..models.knowledge import (
+    MOST_KNOWLEDGE_BASES,
     Document,
     DocumentFacts,
     DocumentOrigin,
@@ -116,9 +118,15 @@ class KnowledgeRows:
         return next((row for row in self.of(tenant_id).values() if row.name == name), None)
 
     def ensure(self, tenant_id: TenantId, name: str) -> KnowledgeBaseRow:
-        """The same, made if there is none."""
+        """The same, made if there is none.
+
+        Raises:
+            TooManyKnowledgeBases: There is no room for another one.
+        """
         found = self.find(tenant_id, name)
         if found is None:
+            if len(self.of(tenant_id)) >= MOST_KNOWLEDGE_BASES:
+                raise TooManyKnowledgeBases
             found = KnowledgeBaseRow(KnowledgeBaseId(new_id()), name)
             self.of(tenant_id)[found.id] = found
         return found

@@ -17,12 +17,12 @@ from operator import mul
 from typing import Any
 
 import structlog
-from openai import APIStatusError, OpenAIError
+from openai import APIStatusError
 from pydantic import JsonValue
 
 from syntera_crds.contract.knowledge_config import EmbeddingModel
 
-from ..errors import ModelError, ModelRefused, ModelTimeout, ModelUnavailable
+from ..errors import ModelError, ModelRefused, ModelUnavailable
 from ..metrics import Metrics
 from ..models.knowledge import Vector
 from ..models.tokens import estimate_tokens
@@ -30,7 +30,7 @@ from ..ports.configuration import Secrets
 from ..tracing import NO_TRACER, Tracer
 from .model_calls import ModelCalls
 from .openai_clients import ClientPool, EndpointClient, resolve
-from .openai_errors import translate
+from .openai_errors import unreadable, within
 
 TRIES = 2
 RETRY_SECONDS = 0.3
@@ -114,19 +114,7 @@ class OpenAIEmbedder:
         """
         settings = resolve(model, self._secrets)
         async with self._clients.borrow(settings, endpoint=model.endpoint) as client:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    answer = await _post(client, model, texts)
-            except TimeoutError:
-                raise ModelTimeout(
-                    f"The model endpoint {model.endpoint!r} did not embed within {seconds:g} seconds.",
-                    endpoint=model.endpoint,
-                ) from None
-            except OpenAIError as exc:
-                # `from None`: the vendor's exception holds the request's headers and the answer's body.
-                raise translate(exc, model) from None
-            except ValueError:
-                raise _unreadable(model) from None
+            answer = await within(deadline, model, _post(client, model, texts), aim="embed", seconds=seconds)
         return _read(answer, model, texts)
 
 
@@ -165,13 +153,13 @@ def _read(answer: Any, model: EmbeddingModel, texts: Sequence[str]) -> EmbeddedT
     try:
         rows = sorted(answer["data"], key=lambda row: int(row["index"]))
         if [int(row["index"]) for row in rows] != list(range(len(texts))):
-            raise _unreadable(model)
+            raise unreadable(model)
         vectors = [_normalise(_decode(row["embedding"]), model) for row in rows]
         counted = _read_usage(answer.get("usage"))
     except ModelError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError, binascii.Error):
-        raise _unreadable(model) from None
+        raise unreadable(model) from None
     tokens = sum(map(estimate_tokens, texts)) if counted is None else counted
     return EmbeddedTexts(vectors, tokens, counted is None)
 
@@ -195,7 +183,7 @@ def _normalise(numbers: "array[float]", model: EmbeddingModel) -> Vector:
         )
     length = math.sqrt(sum(map(mul, numbers, numbers)))
     if not math.isfinite(length) or length == 0:
-        raise _unreadable(model)
+        raise unreadable(model)
     return numbers if abs(length - 1) < _UNIT_TOLERANCE else array("f", [number / length for number in numbers])
 
 
@@ -205,12 +193,6 @@ def _read_usage(usage: object) -> int | None:
         return None
     counted = usage.get("prompt_tokens") or usage.get("total_tokens")
     return counted if isinstance(counted, int) and counted > 0 else None
-
-
-def _unreadable(model: EmbeddingModel) -> ModelUnavailable:
-    return ModelUnavailable(
-        f"The model endpoint {model.endpoint!r} sent an answer that cannot be read.", endpoint=model.endpoint
-    )
 
 
 def _choose_pause(failure: ModelUnavailable, *, deadline: float) -> float | None:

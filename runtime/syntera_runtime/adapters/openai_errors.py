@@ -1,13 +1,18 @@
-"""Turns the `openai` SDK's exceptions into ours: which endpoint, what happened, what to do; never the vendor's words."""
+"""Turns what can go wrong with the `openai` SDK into our errors: which endpoint, what happened, what to do; never the vendor's words."""
 
+import asyncio
 import socket
 import ssl
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError
 
 from syntera_crds.contract.agent_config import ModelAccess, ModelCandidate
 
-from ..errors import ModelError, ModelRefused, ModelUnavailable
+from ..errors import ModelError, ModelRefused, ModelTimeout, ModelUnavailable
+
+_T = TypeVar("_T")
 
 _BUSY = frozenset({408, 409, 425, 429})
 """Statuses below 500 that may pass by themselves."""
@@ -18,6 +23,42 @@ _CODES = {
 """Codes of the protocol that say more than the status."""
 
 _TOO_LONG = "context_length_exceeded"
+
+
+async def within(deadline: float, model: ModelAccess, work: Awaitable[_T], *, aim: str, seconds: float) -> _T:
+    """Await one step of an exchange with a model.
+
+    Args:
+        deadline: By the event loop's clock.
+        model: Who is asked.
+        work: The step.
+        aim: What the model did not do if the deadline passes: `embed`.
+        seconds: How long it had for that.
+
+    Raises:
+        ModelTimeout: The deadline passed.
+        ModelUnavailable: The endpoint cannot be reached, is overloaded, broke off, or answered what cannot be read.
+        ModelRefused: The endpoint refused the request.
+    """
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await work
+    except TimeoutError:
+        raise ModelTimeout(
+            f"The model endpoint {model.endpoint!r} did not {aim} within {seconds:g} seconds.", endpoint=model.endpoint
+        ) from None
+    except OpenAIError as exc:
+        # `from None`: the vendor's exception holds the request's headers and the answer's body.
+        raise translate(exc, model) from None
+    except ValueError:
+        raise unreadable(model) from None
+
+
+def unreadable(model: ModelAccess) -> ModelUnavailable:
+    """The error for an answer that makes no sense."""
+    return ModelUnavailable(
+        f"The model endpoint {model.endpoint!r} sent an answer that cannot be read.", endpoint=model.endpoint
+    )
 
 
 def translate(exc: OpenAIError, candidate: ModelAccess) -> ModelError:

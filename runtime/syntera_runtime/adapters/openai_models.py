@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
-from openai import APIStatusError, AsyncStream, OpenAIError
+from openai import APIStatusError, AsyncStream
 from pydantic import JsonValue
 
 from syntera_crds.contract.agent_config import ModelCandidate
 
-from ..errors import ModelError, ModelRefused, ModelTimeout, ModelUnavailable, SecretMissing
+from ..errors import ModelError, ModelRefused, ModelUnavailable, SecretMissing
 from ..metrics import Metrics
 from ..models.exchange import (
     FinishReason,
@@ -36,7 +36,7 @@ from ..ports.configuration import Secrets
 from ..tracing import NO_TRACER, Tracer
 from .model_calls import ModelCalls
 from .openai_clients import ClientPool, EndpointClient, resolve
-from .openai_errors import translate
+from .openai_errors import unreadable, within
 
 TRIES = 2
 RETRY_SECONDS = 0.3
@@ -231,27 +231,7 @@ async def _next_part(
 
 
 async def _within(deadline: float, candidate: ModelCandidate, work: Awaitable[_T]) -> _T:
-    """Await one step of an exchange.
-
-    Raises:
-        ModelTimeout: The deadline passed.
-        ModelUnavailable: The endpoint cannot be reached, is overloaded, broke off, or answered what cannot be read.
-        ModelRefused: The endpoint refused the request.
-    """
-    try:
-        async with asyncio.timeout_at(deadline):
-            return await work
-    except TimeoutError:
-        raise ModelTimeout(
-            f"The model endpoint {candidate.endpoint!r} did not finish its answer within"
-            f" {candidate.timeout_seconds:g} seconds.",
-            endpoint=candidate.endpoint,
-        ) from None
-    except OpenAIError as exc:
-        # `from None`: the vendor's exception holds the request's headers and the answer's body.
-        raise translate(exc, candidate) from None
-    except ValueError:
-        raise _unreadable(candidate) from None
+    return await within(deadline, candidate, work, aim="finish its answer", seconds=candidate.timeout_seconds)
 
 
 def _read(chunk: Any, candidate: ModelCandidate) -> _Part:
@@ -267,13 +247,7 @@ def _read(chunk: Any, candidate: ModelCandidate) -> _Part:
             usage=Usage(int(usage["prompt_tokens"]), int(usage["completion_tokens"])) if usage else None,
         )
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise _unreadable(candidate) from None
-
-
-def _unreadable(candidate: ModelCandidate) -> ModelUnavailable:
-    return ModelUnavailable(
-        f"The model endpoint {candidate.endpoint!r} sent an answer that cannot be read.", endpoint=candidate.endpoint
-    )
+        raise unreadable(candidate) from None
 
 
 def _check_end(finish_reason: str | None, candidate: ModelCandidate, *, said: bool) -> FinishReason:

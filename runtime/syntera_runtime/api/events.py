@@ -22,7 +22,7 @@ from ..chat.events import (
 )
 from ..errors import SynteraError
 from ..views.base import View
-from ..views.citations import CitationView, RetrievalView
+from ..views.citations import CitationView, KnowledgeRetrievalView
 from ..views.conversations import MessageView
 from .problems import Problem, build_problem
 from .schemas import TurnView, UsageView
@@ -57,7 +57,7 @@ class MessageDelta(View):
     text: str
 
 
-class MessageRetrieval(RetrievalView):
+class MessageRetrieval(KnowledgeRetrievalView):
     """`retrieval`: knowledge was looked up for the reply. Comes before its first text, if it comes."""
 
     message_id: UUID
@@ -79,6 +79,8 @@ class MessageSnapshot(View):
     text: str
     citations: list[CitationView]
     """What it cites."""
+    retrieval: KnowledgeRetrievalView | None
+    """What was looked up for it. None: nothing."""
 
     @classmethod
     def of(cls, event: ReplySnapshot) -> Self:
@@ -89,6 +91,7 @@ class MessageSnapshot(View):
             turn=TurnView.of(event.turn),
             text=event.text,
             citations=[CitationView.of(citation) for citation in event.citations],
+            retrieval=None if event.retrieval is None else KnowledgeRetrievalView.of(event.retrieval),
         )
 
 
@@ -163,7 +166,7 @@ def _view_of_piece(event: ReplyPiece) -> tuple[str, View]:
         case ReplyDelta():
             return "message.delta", MessageDelta(message_id=event.message_id, text=event.text)
         case ReplyRetrieved():
-            told = RetrievalView.of(event.retrieval)
+            told = KnowledgeRetrievalView.of(event.retrieval)
             return "retrieval", MessageRetrieval(message_id=event.message_id, **dict(told))
         case ReplyCited():
             return "citation", MessageCitation(message_id=event.message_id, citation=CitationView.of(event.citation))

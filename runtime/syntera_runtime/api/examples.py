@@ -93,6 +93,7 @@ _KEY_ID = ApiKeyId(UUID("019a3f4e-6c00-7000-8000-000000000006"))
 _CONTACT_ID = ContactId(UUID("019a3f4e-6c00-7000-8000-000000000007"))
 _FILE_ID = FileId(UUID("019a3f4e-6c00-7000-8000-000000000008"))
 _ANSWER = "One cabin bag of 8 kg [1]."
+_RETRIEVAL = Retrieval((KnowledgeSearch("handbook", 3, 0.042),), 3, 0.044)
 _CITATION = Citation(
     1,
     knowledge_base="handbook",
@@ -293,7 +294,8 @@ def _build_story() -> _Story:
         greeting=message(_GREETING_ID, Role.ASSISTANT, "Hello, how can I help?", None),
         question=message(_QUESTION_ID, Role.USER, "How many bags may I take?", _TURN_ID),
         reply=replace(
-            message(_REPLY_ID, Role.ASSISTANT, _ANSWER, _TURN_ID), parts=build_reply_parts(_ANSWER, [_CITATION])
+            message(_REPLY_ID, Role.ASSISTANT, _ANSWER, _TURN_ID),
+            parts=build_reply_parts(_ANSWER, [_CITATION], retrieval=_RETRIEVAL),
         ),
         turn=Turn(
             _TURN_ID,
@@ -334,7 +336,7 @@ def _build_events(story: _Story) -> str:
     running = replace(story.turn, state=TurnState.RUNNING, ended_at=None, endpoint=None, model=None, usage=None)
     told: Sequence[TurnEvent] = (
         ReplyStarted(42, running, story.question, _REPLY_ID),
-        ReplyRetrieved(43, _REPLY_ID, Retrieval((KnowledgeSearch("handbook", 3, 0.042),), 3, 0.044)),
+        ReplyRetrieved(43, _REPLY_ID, _RETRIEVAL),
         ReplyDelta(44, _REPLY_ID, story.reply.content),
         ReplyCited(45, _REPLY_ID, _CITATION),
         ReplyUsed(46, _TURN_ID, _REPLY_ID, _USAGE),

@@ -59,7 +59,7 @@ async def list_syncs(
     "/v1/knowledge-bases/{knowledgeBase}/syncs",
     operation_id="requestSync",
     status_code=status.HTTP_202_ACCEPTED,
-    responses=problem_responses(404, 408, 413, 415, 503),
+    responses=problem_responses(404, 408, 409, 413, 415, 503),
 )
 async def request_sync(knowledge_base: KnowledgeBaseInPath, services: ServicesOfRequest, asker: Asker) -> SyncRequested:
     """Have the knowledge base synced soon. One that waits already is enough: asking again changes nothing."""

@@ -86,6 +86,7 @@ from ..errors import (
     TokenTooLarge,
     TooManyFiles,
     TooManyJoined,
+    TooManyKnowledgeBases,
     TooManyWebhooks,
     TransportRefused,
     TurnAbandoned,
@@ -177,7 +178,7 @@ SPECIAL: Mapping[str, Mapping[int, tuple[Kind, ...]]] = {
     "createDocument": {
         403: (AudienceNotHeld,),
         404: (KnowledgeBaseNotFound, SourceNotFound),
-        409: (UploadsNotTaken, FileOvertaken, RequestRepeated),
+        409: (UploadsNotTaken, FileOvertaken, RequestRepeated, TooManyKnowledgeBases),
     },
     "listChunks": {404: (KnowledgeBaseNotFound, DocumentNotFound), 409: (KnowledgeBaseNotReady,)},
     "createWebhook": {409: (TooManyWebhooks,), 503: (SigningKeyMissing,)},
@@ -206,10 +207,8 @@ SPECIAL: Mapping[str, Mapping[int, tuple[Kind, ...]]] = {
         operation: {404: (FileNotFound,)}
         for operation in ("getFile", "getFileContent", "createFileLink", "followFileLink")
     },
-    **{
-        operation: {404: (KnowledgeBaseNotFound,)}
-        for operation in ("getKnowledgeBase", "listSyncs", "requestSync", "listDocuments")
-    },
+    **{operation: {404: (KnowledgeBaseNotFound,)} for operation in ("getKnowledgeBase", "listSyncs", "listDocuments")},
+    "requestSync": {404: (KnowledgeBaseNotFound,), 409: (TooManyKnowledgeBases,)},
     **{
         operation: {404: (KnowledgeBaseNotFound, DocumentNotFound)}
         for operation in ("getDocument", "deleteDocument", "reingestDocument")

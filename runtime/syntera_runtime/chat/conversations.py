@@ -347,8 +347,7 @@ class Conversations:
         writer = self._writers.open(
             tenant_id,
             begun,
-            text=lambda: generation.text,
-            citations=lambda: generation.citations,
+            said=lambda: generation.said,
             is_held=lambda: self._runner.holds(begun.turn.id),
         )
         reply = _Reply(begun, generation, writer, on_end)
@@ -414,12 +413,13 @@ class _Reply:
                 self._publish(ReplyCited(number, reply_id, citation))
 
     def ending(self) -> Ending:
-        generation = self._generation
+        generation, said = self._generation, self._generation.said
         return Ending(
-            text=generation.text,
+            text=said.text,
             last_event=self._number + (1 if generation.used is None else 2),
-            citations=generation.citations,
+            citations=said.citations,
             refusal=generation.refusal,
+            retrieval=said.retrieval,
         )
 
     def end(self, ended: EndedTurn | SynteraError) -> None:

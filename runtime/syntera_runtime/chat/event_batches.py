@@ -10,9 +10,9 @@ import orjson
 import structlog
 from pydantic import TypeAdapter
 
-from ..models.knowledge import Citation
+from ..models.knowledge import Citation, Retrieval
 from ..models.live_events import EventBatch
-from ..models.turns import EndedTurn
+from ..models.turns import EndedTurn, Said
 from .events import (
     ReplyCited,
     ReplyDelta,
@@ -76,23 +76,26 @@ def follow_on(position: int, batch: EventBatch, events: Sequence[TurnEvent]) -> 
             yield event
 
 
-def collect_said(position: int, batches: Sequence[EventBatch]) -> tuple[str, tuple[Citation, ...]]:
-    """What a turn that began after `position` has said and cited, as far as its batches tell."""
-    said: list[str] = []
+def collect_said(position: int, batches: Sequence[EventBatch]) -> Said:
+    """What a turn that began after `position` has said, as far as its batches tell."""
+    text: list[str] = []
     cited: list[Citation] = []
+    retrieval: Retrieval | None = None
     for batch in batches:
         for event in follow_on(position, batch, decode_events(batch)):
             position = event.number
             match event:
-                case ReplySnapshot(text=text, citations=citations):
-                    said, cited = [text], [*citations]
-                case ReplyDelta(text=text):
-                    said.append(text)
+                case ReplySnapshot():
+                    text, cited, retrieval = [event.text], [*event.citations], event.retrieval
+                case ReplyRetrieved():
+                    retrieval = event.retrieval
+                case ReplyDelta():
+                    text.append(event.text)
                 case ReplyCited(citation=citation):
                     cited.append(citation)
                 case _:
                     pass
-    return "".join(said), tuple(cited)
+    return Said("".join(text), tuple(cited), retrieval)
 
 
 def _name(event: TurnEvent) -> tuple[str, object]:

@@ -13,9 +13,8 @@ import structlog
 
 from ..errors import StoreUnavailable
 from ..models.ids import ConversationId, TenantId
-from ..models.knowledge import Citation
 from ..models.live_events import EventBatch
-from ..models.turns import BegunTurn
+from ..models.turns import BegunTurn, Said
 from ..ports.live_events import EventLog
 from .event_batches import encode_events
 from .events import ReplyEnded, ReplySnapshot, TurnEvent
@@ -39,23 +38,20 @@ class EventWriter:
         tenant_id: TenantId,
         begun: BegunTurn,
         *,
-        text: Callable[[], str],
-        citations: Callable[[], tuple[Citation, ...]],
+        said: Callable[[], Said],
         is_held: Callable[[], bool],
     ) -> None:
         self._events = events
         self._tenant_id = tenant_id
         self._begun = begun
-        self._text = text
-        self._citations = citations
+        self._say = said
         self._is_held = is_held
         self._pending: list[TurnEvent] = []
         self._written = begun.last_event
         self._is_whole = True
         """The log has everything of the turn that was written."""
-        self._said = ""
+        self._said = Said()
         """What the turn has said with the events that are being written."""
-        self._cited: tuple[Citation, ...] = ()
         self._news = asyncio.Event()
         self._closed_at: float | None = None
 
@@ -89,7 +85,7 @@ class EventWriter:
     async def _write(self) -> bool:
         """Write what is pending; False: try again later."""
         taken, self._pending = self._pending, []
-        self._said, self._cited = self._text(), self._citations()
+        self._said = self._say()
         if (self._is_held() or self._closed_at is not None) and await self._append(taken):
             return True
         # A snapshot is going to stand for all of it, under the last number.
@@ -123,8 +119,16 @@ class EventWriter:
         """The end of a turn stands by itself; anything else becomes a snapshot."""
         if isinstance(last, ReplyEnded):
             return last
-        begun = self._begun
-        return ReplySnapshot(last.number, begun.turn, begun.user_message, begun.reply_id, self._said, self._cited)
+        begun, said = self._begun, self._said
+        return ReplySnapshot(
+            last.number,
+            begun.turn,
+            begun.user_message,
+            begun.reply_id,
+            said.text,
+            citations=said.citations,
+            retrieval=said.retrieval,
+        )
 
     @property
     def _conversation_id(self) -> ConversationId:
@@ -143,18 +147,16 @@ class EventWriters:
         tenant_id: TenantId,
         begun: BegunTurn,
         *,
-        text: Callable[[], str],
-        citations: Callable[[], tuple[Citation, ...]] = tuple,
+        said: Callable[[], Said],
         is_held: Callable[[], bool],
     ) -> EventWriter:
         """A writer for a turn that begins.
 
         Args:
-            text: What the turn has said until now.
-            citations: What that cites.
+            said: What the turn has said until now.
             is_held: Whether its lease surely still runs.
         """
-        writer = EventWriter(self._events, tenant_id, begun, text=text, citations=citations, is_held=is_held)
+        writer = EventWriter(self._events, tenant_id, begun, said=said, is_held=is_held)
         task = asyncio.create_task(self._run(writer, begun), name=f"events-{begun.turn.id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

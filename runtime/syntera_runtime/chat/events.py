@@ -61,6 +61,7 @@ class ReplySnapshot:
     message_id: MessageId
     text: str
     citations: tuple[Citation, ...] = ()
+    retrieval: Retrieval | None = None
 
 
 @dataclass(frozen=True, slots=True)

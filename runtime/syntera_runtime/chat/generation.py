@@ -17,9 +17,9 @@ from ..errors import ModelError, ModelTimeout, ModelUnavailable, SynteraError
 from ..metrics import Metrics
 from ..models.conversations import Failure
 from ..models.exchange import FinishReason, ModelEvent, ModelFinished, ModelRequest, ModelStarted, TextDelta
-from ..models.knowledge import Citation, Refusal
+from ..models.knowledge import Citation, Refusal, Retrieval
 from ..models.tokens import estimate_messages, estimate_tokens
-from ..models.turns import TurnOutcome, Usage
+from ..models.turns import Said, TurnOutcome, Usage
 from ..models.usage import Cost, LimitMet
 from ..ports.chat_models import ChatModels
 from ..usage.costs import cost_of
@@ -70,6 +70,7 @@ class Generation:
         self._parts: list[str] = []
         """What of that its readers have got."""
         self._citations: list[Citation] = []
+        self._retrieval: Retrieval | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopped_by: SynteraError | None = None
         self._is_interrupted = False
@@ -86,8 +87,13 @@ class Generation:
         """Why the text stands in place of an answer."""
 
     @property
+    def said(self) -> Said:
+        """What the agent has said until now."""
+        return Said(self.text, self.citations, self._retrieval)
+
+    @property
     def text(self) -> str:
-        """What the agent has said until now. What is held back is not said."""
+        """Its words. What is held back is not said."""
         return "".join(self._parts)
 
     @property
@@ -215,6 +221,7 @@ class Generation:
         """Look up what the answer stands on. False: there is a refusal in its place."""
         grounded = await grounding.ground(self._request)
         self._request = grounded.request
+        self._retrieval = grounded.retrieval
         tell(Retrieved(grounded.retrieval))
         if grounded.refusal is not None:
             self._refuse(grounding, grounded.refusal, tell)

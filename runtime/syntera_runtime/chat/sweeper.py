@@ -107,14 +107,13 @@ class Sweeper:
         return any(done)
 
     async def _abandon(self, tenant_id: TenantId, expired: ExpiredTurn) -> bool:
-        said = await self._read(tenant_id, expired)
+        batches = await self._read(tenant_id, expired)
         position = (expired.first_event or 0) - 1
-        text, citations = collect_said(position, said)
-        abandoned = await self._turns.abandon_turn(tenant_id, expired, text=text, citations=citations)
+        abandoned = await self._turns.abandon_turn(tenant_id, expired, said=collect_said(position, batches))
         if abandoned is None:
             return False
         self._report(abandoned)
-        await self._tell(tenant_id, expired, abandoned, previous=said[-1].number if said else position)
+        await self._tell(tenant_id, expired, abandoned, previous=batches[-1].number if batches else position)
         return True
 
     async def _read(self, tenant_id: TenantId, expired: ExpiredTurn) -> list[EventBatch]:

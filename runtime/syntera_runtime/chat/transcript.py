@@ -46,12 +46,16 @@ def _lines(transcript: Transcript) -> Iterator[str]:
 def _note(message: Message) -> str:
     if message.refused is not None:
         return f" (refused: {message.refused})"
-    return "" if message.state is MessageState.COMPLETE else f" ({message.state})"
+    if message.state is not MessageState.COMPLETE:
+        return f" ({message.state})"
+    failure = None if message.retrieval is None else message.retrieval.failure
+    return "" if failure is None else f" (knowledge not searched: {failure})"
 
 
 def _describe(citation: Citation) -> str:
     """What a number stands for: title, headings, page, where to read it, and which characters of the document it is."""
-    place = " > ".join((citation.title, *citation.headings))
+    repeats = citation.headings[:1] == (citation.title,)  # many a document begins with its title as a heading
+    place = " > ".join((citation.title, *citation.headings[repeats:]))
     pages = "" if citation.page is None else f", page {citation.page}"
     if citation.page is not None and citation.last_page not in (None, citation.page):
         pages = f", pages {citation.page} to {citation.last_page}"

@@ -9,7 +9,7 @@ import pydantic_core
 from pydantic import ValidationError
 
 from .errors import ApiError, UnexpectedAnswer, build_api_error
-from .models import Answer, Citation, KnowledgeSearch, Message, Problem, Turn, Usage
+from .models import Answer, Citation, KnowledgeRetrieval, Message, Problem, Turn, Usage
 
 
 class _Numbered(Answer):
@@ -33,16 +33,10 @@ class MessageDelta(_Numbered):
     text: str
 
 
-class MessageRetrieval(_Numbered):
+class MessageRetrieval(KnowledgeRetrieval, _Numbered):
     """Knowledge was looked up for the reply. Comes before its first text, if it comes."""
 
     message_id: UUID
-    searches: list[KnowledgeSearch] = []
-    passages: int
-    """That the model was given."""
-    milliseconds: int = 0
-    failure: str | None = None
-    """Code of why there are none, where that is not because the knowledge bases hold nothing on the question."""
 
 
 class MessageCitation(_Numbered):
@@ -61,6 +55,8 @@ class MessageSnapshot(_Numbered):
     text: str
     citations: list[Citation] = []
     """What it cites."""
+    retrieval: KnowledgeRetrieval | None = None
+    """What was looked up for it. None: nothing."""
 
 
 class TurnUsage(_Numbered):

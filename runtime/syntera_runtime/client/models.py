@@ -156,6 +156,28 @@ class UnknownPart(Answer):
 Part: TypeAlias = Annotated[TextPart | ImagePart | FilePart | CitationPart | UnknownPart, _OR_TEXT]
 
 
+class KnowledgeSearch(Answer):
+    """How one knowledge base was searched for a reply."""
+
+    knowledge_base: str
+    passages: int
+    """That were found in it."""
+    milliseconds: int = 0
+    failure: str | None = None
+    """Code of why it brought nothing, or less than there may be."""
+
+
+class KnowledgeRetrieval(Answer):
+    """What was looked up before a reply."""
+
+    searches: list[KnowledgeSearch] = []
+    passages: int
+    """That the model was given."""
+    milliseconds: int = 0
+    failure: str | None = None
+    """Code of why there are none, where that is not because the knowledge bases hold nothing on the question."""
+
+
 class Message(Answer):
     """One thing said."""
 
@@ -175,6 +197,8 @@ class Message(Answer):
     """The limit for which the agent said this in place of an answer."""
     refused: RefusalOrText | None = None
     """Why the agent said this in place of an answer that it has no knowledge for."""
+    retrieval: KnowledgeRetrieval | None = None
+    """What was looked up before this was said. None: nothing, or the server is older than this."""
 
     @property
     def citations(self) -> list[Citation]:
@@ -216,17 +240,6 @@ class Turn(Answer):
     error: Failure | None = None
     created_at: datetime
     ended_at: datetime | None = None
-
-
-class KnowledgeSearch(Answer):
-    """How one knowledge base was searched for a reply."""
-
-    knowledge_base: str
-    passages: int
-    """That were found in it."""
-    milliseconds: int = 0
-    failure: str | None = None
-    """Code of why it brought nothing, or less than there may be."""
 
 
 class Conversation(Answer):

@@ -31,15 +31,20 @@ class Files:
         tenant = self._catalogue.tenant()
         return MEGABYTE * (DEFAULT_MEGABYTES if tenant is None else tenant.files.max_megabytes)
 
-    async def find_repeated(self, tenant_id: TenantId, request_key: RequestKey, *, name: str) -> File | None:
+    async def find_repeated(
+        self, tenant_id: TenantId, request_key: RequestKey, *, name: str, request_hash: bytes | None = None
+    ) -> File | None:
         """The file that the same request sent before. None: it has sent none, or not in full.
+
+        Args:
+            request_hash: What else it says; see `NewFile`.
 
         Raises:
             IdempotencyKeyReused: Another request had that key.
             StoreUnavailable: It cannot be looked up.
         """
         found = await self._store.find_repeated_file(tenant_id, request_key)
-        if found is not None and found.name != clean_name(name):
+        if found is not None and (found.name, found.request_hash) != (clean_name(name), request_hash):
             raise IdempotencyKeyReused
         return found
 
@@ -50,11 +55,13 @@ class Files:
         *,
         name: str,
         request_key: RequestKey | None = None,
+        request_hash: bytes | None = None,
         examination: Examination | None = None,
     ) -> File:
         """Take in what comes.
 
         Args:
+            request_hash: What the request says beside name and bytes; see `NewFile`.
             examination: Decides what is taken. None: what files of conversations may be.
 
         Raises:
@@ -66,7 +73,7 @@ class Files:
             StoreUnavailable: It was not kept.
         """
         tenant_id = principal.tenant_id
-        new = NewFile(FileId(new_id()), clean_name(name), self._storage_for_new(), request_key)
+        new = NewFile(FileId(new_id()), clean_name(name), self._storage_for_new(), request_key, request_hash)
         looking = examination or Examination(most_bytes=self.most_bytes)
 
         async def examined() -> AsyncIterator[bytes]:

@@ -17,7 +17,7 @@ import structlog
 
 from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig, Source
 
-from ..errors import SecretMissing, StoreUnavailable, SynteraError
+from ..errors import SecretMissing, StoreUnavailable, SynteraError, TooManyKnowledgeBases
 from ..models.ids import DocumentId, KnowledgeBaseId, SyncId, TenantId
 from ..models.knowledge import Index, IndexState, IndexStorage, KnowledgeBase, Sync, SyncState
 from ..ports.knowledge import Embedder, KnowledgeWriter, VectorIndex, VectorsOf
@@ -108,7 +108,7 @@ async def synchronise(
             async with tools.store.lock(tools.tenant_id, name) as knowledge_base:
                 if knowledge_base is not None:
                     return await _Synchronisation(tools, read_config(), knowledge_base).run(trigger)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, TooManyKnowledgeBases) as error:
             raise explain(error) from error
         if not waits:
             return None

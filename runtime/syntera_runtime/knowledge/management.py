@@ -98,7 +98,7 @@ class KnowledgeManagement:
         Raises:
             StoreUnavailable: What they hold cannot be read.
         """
-        return [await self._describe(principal, config) for config in self._holdings.all_configs()]
+        return await self._describe(principal, self._holdings.all_configs())
 
     async def find(self, principal: Principal, name: str) -> DescribedKnowledgeBase:
         """One of them.
@@ -107,7 +107,8 @@ class KnowledgeManagement:
             KnowledgeBaseNotFound: There is none of that name.
             StoreUnavailable: What it holds cannot be read.
         """
-        return await self._describe(principal, self._holdings.config(name))
+        [described] = await self._describe(principal, [self._holdings.config(name)])
+        return described
 
     async def syncs(self, principal: Principal, name: str, *, before: SyncId | None, limit: int) -> Sequence[Sync]:
         """At most `limit` syncs that began before `before`, the newest first.
@@ -127,6 +128,7 @@ class KnowledgeManagement:
 
         Raises:
             KnowledgeBaseNotFound: There is none of that name.
+            TooManyKnowledgeBases: It is new to the store, and there is no room for another one.
             StoreUnavailable: It may not have been asked for.
         """
         self._holdings.config(name)
@@ -251,13 +253,12 @@ class KnowledgeManagement:
         log.info("document asked for anew", knowledge_base=name, document_id=str(document.id))
         return await self.document(principal, name, document_id)
 
-    async def _describe(self, principal: Principal, config: KnowledgeBaseConfig) -> DescribedKnowledgeBase:
-        tenant_id = principal.tenant_id
-        held = await self._editor.describe_knowledge_base(tenant_id, config.name)
-        if held is None:
-            return DescribedKnowledgeBase(config, None)
-        syncs = await self._editor.list_syncs(tenant_id, held.id, limit=1)
-        return DescribedKnowledgeBase(config, held, _show_sync(principal, syncs[0]) if syncs else None)
+    async def _describe(
+        self, principal: Principal, configs: Sequence[KnowledgeBaseConfig]
+    ) -> Sequence[DescribedKnowledgeBase]:
+        names = [config.name for config in configs]
+        held = {one.name: one for one in await self._editor.describe_knowledge_bases(principal.tenant_id, names)}
+        return [_build_described(principal, config, held.get(config.name)) for config in configs]
 
     async def _find_document(
         self, principal: Principal, name: str, document_id: DocumentId
@@ -269,6 +270,13 @@ class KnowledgeManagement:
         if document is None or not may_see(principal, document):
             raise DocumentNotFound
         return held, document
+
+
+def _build_described(
+    principal: Principal, config: KnowledgeBaseConfig, held: KnowledgeBase | None
+) -> DescribedKnowledgeBase:
+    sync = None if held is None else held.last_sync
+    return DescribedKnowledgeBase(config, held, None if sync is None else _show_sync(principal, sync))
 
 
 def _show_sync(principal: Principal, sync: Sync) -> Sync:

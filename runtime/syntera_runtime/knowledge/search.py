@@ -41,6 +41,8 @@ CANDIDATES = 50
 """How many chunks each search brings at least; more cost time and seldom get far."""
 READ_FOR_EACH = 3
 """Chunks that are read for each one that is wanted, because some of them say the same."""
+COMPARED_INLINE = 40_000
+"""Characters of chunks up to which looking for the same takes less time than handing it to a thread may: some milliseconds."""
 EMBED_SHARE = 0.6
 """Of the time that is left, what the model may take to embed the question: what words found must still be read after it."""
 RERANK_SHARE = 0.7
@@ -286,7 +288,7 @@ class _Search:
         most = (
             self.plan.top_k if self.plan.rerank is None else None
         )  # a judge shall see all that there is to choose from
-        chosen = drop_duplicates(await self._read(drop_same_texts(kept)[: self.plan.read]), _content, most=most)
+        chosen = await _drop_duplicates(await self._read(drop_same_texts(kept)[: self.plan.read]), most=most)
         judged = await self._judge(chosen)
         good = [one for one in judged if self._is_good(one.scores)]
         left_out += len(judged) - len(good)
@@ -458,6 +460,12 @@ class _Search:
     def _left(self) -> float:
         """Seconds until the deadline."""
         return max(self.ends_at - asyncio.get_running_loop().time(), 0.0)
+
+
+async def _drop_duplicates(found: Sequence[Scored], *, most: int | None) -> list[Scored]:
+    if sum(len(_content(one)) for one in found) <= COMPARED_INLINE:
+        return drop_duplicates(found, _content, most=most)
+    return await asyncio.to_thread(drop_duplicates, found, _content, most=most)
 
 
 def _content(scored: Scored) -> str:

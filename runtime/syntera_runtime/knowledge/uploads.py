@@ -5,8 +5,10 @@ from there, and a file of which no document was made is swept as those are that 
 """
 
 import hashlib
+import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 
 import structlog
 
@@ -98,18 +100,17 @@ class DocumentUploads:
             FileOvertaken: The same request makes a document of it in this very moment.
             StoreUnavailable: It cannot be looked up.
         """
-        key = _own_key(request_key, name)
-        file = await self._files.find_repeated(principal.tenant_id, key, name=wanted.name)
+        tenant_id, key = principal.tenant_id, _own_key(request_key, name)
+        hashed = _hash_wanted(source, wanted)
+        file = await self._files.find_repeated(tenant_id, key, name=wanted.name, request_hash=hashed)
         if file is None:
             return None
-        held = await self._know(principal.tenant_id, name)
-        known = await self._editor.find_upload(principal.tenant_id, held.id, file.content.sha256)
-        if known is not None and (known.file_id == file.id or may_see(principal, known)):
-            return Uploaded(known, is_new=known.file_id == file.id, is_replayed=True)
+        held = await self._know(tenant_id, name)
+        known = await self._editor.find_upload(tenant_id, held.id, content_hash=file.content.sha256, file_id=file.id)
+        if known is not None:
+            return Uploaded(known, is_new=True, is_replayed=True)
         # The process that took the file in has ended before it made a document of it.
-        return Uploaded(
-            await self._make_document(principal.tenant_id, held, source, wanted, file), is_new=True, is_replayed=True
-        )
+        return replace(await self._make_document(principal, held, source, wanted, file), is_replayed=True)
 
     async def add(
         self,
@@ -130,19 +131,23 @@ class DocumentUploads:
             AudienceNotHeld: It would replace a document that is for others.
             FileTooLarge: It has more bytes than the source takes.
             FileTypeRefused: Nothing is read out of files of its kind.
+            TooManyKnowledgeBases: The knowledge base is new to the store, and there is no room for another one.
             RequestRepeated, FileOvertaken: See `Files.add`.
             StoreUnavailable: It may not have been taken in.
         """
         await self._check_replaceable(principal, name, DocumentOrigin(source.name, clean_name(wanted.name)))
         examination = Examination(most_bytes=most_bytes(source), taken=DOCUMENTS, takes_any_encoding=True)
         key = None if request_key is None else _own_key(request_key, name)
-        file = await self._files.add(principal, content, name=wanted.name, request_key=key, examination=examination)
+        file = await self._files.add(
+            principal,
+            content,
+            name=wanted.name,
+            request_key=key,
+            request_hash=_hash_wanted(source, wanted),
+            examination=examination,
+        )
         held = await self._know(principal.tenant_id, name)
-        known = await self._editor.find_upload(principal.tenant_id, held.id, file.content.sha256)
-        if known is not None and may_see(principal, known):
-            await self._files.delete(principal, file.id)
-            return Uploaded(known, is_new=False)
-        return Uploaded(await self._make_document(principal.tenant_id, held, source, wanted, file), is_new=True)
+        return await self._make_document(principal, held, source, wanted, file)
 
     async def _check_replaceable(self, principal: Principal, name: str, origin: DocumentOrigin) -> None:
         """Return if a file of that name takes the place of nothing that the principal may not see."""
@@ -163,22 +168,27 @@ class DocumentUploads:
             after = found[-1].id
 
     async def _make_document(
-        self, tenant_id: TenantId, held: KnowledgeBase, source: Source, wanted: Upload, file: File
-    ) -> Document:
+        self, principal: Principal, held: KnowledgeBase, source: Source, wanted: Upload, file: File
+    ) -> Uploaded:
         try:
             document = await self._editor.add_upload(
-                tenant_id,
+                principal.tenant_id,
                 held.id,
                 origin=DocumentOrigin(source.name, file.name),
                 facts=_build_facts(source, wanted, file),
                 content_hash=file.content.sha256,
                 file_id=file.id,
+                reach=reach_of(principal),
             )
         except (FileNotFound, FileAttached) as error:  # the same request has just made a document of it
             raise FileOvertaken from error
-        await self._editor.request_sync(tenant_id, held.name)
+        if document.file_id != file.id:
+            with suppress(FileNotFound):  # the same request, sent twice at once, has deleted it
+                await self._files.delete(principal, file.id)
+            return Uploaded(document, is_new=False)
+        await self._editor.request_sync(principal.tenant_id, held.name)
         log.info("document uploaded", knowledge_base=held.name, document_id=str(document.id))
-        return document
+        return Uploaded(document, is_new=True)
 
     async def _know(self, tenant_id: TenantId, name: str) -> KnowledgeBase:
         """The knowledge base, made known to the store if it is not yet."""
@@ -199,6 +209,13 @@ def most_bytes(source: Source) -> int:
 def _own_key(request_key: RequestKey, name: str) -> RequestKey:
     """The same key stands for other requests elsewhere: no file of a conversation, or of another knowledge base, is found by it."""
     return RequestKey(hashlib.sha256(request_key + b"knowledge base" + name.encode()).digest())
+
+
+def _hash_wanted(source: Source, wanted: Upload) -> bytes:
+    """What a request says of its file beside the name."""
+    said = asdict(wanted) | {"source": source.name, "audience": sorted(wanted.audience), "tags": sorted(wanted.tags)}
+    del said["name"]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).digest()
 
 
 def _build_facts(source: Source, wanted: Upload, file: File) -> DocumentFacts:

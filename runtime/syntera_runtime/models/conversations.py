@@ -5,9 +5,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from .files import Attachment, Part, Parts, RefusalPart, TextPart, attachments_of, citations_of, refusal_of
+from .files import (
+    Attachment,
+    Part,
+    Parts,
+    RefusalPart,
+    RetrievalPart,
+    TextPart,
+    attachments_of,
+    citations_of,
+    refusal_of,
+    retrieval_of,
+)
 from .ids import ContactId, ConversationId, MessageId, RequestKey, TurnId
-from .knowledge import Citation, Refusal
+from .knowledge import Citation, Refusal, Retrieval
 from .usage import Budget
 
 
@@ -87,7 +98,7 @@ class Message:
     @property
     def all_parts(self) -> Sequence[Part]:
         """What it consists of for its readers, in order."""
-        shown = tuple(part for part in self.parts if not isinstance(part, RefusalPart))
+        shown = tuple(part for part in self.parts if not isinstance(part, RefusalPart | RetrievalPart))
         return shown or (TextPart(self.content),)
 
     @property
@@ -104,6 +115,11 @@ class Message:
     def refused(self) -> Refusal | None:
         """Why this was said in place of an answer; None: it is no refusal."""
         return refusal_of(self.parts)
+
+    @property
+    def retrieval(self) -> Retrieval | None:
+        """What was looked up before this was said; None: nothing."""
+        return retrieval_of(self.parts)
 
 
 @dataclass(frozen=True, slots=True)

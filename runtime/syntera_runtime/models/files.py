@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator
 
 from .ids import ContactId, ConversationId, FileId, MessageId, RequestKey
-from .knowledge import Citation, Refusal
+from .knowledge import Citation, Refusal, Retrieval
 
 MOST_ATTACHMENTS = 10
 """Of one message."""
@@ -80,6 +80,8 @@ class File:
     conversation_id: ConversationId | None = None
     message_id: MessageId | None = None
     """The message that it is attached to; None: none yet."""
+    request_hash: bytes | None = None
+    """See `NewFile`."""
 
     @property
     def attachment(self) -> Attachment:
@@ -97,6 +99,8 @@ class NewFile:
     storage: Storage
     request_key: RequestKey | None = None
     """Of the request that sends it; no two files have the same."""
+    request_hash: bytes | None = None
+    """SHA-256 of what the request says beside the file's name and bytes. None: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +152,17 @@ class RefusalPart:
     type: Literal["refusal"] = "refusal"
 
 
-Part = TextPart | ImagePart | FilePart | CitationPart | RefusalPart
+@dataclass(frozen=True, slots=True)
+class RetrievalPart:
+    """Knowledge was looked up for the text. This is for the store alone: readers see it as the message's `retrieval`."""
 
-_KNOWN = frozenset({"text", "image", "file", "citation", "refusal"})
+    retrieval: Retrieval
+    type: Literal["retrieval"] = "retrieval"
+
+
+Part = TextPart | ImagePart | FilePart | CitationPart | RefusalPart | RetrievalPart
+
+_KNOWN = frozenset({"text", "image", "file", "citation", "refusal", "retrieval"})
 
 
 def _drop_unknown(parts: Any) -> Any:
@@ -172,11 +184,19 @@ def build_parts(content: str, attachments: Sequence[Attachment]) -> tuple[Part, 
     return (*([TextPart(content)] if content else []), *files)
 
 
-def build_reply_parts(text: str, citations: Sequence[Citation], refusal: Refusal | None = None) -> tuple[Part, ...]:
-    """The parts of a reply. Empty: it cites nothing, is no refusal, and its content says all."""
+def build_reply_parts(
+    text: str,
+    citations: Sequence[Citation] = (),
+    *,
+    refusal: Refusal | None = None,
+    retrieval: Retrieval | None = None,
+) -> tuple[Part, ...]:
+    """The parts of a reply. Empty: nothing was looked up for it, it is no refusal, and its content says all."""
     noted: list[Part] = [CitationPart(citation) for citation in citations]
     if refusal is not None:
         noted.append(RefusalPart(refusal.value))
+    if retrieval is not None:
+        noted.append(RetrievalPart(retrieval))
     return (*([TextPart(text)] if text else []), *noted) if noted else ()
 
 
@@ -194,6 +214,11 @@ def refusal_of(parts: Sequence[Part]) -> Refusal | None:
     """Why a message is a refusal; None: it is none."""
     reasons = (part.reason for part in parts if isinstance(part, RefusalPart))
     return next((Refusal(reason) for reason in reasons if reason in set(Refusal)), None)
+
+
+def retrieval_of(parts: Sequence[Part]) -> Retrieval | None:
+    """What was looked up for a message; None: nothing."""
+    return next((part.retrieval for part in parts if isinstance(part, RetrievalPart)), None)
 
 
 @dataclass(frozen=True, slots=True)

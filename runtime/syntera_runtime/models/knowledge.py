@@ -17,6 +17,8 @@ from .ids import ChunkId, DocumentId, FileId, IndexId, KnowledgeBaseId, SyncId
 
 Vector = Sequence[float]
 """As many numbers as the index has dimensions, of length one."""
+MOST_KNOWLEDGE_BASES = 250
+"""That a tenant may have in the store, which holds to this number itself."""
 
 
 class Failing(StrEnum):
@@ -241,18 +243,6 @@ class Index:
     with another one. None: nobody noted it; then it is the knowledge base's."""
 
 
-@dataclass(frozen=True, slots=True)
-class KnowledgeBase:
-    """What the store holds of a knowledge base."""
-
-    id: KnowledgeBaseId
-    name: str
-    active: Index | None
-    documents: Mapping[DocumentState, int] = field(default_factory=dict)
-    chunks: int = 0
-    """In the active index."""
-
-
 class SyncState(StrEnum):
     """How far a sync is."""
 
@@ -313,6 +303,20 @@ class Sync:
     failure: str | None = None
     """Code of why it failed as a whole: `budget-exceeded`, `embedding-failed`, `store-unavailable`, `killed`."""
     message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeBase:
+    """What the store holds of a knowledge base. What has a default is read only where it is described to people."""
+
+    id: KnowledgeBaseId
+    name: str
+    active: Index | None
+    documents: Mapping[DocumentState, int] = field(default_factory=dict)
+    chunks: int = 0
+    """In the active index."""
+    last_sync: Sync | None = None
+    """The one that began last; None: none has."""
 
 
 @dataclass(frozen=True, slots=True)

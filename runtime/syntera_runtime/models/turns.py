@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from .conversations import Failure, Message
 from .ids import ConversationId, MessageId, RequestKey, TurnId
-from .knowledge import Citation, Refusal
+from .knowledge import Citation, Refusal, Retrieval
 from .usage import Budget, Cost, LimitLevel, LimitMet, Spent
 
 EVENTS_OF_A_TURN = 2**21
@@ -141,6 +141,17 @@ class BegunTurn:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """What the agent has said in a turn until now."""
+
+    text: str = ""
+    citations: tuple[Citation, ...] = ()
+    """What the text cites."""
+    retrieval: Retrieval | None = None
+    """What was looked up before. None: nothing, or it has not ended."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """What a turn leaves in its conversation."""
 
@@ -152,6 +163,8 @@ class Ending:
     """What the text cites."""
     refusal: Refusal | None = None
     """Why the text stands in place of an answer."""
+    retrieval: Retrieval | None = None
+    """What was looked up before."""
 
 
 @dataclass(frozen=True, slots=True)

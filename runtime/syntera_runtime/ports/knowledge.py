@@ -70,8 +70,8 @@ class KnowledgeReader(Protocol):
 class KnowledgeEditor(Protocol):
     """What people ask of documents and syncs."""
 
-    async def describe_knowledge_base(self, tenant_id: TenantId, name: str) -> KnowledgeBase | None:
-        """The knowledge base with its counts."""
+    async def describe_knowledge_bases(self, tenant_id: TenantId, names: Sequence[str]) -> Sequence[KnowledgeBase]:
+        """Those of the knowledge bases that are known, in any order, with their counts and last syncs."""
         ...
 
     async def list_documents(
@@ -109,8 +109,12 @@ class KnowledgeEditor(Protocol):
         facts: DocumentFacts,
         content_hash: bytes,
         file_id: FileId,
+        reach: frozenset[str] | None = None,
     ) -> Document:
         """Note an uploaded file as a document that is to be taken in, in place of one with the same origin.
+
+        Where an uploaded document with these bytes is there, for one of the audiences of `reach` (None: for anybody), this is that
+        document as it is, and the file stays nobody's. Two that come at the same time make no second document either.
 
         The file must be there in full; from now on it is the document's: nobody sweeps it, and it is found by `find_files` alone.
         The file of the document that it replaces is doomed. What is indexed of that one stays until the next sync, unless the new
@@ -124,9 +128,9 @@ class KnowledgeEditor(Protocol):
         ...
 
     async def find_upload(
-        self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, content_hash: bytes
+        self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, *, content_hash: bytes, file_id: FileId
     ) -> Document | None:
-        """The uploaded document with these bytes, whatever its name."""
+        """The document that is the file, which has these bytes."""
         ...
 
     async def exclude_document(
@@ -146,7 +150,11 @@ class KnowledgeEditor(Protocol):
         ...
 
     async def request_sync(self, tenant_id: TenantId, name: str) -> None:
-        """Ask the operator to start a sync soon. Makes the knowledge base known if it is not yet."""
+        """Ask the operator to start a sync soon. Makes the knowledge base known if it is not yet.
+
+        Raises:
+            TooManyKnowledgeBases: It is not known, and there is no room for another one.
+        """
         ...
 
     async def list_syncs(
@@ -164,6 +172,9 @@ class KnowledgeWriter(Protocol):
 
         The lock lives as long as the connection that took it: it ends with the process, however that ends. Once the connection is
         lost, whoever held the lock can write nothing more: every method raises StoreUnavailable.
+
+        Raises:
+            TooManyKnowledgeBases: It is new, and there is no room for another one.
         """
         ...
 

@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Protocol
 
 from syntera_runtime.models.ids import ContactId, ConversationId, FileId, RequestKey, TenantId, TurnId
-from syntera_runtime.models.knowledge import Citation
 from syntera_runtime.models.live_events import DueTurns, TurnRecord
 from syntera_runtime.models.turns import (
     AbandonedTurn,
@@ -14,6 +13,7 @@ from syntera_runtime.models.turns import (
     EndedTurn,
     Ending,
     ExpiredTurn,
+    Said,
     Turn,
     TurnOutcome,
     TurnStart,
@@ -111,11 +111,8 @@ class TurnStore(Protocol):
         """The running turns of the tenant whose leases have ended."""
         ...
 
-    async def abandon_turn(
-        self, tenant_id: TenantId, expired: ExpiredTurn, *, text: str, citations: Sequence[Citation] = ()
-    ) -> AbandonedTurn | None:
-        """End a turn as failed whose lease has ended, with `text` as what had been said, and what that cites; what it used is
-        estimated.
+    async def abandon_turn(self, tenant_id: TenantId, expired: ExpiredTurn, *, said: Said) -> AbandonedTurn | None:
+        """End a turn as failed whose lease has ended, with what had been said; what it used is estimated.
 
         Returns:
             None: it was ended already, or its process has renewed the lease.

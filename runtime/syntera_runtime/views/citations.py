@@ -74,7 +74,7 @@ class KnowledgeSearchView(View):
         )
 
 
-class RetrievalView(View):
+class KnowledgeRetrievalView(View):
     """What was looked up before an answer."""
 
     searches: list[KnowledgeSearchView]

@@ -18,6 +18,7 @@ from ..models.conversations import (
 from ..models.knowledge import Refusal
 from ..models.usage import Budget
 from .base import View
+from .citations import KnowledgeRetrievalView
 from .files import PartView, view_parts
 
 
@@ -57,6 +58,8 @@ class MessageView(View):
     """The limit on tokens or turns for which the agent said this in place of an answer."""
     refused: Refusal | None
     """Why the agent said this in place of an answer that it has no knowledge for."""
+    retrieval: KnowledgeRetrievalView | None
+    """What was looked up before this was said. None: nothing."""
 
     @classmethod
     def of(cls, message: Message) -> Self:
@@ -73,6 +76,7 @@ class MessageView(View):
             error=None if message.failure is None else FailureView.of(message.failure),
             limited_by=message.limited_by,
             refused=message.refused,
+            retrieval=None if message.retrieval is None else KnowledgeRetrievalView.of(message.retrieval),
         )
 
 

@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from syntera_runtime.errors import FileAttached, FileNotFound
+from syntera_runtime.errors import FileAttached, FileNotFound, TooManyKnowledgeBases
 from syntera_runtime.ids import new_id
 from syntera_runtime.models.ids import DocumentId, FileId, KnowledgeBaseId
 from syntera_runtime.models.knowledge import (
+    MOST_KNOWLEDGE_BASES,
+    Document,
     DocumentFailure,
     DocumentOrigin,
     DocumentState,
@@ -29,12 +31,42 @@ SEEN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 async def test_knowledge_base_is_known_by_its_name_once_it_is_locked(knowledge: KnowledgeStores) -> None:
     assert await knowledge.reader.find_knowledge_base(knowledge.tenant_id, "handbook") is None
-    assert await knowledge.editor.describe_knowledge_base(knowledge.tenant_id, "handbook") is None
+    assert await knowledge.editor.describe_knowledge_bases(knowledge.tenant_id, ["handbook"]) == []
     base = await knowledge.begin()
     assert await knowledge.begin() == base
     assert await knowledge.reader.find_knowledge_base(knowledge.tenant_id, "handbook") == base
     assert (base.name, base.active) == ("handbook", None)
     assert (await knowledge.begin("other")).id != base.id
+
+
+async def test_knowledge_base_beyond_the_last_is_not_made_known(knowledge: KnowledgeStores) -> None:
+    for number in range(MOST_KNOWLEDGE_BASES):
+        await knowledge.editor.request_sync(knowledge.tenant_id, f"base {number}")
+    with pytest.raises(TooManyKnowledgeBases):
+        await knowledge.editor.request_sync(knowledge.tenant_id, "one more")
+    with pytest.raises(TooManyKnowledgeBases):
+        async with knowledge.writer.lock(knowledge.tenant_id, "one more"):
+            pass
+    async with knowledge.writer.lock(knowledge.tenant_id, "base 7") as known:
+        assert known is not None
+
+
+async def test_knowledge_bases_are_described_together(knowledge: KnowledgeStores) -> None:
+    first, second = await knowledge.begin("first"), await knowledge.begin("second")
+    await knowledge.begin("third")
+    index = await knowledge.publish(await knowledge.open_index(first))
+    await knowledge.put(index, "a.md", "one", "two")
+    await knowledge.put(await knowledge.open_index(first, "f2"), "b.md", "three")
+    for base in (first, first, second):
+        sync = await knowledge.writer.begin_sync(knowledge.tenant_id, base.id, trigger="schedule", revision=1)
+    names = ["second", "none", "first"]
+    found = await knowledge.editor.describe_knowledge_bases(knowledge.tenant_id, names)
+    described = {base.name: base for base in found}
+    (last, _) = await knowledge.editor.list_syncs(knowledge.tenant_id, first.id, limit=9)
+    assert described == {
+        "first": replace(first, active=index, documents={DocumentState.INDEXED: 2}, chunks=2, last_sync=last),
+        "second": replace(second, last_sync=sync),
+    }
 
 
 async def test_lock_is_held_by_one_at_a_time(knowledge: KnowledgeStores) -> None:
@@ -202,8 +234,7 @@ async def test_documents_are_listed_by_what_is_asked_for(knowledge: KnowledgeSto
     assert await listed(state=DocumentState.FAILED) == []
     found = await knowledge.editor.list_documents(knowledge.tenant_id, base.id, limit=10)
     assert [document.chunks for document in found] == [2, 1, 0]
-    described = await knowledge.editor.describe_knowledge_base(knowledge.tenant_id, "handbook")
-    assert described is not None
+    [described] = await knowledge.editor.describe_knowledge_bases(knowledge.tenant_id, ["handbook"])
     assert (described.documents, described.chunks, described.active) == ({DocumentState.INDEXED: 3}, 3, index)
 
 
@@ -265,6 +296,38 @@ async def test_renewed_document_is_searched_as_it_was_until_a_sync_takes_it_in(k
     )
 
 
+async def find_upload(
+    knowledge: KnowledgeStores, base_id: KnowledgeBaseId, text: str, file_id: FileId
+) -> Document | None:
+    return await knowledge.editor.find_upload(
+        knowledge.tenant_id, base_id, content_hash=content_hash(text), file_id=file_id
+    )
+
+
+async def test_uploads_of_the_same_bytes_at_the_same_time_are_one_document(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    made = await asyncio.gather(*(knowledge.upload(base.id, name, text="Hello") for name in "abcdef"))
+    (document,) = await knowledge.editor.list_documents(knowledge.tenant_id, base.id, limit=9)
+    assert {document_id for document_id, _ in made} == {document.id}
+    others = {file_id for _, file_id in made} - {document.file_id}
+    for file_id in others:  # still nobody's
+        await knowledge.files.doom_file(knowledge.tenant_id, file_id, owner=None)
+    assert await knowledge.doomed() == others
+
+
+async def test_upload_of_bytes_that_are_there_for_others_is_a_document_of_its_own(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    secret, _ = await knowledge.upload(base.id, "a", audience={"owner"})
+    reach = frozenset({"public", "member"})
+    open_one, file_id = await knowledge.upload(base.id, "b", reach=reach)
+    assert open_one != secret
+    again, _ = await knowledge.upload(base.id, "c", audience={"member"}, reach=reach)
+    assert again == open_one
+    found = await find_upload(knowledge, base.id, "Some text", file_id)
+    assert found is not None
+    assert found.id == open_one
+
+
 async def test_upload_is_a_pending_document_with_a_file(knowledge: KnowledgeStores) -> None:
     base = await knowledge.begin()
     made, file_id = await knowledge.upload(base.id, text="Hello")
@@ -275,9 +338,9 @@ async def test_upload_is_a_pending_document_with_a_file(knowledge: KnowledgeStor
         file_id,
         DocumentOrigin("uploads", "guide.txt"),
     )
-    same = await knowledge.editor.find_upload(knowledge.tenant_id, base.id, content_hash("Hello"))
-    assert same == found
-    assert await knowledge.editor.find_upload(knowledge.tenant_id, base.id, content_hash("Other")) is None
+    assert await find_upload(knowledge, base.id, "Hello", file_id) == found
+    assert await find_upload(knowledge, base.id, "Other", file_id) is None
+    assert await find_upload(knowledge, base.id, "Hello", FileId(new_id())) is None
     index = await knowledge.open_index(base)
     (known,) = await knowledge.known(index, "uploads")
     assert (known.file_id, known.state, known.content_hash) == (file_id, DocumentState.PENDING, None)
@@ -407,7 +470,7 @@ async def test_failed_upload_keeps_the_hash_that_finds_it(knowledge: KnowledgeSt
         facts=make_facts(),
         failure=BROKEN,
     )
-    found = await knowledge.editor.find_upload(knowledge.tenant_id, base.id, content_hash("one"))
+    found = await find_upload(knowledge, base.id, "one", file_id)
     assert found is not None
     assert (found.id, found.file_id, found.state) == (made, file_id, DocumentState.FAILED)
 

@@ -13,7 +13,7 @@ from syntera_runtime.errors import ConversationBusy
 from syntera_runtime.ids import new_id
 from syntera_runtime.models.conversations import ConversationStart, MessageState
 from syntera_runtime.models.live_events import EventPosition
-from syntera_runtime.models.turns import TurnStart
+from syntera_runtime.models.turns import Said, TurnStart
 from tests.runtime.conftest import PostgresqlStores, connected
 
 _WAITS_FOR = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)))"
@@ -52,7 +52,7 @@ async def test_turn_of_the_release_before_is_ended_when_its_process_has_died(
     assert caught.value.is_expired
     [expired] = await stores.turns.find_expired(tenant_id)
     assert expired.last_event is None
-    assert await stores.turns.abandon_turn(tenant_id, expired, text="") is not None
+    assert await stores.turns.abandon_turn(tenant_id, expired, said=Said()) is not None
     question, reply = await stores.conversations.list_messages(
         tenant_id, conversation_id, owner=None, after=None, limit=10
     )
@@ -80,7 +80,7 @@ async def test_dead_turn_is_ended_only_with_its_conversation_locked(postgresql_s
             made.conversation.id,
         )
         holder_pid = await holder.fetchval("SELECT pg_backend_pid()")
-        abandoning = asyncio.create_task(stores.turns.abandon_turn(stores.tenant_id, expired, text=""))
+        abandoning = asyncio.create_task(stores.turns.abandon_turn(stores.tenant_id, expired, said=Said()))
         async with connected(postgresql_stores.database.superuser_dsn) as watcher:
             waits = False
             while not waits and not abandoning.done():

@@ -12,6 +12,7 @@ from syntera_crds.contract.api_key import ApiKey, KeyKind
 from syntera_runtime.errors import ConversationBusy, ConversationNotFound, RequestRepeated, TurnLost
 from syntera_runtime.ids import new_id
 from syntera_runtime.models.conversations import ConversationStart, Failure, Message, MessageState, Role
+from syntera_runtime.models.files import TextPart
 from syntera_runtime.models.identity import KeyMaker, KeyRecord, NewApiKey
 from syntera_runtime.models.ids import ApiKeyId, ContactId, ConversationId, RequestKey, TurnId
 from syntera_runtime.models.knowledge import Refusal
@@ -21,12 +22,13 @@ from syntera_runtime.models.turns import (
     AbandonedTurn,
     BegunTurn,
     Ending,
+    Said,
     TurnOutcome,
     TurnStart,
     TurnState,
     Usage,
 )
-from tests.runtime.builders import make_citation, make_publishable_key, make_stored_key
+from tests.runtime.builders import make_citation, make_publishable_key, make_retrieval, make_stored_key
 from tests.runtime.conftest import Stores
 
 LEASE = timedelta(seconds=30)
@@ -339,17 +341,30 @@ async def test_reply_keeps_why_it_is_a_refusal(stores: Stores) -> None:
     assert (reply.refused, reply.content, reply.citations) == (Refusal.NOT_CITED, "I do not know.", ())
 
 
-async def test_abandoned_reply_keeps_what_it_cites(stores: Stores) -> None:
+@pytest.mark.parametrize("outcome", [DONE, BROKEN, STOPPED], ids=["done", "broken", "stopped"])
+async def test_reply_keeps_what_was_looked_up(stores: Stores, outcome: TurnOutcome) -> None:
+    conversation_id = await start_conversation(stores)
+    begun = await begin(stores, conversation_id)
+    looked_up = make_retrieval(passages=0, failure="search-timed-out")
+    ending = Ending(text="At ten.", last_event=5, retrieval=looked_up)
+    ended = await stores.turns.end_turn(stores.tenant_id, begun, outcome=outcome, ending=ending)
+    reply = (await read(stores, conversation_id))[-1]
+    assert reply == ended.reply
+    assert (reply.retrieval, list(reply.all_parts)) == (looked_up, [TextPart("At ten.")])
+
+
+async def test_abandoned_reply_keeps_what_it_stands_on(stores: Stores) -> None:
     conversation_id = await start_conversation(stores)
     await begin(stores, conversation_id, start=make_start(timedelta(seconds=-1)))
     [expired] = await stores.turns.find_expired(stores.tenant_id)
     abandoned = await stores.turns.abandon_turn(
-        stores.tenant_id, expired, text="At ten [1]", citations=[make_citation()]
+        stores.tenant_id, expired, said=Said("At ten [1]", (make_citation(),), make_retrieval())
     )
     assert abandoned is not None
     assert abandoned.ended is not None
     reply = (await read(stores, conversation_id))[-1]
-    assert (reply, reply.citations) == (abandoned.ended.reply, (make_citation(),))
+    assert reply == abandoned.ended.reply
+    assert (reply.citations, reply.retrieval) == ((make_citation(),), make_retrieval())
 
 
 async def test_failure_is_not_told_of_the_users_message(stores: Stores) -> None:
@@ -436,7 +451,7 @@ async def test_turn_is_refused_when_there_is_no_conversation(stores: Stores) -> 
 async def abandon(stores: Stores, text: str = "") -> list[AbandonedTurn | None]:
     """End all expired turns of the tenant."""
     expired = await stores.turns.find_expired(stores.tenant_id)
-    return [await stores.turns.abandon_turn(stores.tenant_id, turn, text=text) for turn in expired]
+    return [await stores.turns.abandon_turn(stores.tenant_id, turn, said=Said(text)) for turn in expired]
 
 
 async def test_busy_conversation_names_the_turn_that_runs(stores: Stores) -> None:
@@ -498,7 +513,7 @@ async def test_expired_turn_is_ended_once_when_many_try(stores: Stores) -> None:
     conversation_id = await start_conversation(stores)
     await begin(stores, conversation_id, start=make_start(timedelta(seconds=-1)))
     [expired] = await stores.turns.find_expired(stores.tenant_id)
-    tries = [stores.turns.abandon_turn(stores.tenant_id, expired, text="") for _ in range(3)]
+    tries = [stores.turns.abandon_turn(stores.tenant_id, expired, said=Said()) for _ in range(3)]
     assert (await asyncio.gather(*tries)).count(None) == 2
     assert [message.state for message in await read(stores, conversation_id)] == [
         MessageState.COMPLETE,
@@ -511,7 +526,7 @@ async def test_running_turn_is_not_ended_by_others(stores: Stores) -> None:
     [expired] = await stores.turns.find_expired(stores.tenant_id)
     await stores.turns.renew_leases(stores.tenant_id, [begun.turn.id], lease=LEASE)
     assert await stores.turns.find_expired(stores.tenant_id) == []
-    assert await stores.turns.abandon_turn(stores.tenant_id, expired, text="") is None
+    assert await stores.turns.abandon_turn(stores.tenant_id, expired, said=Said()) is None
     await end(stores, begun)
 
 

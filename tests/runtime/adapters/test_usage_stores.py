@@ -14,7 +14,7 @@ from syntera_runtime.ids import new_id
 from syntera_runtime.models.conversations import ConversationStart, Failure
 from syntera_runtime.models.files import FileContent, NewFile, Storage
 from syntera_runtime.models.ids import ConversationId, FileId
-from syntera_runtime.models.turns import BegunTurn, Ending, TurnOutcome, TurnStart, Usage
+from syntera_runtime.models.turns import BegunTurn, Ending, Said, TurnOutcome, TurnStart, Usage
 from syntera_runtime.models.usage import (
     Budget,
     Cost,
@@ -117,7 +117,7 @@ async def test_dead_turn_is_counted_by_estimate_and_not_by_who_comes_back(stores
     begun = await begin(stores, conversation_id, lease=GONE, prompt_tokens=20)
     expired = await stores.turns.find_expired(stores.tenant_id)
     for one in expired:
-        await stores.turns.abandon_turn(stores.tenant_id, one, text="It is on")
+        await stores.turns.abandon_turn(stores.tenant_id, one, said=Said("It is on"))
     with pytest.raises(TurnLost):
         await end(stores, begun)
     # 20 known when it began, the two messages before it ("Hi" and "Hello" make 1 + 2, and 4 each), and 3 of its text.
@@ -155,7 +155,7 @@ async def test_dead_turn_is_counted_with_its_files(stores: Stores, takes_images:
             ending = Ending(text="", last_event=begun.last_event + 3)
             await stores.turns.end_turn(stores.tenant_id, begun, outcome=TurnOutcome(is_stopped=True), ending=ending)
     for one in await stores.turns.find_expired(stores.tenant_id):
-        await stores.turns.abandon_turn(stores.tenant_id, one, text="")
+        await stores.turns.abandon_turn(stores.tenant_id, one, said=Said())
     assert (await total(stores)).prompt_tokens == tokens
 
 
@@ -163,7 +163,7 @@ async def test_dead_completion_is_counted_by_estimate(stores: Stores) -> None:
     start = TurnStart(agent="travel", agent_revision=3, lease=GONE, prompt_tokens=20)
     await stores.turns.begin_completion(stores.tenant_id, start=start)
     for one in await stores.turns.find_expired(stores.tenant_id):
-        await stores.turns.abandon_turn(stores.tenant_id, one, text="")
+        await stores.turns.abandon_turn(stores.tenant_id, one, said=Said())
     assert (await total(stores)).estimated_tokens == 20
 
 

@@ -34,6 +34,7 @@ async def test_conversation_is_made_with_its_greeting(client: httpx.AsyncClient,
         "error": None,
         "limitedBy": None,
         "refused": None,
+        "retrieval": None,
     }
     assert made["createdAt"].endswith("Z")
 

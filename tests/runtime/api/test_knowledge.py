@@ -17,6 +17,7 @@ from syntera_runtime.errors import KnowledgeBaseNotReady, ModelUnavailable, Sear
 from syntera_runtime.ids import new_id
 from syntera_runtime.models.ids import TenantId
 from syntera_runtime.models.knowledge import (
+    MOST_KNOWLEDGE_BASES,
     DocumentOrigin,
     Failing,
     Passage,
@@ -194,6 +195,24 @@ async def test_knowledge_base_tells_what_is_in_it(
     assert (await client.get(BASE)).json()["activeIndex"]["current"] is False
 
 
+async def test_list_asks_the_store_once_however_long_it_is(
+    client: httpx.AsyncClient, catalogue: FakeCatalogue, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "z"):
+        catalogue.knowledge_bases[name] = make_knowledge_base(name=name)
+        await store.knowledge.editor.request_sync(TENANT, name)
+    asked: list[Sequence[str]] = []
+    describe = store.knowledge.editor.describe_knowledge_bases
+
+    async def watched(tenant_id: TenantId, names: Sequence[str]) -> Sequence[Any]:
+        asked.append(names)
+        return await describe(tenant_id, names)
+
+    monkeypatch.setattr(store.knowledge.editor, "describe_knowledge_bases", watched)
+    items = (await client.get("/v1/knowledge-bases")).json()["items"]
+    assert asked == [[item["name"] for item in items]] == [["a", "handbook", "z"]]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
@@ -231,6 +250,13 @@ async def test_sync_is_asked_for_and_who_did_is_recorded(client: httpx.AsyncClie
     assert [(act["operation"], act["targets"], act["status"]) for act in acts] == [
         ("requestSync", {"knowledgeBase": "handbook"}, 202)
     ] * 2
+
+
+async def test_knowledge_base_for_which_there_is_no_room_says_so(client: httpx.AsyncClient, store: MemoryStore) -> None:
+    for number in range(MOST_KNOWLEDGE_BASES):
+        await store.knowledge.editor.request_sync(TENANT, f"base {number}")
+    answer = await client.post(f"{BASE}/syncs")
+    assert (answer.status_code, answer.json()["code"]) == (409, "too-many-knowledge-bases")
 
 
 async def test_syncs_come_in_pages_newest_first(client: httpx.AsyncClient, stores: KnowledgeStores) -> None:
@@ -349,7 +375,8 @@ async def test_search_finds_what_syncs_have_indexed_for_whoever_it_is_for(store:
         "seats.md": ["Seats are chosen at the desk."],
     }
     await site.fill(config, documents)
-    index = (await site.stores.editor.describe_knowledge_base(TENANT, "handbook")).active  # type: ignore[union-attr]
+    [base] = await site.stores.editor.describe_knowledge_bases(TENANT, ["handbook"])
+    index = base.active
     await site.add(index, "fees.md", "A second cabin bag costs 20 euros.", audience={"owner"})
     catalogue = FakeCatalogue(make_agent())
     catalogue.knowledge_bases["handbook"] = config

@@ -193,6 +193,43 @@ async def test_upload_is_made_once_by_one_key(client: httpx.AsyncClient, store: 
     assert kept(store) == ["ready"]
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"audience": ["owner"]},
+        {"tags": ["a", "b"]},
+        {"title": "Other"},
+        {"url": "https://acme.example/other"},
+        {"language": "fr"},
+        {"source": "more"},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+async def test_key_of_an_upload_stands_for_all_that_was_said_of_it(
+    client: httpx.AsyncClient, catalogue: FakeCatalogue, store: MemoryStore, changed: dict[str, Any]
+) -> None:
+    sources = [
+        Source(name=name, audience=["public"], upload=UploadSource(max_file_megabytes=1))
+        for name in ("uploads", "more")
+    ]
+    catalogue.knowledge_bases["handbook"] = make_knowledge_base(sources=sources)
+    key = {"Idempotency-Key": "k"}
+    said: dict[str, Any] = {
+        "title": "Bags",
+        "url": "https://acme.example/bags",
+        "language": "de",
+        "audience": ["member", "authenticated"],
+        "tags": ["a"],
+    }
+    first = await send(client, headers=key, **said)
+    assert first.status_code == 201
+    other = await send(client, headers=key, **said | changed)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
+    again = await send(client, headers=key, **said | {"audience": ["authenticated", "member"], "source": "uploads"})
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert kept(store) == ["ready"]
+
+
 async def test_key_of_an_upload_stands_for_something_else_elsewhere(
     client: httpx.AsyncClient, catalogue: FakeCatalogue, store: MemoryStore
 ) -> None:
@@ -223,6 +260,23 @@ async def test_upload_whose_process_died_before_the_document_was_made_is_taken_u
     again = await send(client, headers=key)
     assert (again.status_code, again.headers["idempotency-replayed"]) == (201, "true")
     assert [one["id"] for one in await listed(client)] == [again.json()["id"]]
+    assert kept(store) == ["ready"]
+
+
+async def test_upload_whose_bytes_came_by_another_request_meanwhile_is_that_ones_document(
+    client: httpx.AsyncClient, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = {"Idempotency-Key": "k"}
+
+    async def fail(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable(store="PostgreSQL")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store.knowledge.editor, "add_upload", fail)
+        assert (await send(client, headers=key)).status_code == 503
+    other = await send_ok(client, name="other.md")
+    again = await send(client, headers=key)
+    assert (again.status_code, again.json(), again.headers["idempotency-replayed"]) == (200, other, "true")
     assert kept(store) == ["ready"]
 
 
@@ -379,7 +433,7 @@ async def test_file_whose_sender_leaves_is_given_up(store: MemoryStore, services
             sending.cancel()
             while kept(store):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-    assert await store.knowledge.editor.describe_knowledge_base(TENANT, "handbook") is None
+    assert await store.knowledge.reader.find_knowledge_base(TENANT, "handbook") is None
 
 
 @pytest.mark.parametrize(

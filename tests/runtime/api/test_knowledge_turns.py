@@ -23,6 +23,7 @@ from tests.runtime.builders import (
     make_agent,
     make_citation,
     make_message,
+    make_retrieval,
     make_services,
     put_key,
     put_publishable_key,
@@ -96,17 +97,39 @@ async def test_reply_is_streamed_with_what_it_stands_on(client: httpx.AsyncClien
         {"type": "citation", "citation": citation},
     ]
     assert (completed["message"]["content"], completed["message"]["refused"]) == ("At nine [1].", None)
+    assert completed["message"]["retrieval"] == {name: retrieval[name] for name in retrieval if name != "messageId"}
     listed = (await client.get(messages)).json()["items"][-1]
     assert listed == completed["message"]
 
 
-def test_snapshot_tells_what_was_cited() -> None:
+def test_snapshot_tells_what_the_text_stands_on() -> None:
     turn = Turn(TurnId(CONVERSATION), CONVERSATION, "travel", 3, TurnState.RUNNING, NOON)
-    snapshot = ReplySnapshot(7, turn, make_message("Hi"), MessageId(CONVERSATION), "At ten [1]", (make_citation(),))
+    looked_up = make_retrieval()
+    snapshot = ReplySnapshot(
+        7, turn, make_message("Hi"), MessageId(CONVERSATION), "At ten [1]", (make_citation(),), looked_up
+    )
     name, view = view_event(snapshot, request_id="")
     assert name == "message.snapshot"
     told = view.model_dump(mode="json", by_alias=True)
     assert [(one["number"], one["headings"]) for one in told["citations"]] == [(1, ["Hours", "Sundays"])]
+    assert [one["failure"] for one in told["retrieval"]["searches"]] == [None, "search-timed-out"]
+
+
+async def test_answer_without_what_could_not_be_looked_up_says_so_for_good(
+    client: httpx.AsyncClient, agents: FakeCatalogue, models: FakeChatModels
+) -> None:
+    agents.put(
+        make_agent(knowledge=[AgentKnowledge(name="gone")], retrieval=AgentRetrieval(on_unavailable=FailureRule.ANSWER))
+    )
+    models.scripts = [["Perhaps at ten."]]
+    messages = await start(client)
+    sent = (await client.post(messages, json={"content": QUESTION})).json()["message"]
+    read = (await client.get(messages)).json()["items"]
+    assert (sent["content"], sent["refused"]) == ("Perhaps at ten.", None)
+    assert (sent["retrieval"]["failure"], sent["retrieval"]["passages"]) == ("knowledge-base-not-found", 0)
+    assert sent["parts"] == [{"type": "text", "text": "Perhaps at ten."}]
+    assert read[-1] == sent
+    assert [message["retrieval"] is None for message in read[:-1]] == [True] * (len(read) - 1)
 
 
 async def test_refusal_says_why(client: httpx.AsyncClient, agents: FakeCatalogue, models: FakeChatModels) -> None:

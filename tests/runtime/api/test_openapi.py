@@ -238,6 +238,7 @@ def test_fields_are_in_camel_case_except_where_openai_writes_otherwise() -> None
         "error",
         "limitedBy",
         "refused",
+        "retrieval",
     }
     assert "max_completion_tokens" in schemas["ChatCompletionRequest"]["properties"]
 

@@ -24,11 +24,10 @@ from syntera_runtime.errors import ModelUnavailable
 from syntera_runtime.ids import new_id
 from syntera_runtime.models.conversations import Failure, MessageState, Role
 from syntera_runtime.models.ids import MessageId, TurnId
-from syntera_runtime.models.knowledge import KnowledgeSearch, Retrieval
 from syntera_runtime.models.live_events import EventBatch
-from syntera_runtime.models.turns import EndedTurn, Turn, TurnState, Usage
+from syntera_runtime.models.turns import EndedTurn, Said, Turn, TurnState, Usage
 from syntera_runtime.models.usage import Budget, Cost, LimitLevel, LimitMet
-from tests.runtime.builders import CONVERSATION, NOON, make_citation, make_message
+from tests.runtime.builders import CONVERSATION, NOON, make_citation, make_message, make_retrieval
 
 REPLY = MessageId(new_id())
 TURN = Turn(
@@ -49,13 +48,7 @@ ENDED = EndedTurn(TURN, make_message("Hi"), make_message("Hello", role=Role.ASSI
 RUNNING = replace(TURN, state=TurnState.RUNNING, ended_at=None)
 STARTED = ReplyStarted(1, RUNNING, make_message("Grüß 👩\u200d🚀 \x01"), REPLY)
 SNAPSHOT = ReplySnapshot(4, RUNNING, make_message("Hi"), REPLY, "Hello")
-RETRIEVED = ReplyRetrieved(
-    3,
-    REPLY,
-    Retrieval(
-        (KnowledgeSearch("a", 2, 0.25), KnowledgeSearch("b", 0, 5.0, "search-timed-out")), passages=2, seconds=5.0
-    ),
-)
+RETRIEVED = ReplyRetrieved(3, REPLY, make_retrieval())
 CITED = ReplyCited(3, REPLY, make_citation())
 
 
@@ -131,15 +124,22 @@ def test_pieces_are_of_no_use_when_those_before_are_missing() -> None:
 
 def test_event_of_a_snapshot_of_before_there_were_citations_is_read() -> None:
     written = orjson.loads(encode_events([SNAPSHOT]))
-    del written[0][1]["citations"]
+    del written[0][1]["citations"], written[0][1]["retrieval"]
     assert decode_events(EventBatch(4, 0, orjson.dumps(written))) == [SNAPSHOT]
 
 
 def test_what_was_cited_is_collected_with_the_text() -> None:
     batches = [batch(0, STARTED, delta(2, "At ten [1]"), CITED)]
-    assert collect_said(0, batches) == ("At ten [1]", (make_citation(),))
+    assert collect_said(0, batches) == Said("At ten [1]", (make_citation(),))
     snapshot = replace(SNAPSHOT, number=4, citations=(make_citation(2),))
-    assert collect_said(0, [*batches, batch(0, snapshot)]) == ("Hello", (make_citation(2),))
+    assert collect_said(0, [*batches, batch(0, snapshot)]) == Said("Hello", (make_citation(2),))
+
+
+def test_what_was_looked_up_is_collected_with_the_text() -> None:
+    batches = [batch(0, STARTED, replace(RETRIEVED, number=2), delta(3, "Hel"))]
+    assert collect_said(0, batches) == Said("Hel", retrieval=RETRIEVED.retrieval)
+    snapshot = replace(SNAPSHOT, number=4, retrieval=make_retrieval(failure="search-timed-out"))
+    assert collect_said(0, [*batches, batch(0, snapshot)]) == Said("Hello", retrieval=snapshot.retrieval)
 
 
 @pytest.mark.parametrize("event", [replace(STARTED, number=4), SNAPSHOT, ReplyCompleted(4, ENDED)])
@@ -149,17 +149,17 @@ def test_reader_who_misses_something_goes_on_from_what_stands_by_itself(event: T
 
 def test_text_is_collected_from_the_pieces() -> None:
     batches = [batch(0, STARTED, delta(2, "Hel")), batch(2, delta(3, "lo"))]
-    assert collect_said(0, batches) == ("Hello", ())
+    assert collect_said(0, batches) == Said("Hello")
 
 
 def test_text_is_collected_from_the_newest_snapshot_on() -> None:
     batches = [batch(0, STARTED, delta(2, "Hel")), batch(0, SNAPSHOT), batch(4, delta(5, "!"))]
-    assert collect_said(0, batches) == ("Hello!", ())
+    assert collect_said(0, batches) == Said("Hello!")
 
 
 def test_text_with_a_hole_is_not_collected() -> None:
-    assert collect_said(0, [batch(7, delta(8, "lo")), batch(8, delta(9, "!"))]) == ("", ())
+    assert collect_said(0, [batch(7, delta(8, "lo")), batch(8, delta(9, "!"))]) == Said()
 
 
 def test_no_text_is_collected_from_nothing() -> None:
-    assert collect_said(0, []) == ("", ())
+    assert collect_said(0, []) == Said()

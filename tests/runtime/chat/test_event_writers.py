@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,14 +10,22 @@ import pytest
 from syntera_runtime.adapters.memory_events import MemoryEventLog
 from syntera_runtime.chat.event_batches import decode_events
 from syntera_runtime.chat.event_writers import EventWriter, EventWriters
-from syntera_runtime.chat.events import ReplyCited, ReplyCompleted, ReplyDelta, ReplySnapshot, ReplyStarted, TurnEvent
+from syntera_runtime.chat.events import (
+    ReplyCited,
+    ReplyCompleted,
+    ReplyDelta,
+    ReplyRetrieved,
+    ReplySnapshot,
+    ReplyStarted,
+    TurnEvent,
+)
 from syntera_runtime.ids import new_id
 from syntera_runtime.models.conversations import Role
 from syntera_runtime.models.ids import MessageId, TurnId
-from syntera_runtime.models.knowledge import Citation
+from syntera_runtime.models.knowledge import Citation, Retrieval
 from syntera_runtime.models.live_events import EventBatch
-from syntera_runtime.models.turns import BegunTurn, EndedTurn, Turn, TurnState
-from tests.runtime.builders import CONVERSATION, NOON, TENANT, make_citation, make_message
+from syntera_runtime.models.turns import BegunTurn, EndedTurn, Said, Turn, TurnState
+from tests.runtime.builders import CONVERSATION, NOON, TENANT, make_citation, make_message, make_retrieval
 from tests.runtime.fakes import FakeAbsentEventLog
 
 TURN = Turn(TurnId(new_id()), CONVERSATION, "travel", 3, TurnState.RUNNING, NOON)
@@ -43,21 +52,22 @@ class Speaker:
     """A turn that speaks."""
 
     def __init__(self, writers: EventWriters, *, is_held: Callable[[], bool] = lambda: True) -> None:
-        self.text = ""
-        self.cited: tuple[Citation, ...] = ()
+        self.said = Said()
         self.number = 0
-        self.writer: EventWriter = writers.open(
-            TENANT, BEGUN, text=lambda: self.text, citations=lambda: self.cited, is_held=is_held
-        )
+        self.writer: EventWriter = writers.open(TENANT, BEGUN, said=lambda: self.said, is_held=is_held)
         self._publish(ReplyStarted(1, TURN, BEGUN.user_message, BEGUN.reply_id))
 
     def say(self, text: str) -> None:
-        self.text += text
+        self.said = replace(self.said, text=self.said.text + text)
         self._publish(ReplyDelta(self.number + 1, BEGUN.reply_id, text))
 
     def cite(self, citation: Citation) -> None:
-        self.cited = (*self.cited, citation)
+        self.said = replace(self.said, citations=(*self.said.citations, citation))
         self._publish(ReplyCited(self.number + 1, BEGUN.reply_id, citation))
+
+    def look_up(self, retrieval: Retrieval) -> None:
+        self.said = replace(self.said, retrieval=retrieval)
+        self._publish(ReplyRetrieved(self.number + 1, BEGUN.reply_id, retrieval))
 
     def end(self, *, is_stored: bool = True) -> None:
         if is_stored:
@@ -125,6 +135,17 @@ async def test_snapshot_tells_what_was_cited(events: FakeAbsentEventLog, writers
     [event] = decode_events(snapshot)
     assert isinstance(event, ReplySnapshot)
     assert (event.number, event.text, event.citations) == (3, "At ten [1]", (make_citation(),))
+
+
+async def test_snapshot_tells_what_was_looked_up(events: FakeAbsentEventLog, writers: EventWriters) -> None:
+    speaker = Speaker(writers)
+    events.fail(2)
+    speaker.look_up(make_retrieval())
+    await wait_for(events, 2)
+    [snapshot] = await written(events)
+    [event] = decode_events(snapshot)
+    assert isinstance(event, ReplySnapshot)
+    assert (event.number, event.retrieval) == (2, make_retrieval())
 
 
 async def test_snapshot_follows_when_the_log_has_lost_everything(

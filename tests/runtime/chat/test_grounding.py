@@ -35,7 +35,7 @@ from syntera_runtime.identity.roles import Role, roles_of
 from syntera_runtime.ids import new_id
 from syntera_runtime.models.conversations import Message, MessageState
 from syntera_runtime.models.exchange import ModelMessage, ModelRequest
-from syntera_runtime.models.files import CitationPart, TextPart
+from syntera_runtime.models.files import CitationPart, RetrievalPart, TextPart
 from syntera_runtime.models.identity import Principal
 from syntera_runtime.models.ids import ContactId, ConversationId
 from syntera_runtime.models.knowledge import Citation, Refusal
@@ -151,7 +151,8 @@ async def test_answer_cites_what_the_model_was_given(talk: Talk) -> None:
     assert (citation.number, citation.path, citation.quote) == (1, "desk.md", DESK)
     assert (citation.start, citation.end, citation.url) == (0, len(DESK), "https://docs.example/guide")
     reply = reply_of(events)
-    assert reply.parts == (TextPart("At nine [1]. Ask there."), CitationPart(citation))
+    retrieval = retrieved_in(events).retrieval
+    assert reply.parts == (TextPart("At nine [1]. Ask there."), CitationPart(citation), RetrievalPart(retrieval))
     assert (reply.content, reply.citations, reply.refused) == ("At nine [1]. Ask there.", (citation,), None)
     assert f"[1]\n> desk.md\n>\n> {DESK}" in talk.prompt
     assert RULES in talk.models.last_request.messages[0].content
@@ -363,6 +364,16 @@ async def test_model_is_told_that_nobody_can_look_when_the_rule_says_so() -> Non
     assert UNAVAILABLE in talk.models.last_request.messages[0].content
 
 
+async def test_reply_keeps_that_nobody_could_look_though_it_answers() -> None:
+    talk = await away(search_words=StoreUnavailable(store="PostgreSQL"))
+    talk.put_agent(retrieval=AgentRetrieval(on_unavailable=FailureRule.ANSWER))
+    events = await talk.send("When does the desk open every morning?")
+    reply = reply_of(events)
+    assert reply.retrieval == retrieved_in(events).retrieval
+    assert reply.retrieval is not None
+    assert (reply.retrieval.failure, reply.refused) == ("store-unavailable", None)
+
+
 async def test_search_that_lost_its_model_and_finds_nothing_is_no_search_that_found_nothing(talk: Talk) -> None:
     talk.site.embedder.failure = ModelUnavailable()
     events = await talk.send("Xylophones?")
@@ -483,6 +494,7 @@ async def test_stopped_answer_keeps_what_it_cited(talk: Talk) -> None:
     messages = [event async for event in _rest(feed)]
     reply = reply_of(messages)
     assert (reply.state, reply.content, len(reply.citations)) == (MessageState.STOPPED, "At nine [1], or", 1)
+    assert reply.retrieval is not None
 
 
 async def _rest(feed: Any) -> AsyncIterator[Any]:

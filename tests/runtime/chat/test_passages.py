@@ -211,7 +211,7 @@ def test_numbers_of_earlier_passages_are_not_shown_again() -> None:
 
 
 def test_refusals_are_left_out_of_the_history() -> None:
-    parts = build_reply_parts("I do not know.", (), Refusal.NOTHING_FOUND)
+    parts = build_reply_parts("I do not know.", refusal=Refusal.NOTHING_FOUND)
     refusal = make_message("I do not know.", role=Role.ASSISTANT, parts=parts)
     prompt = build_conversation_prompt(make_agent(), [make_message("When?"), refusal], "And on Sundays?")
     assert [message.content for message in prompt[1:]] == ["When?\n\nAnd on Sundays?"]

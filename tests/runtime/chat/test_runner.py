@@ -13,7 +13,7 @@ from syntera_runtime.chat.generation import Generation
 from syntera_runtime.errors import ModelUnavailable, StoreUnavailable
 from syntera_runtime.models.exchange import ModelMessage, ModelRequest
 from syntera_runtime.models.ids import TenantId, TurnId
-from syntera_runtime.models.turns import TurnStart, TurnState
+from syntera_runtime.models.turns import Said, TurnStart, TurnState
 from syntera_runtime.services import Services
 from tests.runtime.builders import ASKER, TENANT, make_candidate, make_services
 from tests.runtime.fakes import FakeChatModels, FakeFailingStore
@@ -88,7 +88,7 @@ async def test_turn_is_stopped_when_somebody_else_has_ended_it(models: FakeChatM
     completion = await start(services)
     store.expire_turns(TENANT)
     for expired in await store.find_expired(TENANT):
-        await store.abandon_turn(TENANT, expired, text="")
+        await store.abandon_turn(TENANT, expired, said=Said())
     failed = await last(completion)
     assert isinstance(failed, CompletionFailed)
     assert failed.error.code == "turn-lost"

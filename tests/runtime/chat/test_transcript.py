@@ -5,7 +5,7 @@ from syntera_runtime.chat.transcript import build_markdown
 from syntera_runtime.models.conversations import Conversation, Feedback, MessageState, Rating, Role
 from syntera_runtime.models.files import build_reply_parts
 from syntera_runtime.models.knowledge import Refusal
-from tests.runtime.builders import CONVERSATION, NOON, make_citation, make_message
+from tests.runtime.builders import CONVERSATION, NOON, make_citation, make_message, make_retrieval
 
 
 def make_transcript(*messages: object, title: str | None = "Lost luggage", feedback: object = ()) -> Transcript:
@@ -62,10 +62,29 @@ def test_sources_of_a_reply_are_listed_below_it() -> None:
     )
 
 
+def test_title_that_is_the_first_heading_too_is_told_once() -> None:
+    cited = [make_citation(1, headings=("The desk", "Hours")), make_citation(2, headings=("Hours", "The desk"))]
+    reply = make_message("At ten [1] [2].", role=Role.ASSISTANT, parts=build_reply_parts("At ten [1] [2].", cited))
+    text = build_markdown(make_transcript(reply))
+    assert "- [1] The desk > Hours, pages" in text
+    assert "- [2] The desk > Hours > The desk, pages" in text
+
+
 def test_refusal_is_marked_as_such() -> None:
-    parts = build_reply_parts("No.", (), Refusal.NOT_CITED)
+    parts = build_reply_parts("No.", refusal=Refusal.NOT_CITED)
     text = build_markdown(make_transcript(make_message("No.", role=Role.ASSISTANT, parts=parts)))
     assert "## Agent, 2026-11-01T12:00:00+00:00 (refused: not-cited)\n\n> No.\n" in text
+
+
+def test_reply_to_which_nothing_could_be_looked_up_is_marked_as_such() -> None:
+    def build(failure: str | None) -> str:
+        parts = build_reply_parts("At ten.", retrieval=make_retrieval(passages=0, failure=failure))
+        return build_markdown(make_transcript(make_message("At ten.", role=Role.ASSISTANT, parts=parts)))
+
+    assert "## Agent, 2026-11-01T12:00:00+00:00 (knowledge not searched: search-timed-out)\n\n> At" in build(
+        "search-timed-out"
+    )
+    assert "## Agent, 2026-11-01T12:00:00+00:00\n\n> At" in build(None)
 
 
 def test_conversation_without_a_title_has_a_heading_all_the_same() -> None:

@@ -46,6 +46,7 @@ READ_AS: dict[str, type[BaseModel]] = {
     "CitationPartView": models.CitationPart,
     "CitationView": models.Citation,
     "KnowledgeSearchView": models.KnowledgeSearch,
+    "KnowledgeRetrievalView": models.KnowledgeRetrieval,
     "LimitView": models.Limit,
     "FileView": file_models.File,
     "FileLinkView": file_models.FileLink,
@@ -167,6 +168,14 @@ def test_citations_of_a_message_are_read() -> None:
     message = Message.model_validate({**MESSAGE, "parts": parts, "refused": "too-tired"})
     assert [(one.number, one.end, one.url) for one in message.citations] == [(1, 9, None)]
     assert message.refused == "too-tired"
+
+
+def test_what_was_looked_up_for_a_message_is_read() -> None:
+    retrieval = {"searches": [], "passages": 0, "milliseconds": 5001, "failure": "search-timed-out", "newer": 1}
+    message = Message.model_validate({**MESSAGE, "retrieval": retrieval})
+    assert message.retrieval is not None
+    assert (message.retrieval.passages, message.retrieval.failure) == (0, "search-timed-out")
+    assert Message.model_validate(MESSAGE).retrieval is None
 
 
 def test_union_is_read_from_the_left() -> None:

@@ -16,6 +16,7 @@ from syntera_runtime.ingest.items import Item, Missed, Same
 from syntera_runtime.ingest.sync import synchronise
 from syntera_runtime.models.ids import TenantId
 from syntera_runtime.models.knowledge import (
+    MOST_KNOWLEDGE_BASES,
     DocumentFacts,
     DocumentState,
     Extracted,
@@ -679,6 +680,14 @@ async def test_store_that_goes_away_ends_the_sync(site: SyncSite, monkeypatch: p
     monkeypatch.setattr(site.knowledge.writer, "put_document", away)
     failure = await fail(site, fetched("a.md", "One."))
     assert (failure.code, failure.is_final) == ("store-unavailable", False)
+
+
+async def test_knowledge_base_for_which_there_is_no_room_ends_the_sync_for_good(site: SyncSite) -> None:
+    for number in range(MOST_KNOWLEDGE_BASES):
+        await site.knowledge.editor.request_sync(site.tenant_id, f"base {number}")
+    with pytest.raises(SyncFailed) as caught:
+        await synchronise(site.tools, lambda: site.config, name=NAME, trigger="schedule", waits=True)
+    assert (caught.value.code, caught.value.is_final) == ("too-many-knowledge-bases", True)
 
 
 async def test_fault_of_ours_is_told_without_its_words(site: SyncSite, monkeypatch: pytest.MonkeyPatch) -> None:

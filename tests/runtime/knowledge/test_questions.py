@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from syntera_runtime.errors import ModelUnavailable
+from syntera_runtime.errors import ModelTimeout, ModelUnavailable
 from syntera_runtime.knowledge import questions
 from syntera_runtime.knowledge.questions import Questions
 from tests.runtime.knowledge_fakes import FakeEmbedder, embed_words, make_embedding
@@ -13,8 +13,8 @@ from tests.runtime.knowledge_fakes import FakeEmbedder, embed_words, make_embedd
 SKIS = (embed_words("skis"), 1)
 
 
-async def ask(asked: Questions, question: str = "skis", **model: Any) -> tuple[Any, int]:
-    return await asked.embed(make_embedding(**model), question, seconds=1)
+async def ask(asked: Questions, question: str = "skis", *, seconds: float = 10, **model: Any) -> tuple[Any, int]:
+    return await asked.embed(make_embedding(**model), question, seconds=seconds)
 
 
 async def until_asked(embedder: FakeEmbedder, times: int) -> None:
@@ -62,17 +62,45 @@ async def test_those_who_ask_together_share_the_failure() -> None:
     assert await ask(asked) == SKIS
 
 
-async def test_others_ask_themselves_when_the_first_is_stopped() -> None:
+async def test_others_get_their_answer_when_the_first_is_stopped() -> None:
     embedder = FakeEmbedder()
     embedder.released.clear()
     asked = Questions(embedder)
     first, second = asyncio.create_task(ask(asked)), asyncio.create_task(ask(asked))
     await until_asked(embedder, 1)
     first.cancel()
-    await until_asked(embedder, 2)
+    await asyncio.gather(first, return_exceptions=True)
+    embedder.released.set()
+    assert await second == SKIS  # with the tokens, of which nobody else was told
+    assert first.cancelled()
+    assert len(embedder.asked) == 1
+
+
+async def test_each_waits_as_long_as_they_can() -> None:
+    embedder = FakeEmbedder()
+    embedder.released.clear()
+    asked = Questions(embedder)
+    first, second = asyncio.create_task(ask(asked, seconds=0.01)), asyncio.create_task(ask(asked))
+    with pytest.raises(ModelTimeout, match=r"within 0\.01 seconds"):
+        await first
     embedder.released.set()
     assert await second == SKIS
-    assert first.cancelled()
+    assert len(embedder.asked) == 1
+
+
+async def test_request_ends_with_the_last_who_waits_and_the_next_asks_anew() -> None:
+    embedder = FakeEmbedder()
+    embedder.released.clear()
+    asked = Questions(embedder)
+    first, second = asyncio.create_task(ask(asked)), asyncio.create_task(ask(asked))
+    await until_asked(embedder, 1)
+    first.cancel()
+    second.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    embedder.released.set()
+    assert await ask(asked) == SKIS
+    assert len(embedder.asked) == 2
 
 
 async def test_others_get_their_answer_when_one_who_waits_is_stopped() -> None:

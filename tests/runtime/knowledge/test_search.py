@@ -100,7 +100,9 @@ async def test_same_text_of_two_documents_is_given_once() -> None:
     assert len((await find(site, "cancel")).passages) == 1
 
 
-async def test_nearly_same_texts_are_given_once() -> None:
+@pytest.mark.parametrize("inline", [0, 40_000], ids=["in-a-thread", "inline"])
+async def test_nearly_same_texts_are_given_once(inline: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("syntera_runtime.knowledge.search.COMPARED_INLINE", inline)
     rule = "Bookings can be cancelled free of charge until two days before the departure of the first flight."
     site = make_site()
     await site.fill(make_config(), {"a.md": [rule], "b.md": [f"{rule} Ask us."], "c.md": ["Flights depart on time."]})

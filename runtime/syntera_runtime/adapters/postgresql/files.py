@@ -13,7 +13,7 @@ from .pool import Connection, Pool
 
 _COLUMNS = (
     "f.id, f.contact_id, f.conversation_id, f.message_id, f.storage, f.name, f.media_type, f.bytes, f.sha256, "
-    "f.width, f.height, f.created_at"
+    "f.width, f.height, f.created_at, f.request_hash"
 )
 
 _INCOMING_LIFE = timedelta(hours=1)
@@ -42,7 +42,8 @@ WHERE tenant_id = $1 AND contact_id = $2 AND message_id IS NULL AND state <> 'do
 """
 
 _INSERT = """
-INSERT INTO syntera.files (tenant_id, id, contact_id, storage, name, request_key) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO syntera.files (tenant_id, id, contact_id, storage, name, request_key, request_hash)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
 
 _COMPLETE = f"""
@@ -119,7 +120,8 @@ class PostgresqlFiles:
             if new.request_key is not None:
                 await connection.execute(_FORGET_REQUEST, tenant_id, new.request_key)
             try:
-                await connection.execute(_INSERT, tenant_id, new.id, owner, new.storage, new.name, new.request_key)
+                request = (new.request_key, new.request_hash)
+                await connection.execute(_INSERT, tenant_id, new.id, owner, new.storage, new.name, *request)
             except asyncpg.UniqueViolationError:
                 raise RequestRepeated from None
 
@@ -238,6 +240,7 @@ def _read_file(row: Record) -> File:
         contact_id=None if contact_id is None else ContactId(contact_id),
         conversation_id=None if conversation_id is None else ConversationId(conversation_id),
         message_id=None if message_id is None else MessageId(message_id),
+        request_hash=row["request_hash"],
     )
 
 

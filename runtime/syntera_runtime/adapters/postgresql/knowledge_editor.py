@@ -3,11 +3,12 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from uuid import UUID
 
 import asyncpg
 from asyncpg import Record
 
-from ...errors import FileAttached, FileNotFound, KnowledgeBaseNotFound
+from ...errors import FileAttached, FileNotFound, KnowledgeBaseNotFound, TooManyKnowledgeBases
 from ...ids import new_id
 from ...models.ids import DocumentId, FileId, KnowledgeBaseId, SyncId, TenantId
 from ...models.knowledge import (
@@ -23,11 +24,11 @@ from ...models.knowledge import (
     SyncFailure,
     SyncState,
 )
-from .knowledge_reader import FIND_KNOWLEDGE_BASE
 from .knowledge_rows import (
     CHUNK_COLUMNS,
     DOCUMENT_COLUMNS,
     FACTS_COLUMNS,
+    INDEX_COLUMNS,
     clean,
     facts_values,
     read_chunk,
@@ -37,13 +38,20 @@ from .knowledge_rows import (
 )
 from .pool import Connection, Pool
 
+_DESCRIBE = f"""
+SELECT b.id AS base_id, b.name, {INDEX_COLUMNS} FROM syntera.knowledge_bases AS b
+LEFT JOIN syntera.knowledge_indexes AS i ON i.tenant_id = $1 AND i.knowledge_base_id = b.id AND i.state = 'active'
+WHERE b.tenant_id = $1 AND b.name = ANY ($2::text[])
+"""  # noqa: S608  # the columns are a constant
+
 _COUNT_DOCUMENTS = """
-SELECT state, count(*) AS number FROM syntera.knowledge_documents
-WHERE tenant_id = $1 AND knowledge_base_id = $2 GROUP BY state
+SELECT knowledge_base_id, state, count(*) AS number FROM syntera.knowledge_documents
+WHERE tenant_id = $1 AND knowledge_base_id = ANY ($2::uuid[]) GROUP BY knowledge_base_id, state
 """
 
 _COUNT_CHUNKS = """
-SELECT coalesce(sum(chunks), 0)::bigint FROM syntera.knowledge_index_documents WHERE tenant_id = $1 AND index_id = $2
+SELECT index_id, sum(chunks)::bigint AS number FROM syntera.knowledge_index_documents
+WHERE tenant_id = $1 AND index_id = ANY ($2::uuid[]) GROUP BY index_id
 """
 
 _DOCUMENTS = f"""
@@ -63,7 +71,16 @@ ORDER BY d.id LIMIT $7
 
 _FIND = f"{_DOCUMENTS} AND d.id = $3"
 
-_FIND_UPLOAD = f"{_DOCUMENTS} AND d.content_hash = $3 AND d.file_id IS NOT NULL ORDER BY d.id LIMIT 1"
+_FIND_UPLOAD = f"{_DOCUMENTS} AND d.content_hash = $3 AND d.file_id = $4"
+
+_LOCK_BASE = """
+SELECT true FROM syntera.knowledge_bases WHERE tenant_id = $1 AND id = $2 FOR NO KEY UPDATE
+"""
+"""Uploads come one after the other, so that each sees the bytes of those before."""
+
+_FIND_SAME = f"""
+{_DOCUMENTS} AND d.content_hash = $3 AND d.file_id <> $4 AND ($5::text[] IS NULL OR d.audience && $5) ORDER BY d.id LIMIT 1
+"""
 
 _LIST_CHUNKS = f"""
 SELECT {CHUNK_COLUMNS}, {FACTS_COLUMNS} FROM syntera.knowledge_chunks AS c
@@ -119,14 +136,20 @@ WHERE tenant_id = $1 AND knowledge_base_id = $2 AND id = $3 RETURNING true
 """
 
 _REQUEST = """
-UPDATE syntera.knowledge_bases SET sync_request = coalesce(sync_request, $3)
-WHERE tenant_id = $1 AND id = syntera.ensure_knowledge_base($3, $2)
+UPDATE syntera.knowledge_bases SET sync_request = coalesce(sync_request, $3) WHERE tenant_id = $1 AND name = $2
 """
 
 SYNC_COLUMNS = (
     "id, knowledge_base_id, state, trigger, revision, index_number, estimated_tokens, counts, failures, failure, message, "
     "started_at, ended_at"
 )
+
+_LAST_SYNCS = f"""
+SELECT s.* FROM unnest($2::uuid[]) AS base (id) CROSS JOIN LATERAL (
+  SELECT {SYNC_COLUMNS} FROM syntera.knowledge_syncs
+  WHERE tenant_id = $1 AND knowledge_base_id = base.id ORDER BY id DESC LIMIT 1
+) AS s
+"""  # noqa: S608
 
 _LIST_SYNCS = f"""
 SELECT {SYNC_COLUMNS} FROM syntera.knowledge_syncs
@@ -140,22 +163,30 @@ class PostgresqlKnowledgeEditor:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def describe_knowledge_base(self, tenant_id: TenantId, name: str) -> KnowledgeBase | None:
+    async def describe_knowledge_bases(self, tenant_id: TenantId, names: Sequence[str]) -> Sequence[KnowledgeBase]:
         """See `KnowledgeEditor`."""
-        async with self._pool.connection("describe_knowledge_base") as connection:
-            row = await connection.fetchrow(FIND_KNOWLEDGE_BASE, tenant_id, clean(name))
-            if row is None:
-                return None
-            active = None if row["id"] is None else read_index(row)
-            states = await connection.fetch(_COUNT_DOCUMENTS, tenant_id, row["base_id"])
-            chunks = 0 if active is None else await connection.fetchval(_COUNT_CHUNKS, tenant_id, active.id)
-        return KnowledgeBase(
-            id=KnowledgeBaseId(row["base_id"]),
-            name=name,
-            active=active,
-            documents={DocumentState(state["state"]): state["number"] for state in states},
-            chunks=chunks,
-        )
+        async with self._pool.connection("describe_knowledge_bases") as connection:
+            bases = await connection.fetch(_DESCRIBE, tenant_id, [clean(name) for name in names])
+            base_ids = [base["base_id"] for base in bases]
+            counts = await connection.fetch(_COUNT_DOCUMENTS, tenant_id, base_ids)
+            chunks = await connection.fetch(_COUNT_CHUNKS, tenant_id, [base["id"] for base in bases if base["id"]])
+            syncs = await connection.fetch(_LAST_SYNCS, tenant_id, base_ids)
+        documents: dict[UUID, dict[DocumentState, int]] = {base_id: {} for base_id in base_ids}
+        for count in counts:
+            documents[count["knowledge_base_id"]][DocumentState(count["state"])] = count["number"]
+        chunks_of = {count["index_id"]: count["number"] for count in chunks}
+        last_syncs = {sync["knowledge_base_id"]: read_sync(sync) for sync in syncs}
+        return [
+            KnowledgeBase(
+                id=KnowledgeBaseId(base["base_id"]),
+                name=base["name"],
+                active=None if base["id"] is None else read_index(base),
+                documents=documents[base["base_id"]],
+                chunks=chunks_of.get(base["id"], 0),
+                last_sync=last_syncs.get(base["base_id"]),
+            )
+            for base in bases
+        ]
 
     async def list_documents(
         self,
@@ -201,9 +232,16 @@ class PostgresqlKnowledgeEditor:
         facts: DocumentFacts,
         content_hash: bytes,
         file_id: FileId,
+        reach: frozenset[str] | None = None,
     ) -> Document:
         """See `KnowledgeEditor`."""
+        seen_by = None if reach is None else sorted(reach)
         async with self._pool.transaction("add_upload") as connection:
+            if not await connection.fetchval(_LOCK_BASE, tenant_id, knowledge_base_id):
+                raise KnowledgeBaseNotFound
+            same = await connection.fetchrow(_FIND_SAME, tenant_id, knowledge_base_id, content_hash, file_id, seen_by)
+            if same is not None:
+                return read_document(same)
             await _give_file(connection, tenant_id, file_id, knowledge_base_id)
             before = await connection.fetchrow(
                 _LOCK_ORIGIN, tenant_id, knowledge_base_id, clean(origin.source), hash_path(origin)
@@ -216,20 +254,17 @@ class PostgresqlKnowledgeEditor:
             where = (clean(origin.source), clean(origin.path), hash_path(origin))
             made_of = (content_hash, file_id, *facts_values(facts), facts.keeps_audience)
             values = (tenant_id, new_id(), knowledge_base_id, *where, *made_of)
-            try:
-                made = await connection.fetchval(_UPSERT_UPLOAD, *values)
-            except asyncpg.ForeignKeyViolationError:
-                raise KnowledgeBaseNotFound from None
+            made = await connection.fetchval(_UPSERT_UPLOAD, *values)
             row = await connection.fetchrow(_FIND, tenant_id, knowledge_base_id, made)
         assert row is not None
         return read_document(row)
 
     async def find_upload(
-        self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, content_hash: bytes
+        self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, *, content_hash: bytes, file_id: FileId
     ) -> Document | None:
         """See `KnowledgeEditor`."""
         async with self._pool.connection("find_upload") as connection:
-            row = await connection.fetchrow(_FIND_UPLOAD, tenant_id, knowledge_base_id, content_hash)
+            row = await connection.fetchrow(_FIND_UPLOAD, tenant_id, knowledge_base_id, content_hash, file_id)
         return None if row is None else read_document(row)
 
     async def exclude_document(
@@ -258,7 +293,7 @@ class PostgresqlKnowledgeEditor:
     async def request_sync(self, tenant_id: TenantId, name: str) -> None:
         """See `KnowledgeEditor`."""
         async with self._pool.connection("request_sync") as connection:
-            await connection.execute("SELECT syntera.ensure_knowledge_base($1, $2)", new_id(), clean(name))
+            await ensure_knowledge_base(connection, name)
             await connection.execute(_REQUEST, tenant_id, clean(name), new_id())
 
     async def list_syncs(
@@ -268,6 +303,18 @@ class PostgresqlKnowledgeEditor:
         async with self._pool.connection("list_syncs") as connection:
             rows = await connection.fetch(_LIST_SYNCS, tenant_id, knowledge_base_id, before, limit)
         return [read_sync(row) for row in rows]
+
+
+async def ensure_knowledge_base(connection: Connection, name: str) -> None:
+    """Make a knowledge base of the tenant's known if it is not yet.
+
+    Raises:
+        TooManyKnowledgeBases: There is no room for another one.
+    """
+    try:
+        await connection.execute("SELECT syntera.ensure_knowledge_base($1, $2)", new_id(), clean(name))
+    except asyncpg.ProgramLimitExceededError:
+        raise TooManyKnowledgeBases from None
 
 
 def hash_path(origin: DocumentOrigin) -> bytes:

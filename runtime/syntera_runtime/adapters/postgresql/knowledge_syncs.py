@@ -24,7 +24,7 @@ from ...models.knowledge import (
     KnowledgeBase,
     Sync,
 )
-from .knowledge_editor import SYNC_COLUMNS, read_sync
+from .knowledge_editor import SYNC_COLUMNS, ensure_knowledge_base, read_sync
 from .knowledge_reader import FIND_KNOWLEDGE_BASE
 from .knowledge_rows import (
     INDEX_COLUMNS,
@@ -121,7 +121,7 @@ class KnowledgeSyncs:
     async def lock(self, tenant_id: TenantId, name: str) -> AsyncIterator[KnowledgeBase | None]:
         """See `KnowledgeWriter`."""
         async with self._pool.connection("hold_knowledge_base", is_background=True) as connection:
-            await connection.fetchval("SELECT syntera.ensure_knowledge_base($1, $2)", new_id(), clean(name))
+            await ensure_knowledge_base(connection, name)
             row = await connection.fetchrow(FIND_KNOWLEDGE_BASE, tenant_id, clean(name))
             base_id = None if row is None else KnowledgeBaseId(row["base_id"])
             if base_id is None or not await connection.fetchval("SELECT syntera.lock_knowledge_base($1)", base_id):

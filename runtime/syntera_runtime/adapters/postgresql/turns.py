@@ -16,7 +16,6 @@ from ...ids import new_id, next_id
 from ...models.conversations import Message, MessageState, Role
 from ...models.files import build_parts, build_reply_parts
 from ...models.ids import ContactId, ConversationId, FileId, MessageId, RequestKey, TenantId, TurnId
-from ...models.knowledge import Citation
 from ...models.live_events import TurnRecord
 from ...models.tokens import estimate_read, estimate_tokens
 from ...models.turns import (
@@ -27,6 +26,7 @@ from ...models.turns import (
     EndedTurn,
     Ending,
     ExpiredTurn,
+    Said,
     Turn,
     TurnOutcome,
     TurnStart,
@@ -259,7 +259,7 @@ class PostgresqlTurns:
     ) -> EndedTurn:
         """See `TurnStore`."""
         turn_id, reply_id = begun.turn.id, begun.reply_id
-        parts = build_reply_parts(ending.text, ending.citations, ending.refusal)
+        parts = build_reply_parts(ending.text, ending.citations, refusal=ending.refusal, retrieval=ending.retrieval)
         async with self._pool.connection("end_turn") as connection:
             row = await connection.fetchrow(
                 _END,
@@ -340,9 +340,7 @@ class PostgresqlTurns:
             rows = await connection.fetch(_FIND_EXPIRED, tenant_id)
         return [_read_expired(row) for row in rows]
 
-    async def abandon_turn(
-        self, tenant_id: TenantId, expired: ExpiredTurn, *, text: str, citations: Sequence[Citation] = ()
-    ) -> AbandonedTurn | None:
+    async def abandon_turn(self, tenant_id: TenantId, expired: ExpiredTurn, *, said: Said) -> AbandonedTurn | None:
         """See `TurnStore`."""
         failure = TurnAbandoned()
         async with self._pool.connection("abandon_turn") as connection:
@@ -355,10 +353,10 @@ class PostgresqlTurns:
                 expired.last_event,
                 expired.first_event,
                 expired.reply_id,
-                text,
-                estimate_tokens(text),
+                said.text,
+                estimate_tokens(said.text),
                 expired.conversation_id,
-                write_parts(build_reply_parts(text, citations)),
+                write_parts(build_reply_parts(said.text, said.citations, retrieval=said.retrieval)),
             )
             if row is None:
                 return None

@@ -386,6 +386,11 @@ def _widen_files() -> None:
         " 'The knowledge base that has a document of it; NULL: none, and it goes if no message gets it'"
     )
     grant_columns("files", update=["knowledge_base_id"])
+    op.execute("ALTER TABLE syntera.files ADD COLUMN IF NOT EXISTS request_hash bytea")
+    op.execute(
+        "COMMENT ON COLUMN syntera.files.request_hash IS"
+        " 'SHA-256 of what the request says beside name and bytes: another one with its key is refused; NULL: nothing'"
+    )
     # Runtimes of the release before know no documents: they would doom what no message has.
     op.execute("""
         CREATE OR REPLACE FUNCTION syntera.keep_files_of_documents() RETURNS trigger
