@@ -34,13 +34,14 @@ plan would convert the parameter again for every row."""
 
 def nearest_statement(table: str, number: int) -> str:
     """The nearest vectors, then their chunks. The number stands in the text: a generic plan does not know a parameter's value, and
-    would take HNSW to be asked for a tenth of the table. OFFSET keeps the planner from reading all of a tenant's documents first."""
+        would take HNSW to be asked for a tenth of the table. OFFSET keeps the planner from reading all of a tenant's documents first. In the order
+    of their distances, vectors are looked up until enough pass."""
     return f"""
 WITH nearest AS MATERIALIZED (
   SELECT v.hash, v.vector {_DISTANCE} AS distance FROM syntera.{table} AS v
   WHERE v.tenant_id = $1 AND v.index_id = $2 ORDER BY v.vector {_DISTANCE} LIMIT {number}
 )
-SELECT c.id, c.document_id, c.position, c.hash, -n.distance AS score FROM nearest AS n
+SELECT c.id, c.document_id, c.position, c.hash, -n.distance AS score FROM (SELECT * FROM nearest ORDER BY distance) AS n
 CROSS JOIN LATERAL (
   SELECT k.id, k.document_id, k.position, k.hash FROM syntera.knowledge_chunks AS k
   WHERE k.tenant_id = $1 AND k.index_id = $2 AND k.hash = n.hash OFFSET 0
@@ -105,7 +106,8 @@ class PostgresqlVectors:
                     break
             else:
                 rows = await connection.fetch(all_statement(table), *values)
-        return [read_hit(row) for row in rows]
+        # Where HNSW went on, what came later may be nearer.
+        return sorted((read_hit(row) for row in rows), key=lambda hit: (-hit.score, hit.document_id, hit.position))
 
     async def similarities(
         self, tenant_id: TenantId, index: Index, vector: Vector, hashes: Sequence[bytes]
