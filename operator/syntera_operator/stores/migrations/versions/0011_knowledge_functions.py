@@ -26,10 +26,10 @@ _PASSES = """
 """
 """Whether a chunk `c` may be found; looked up chunk by chunk."""
 _SCALE = 30
-"""Makes scores of what `ts_rank` gives for single words: at most 0.1, divided by the logarithm of the chunk's length to base 2, which
-is some 7. So 1 is hardly ever passed."""
+"""Makes scores of what `ts_rank` gives for single words: at most 0.1, divided by the logarithm of how many different words the chunk
+has, to base 2, which is some 7. So 1 is hardly ever passed."""
 _RANK = (
-    "(SELECT sum(w.weight * ts_rank(c.terms, w.query, 1)) FROM unnest(queries, weights) AS w (query, weight))"  # noqa: S608  # constants
+    "(SELECT sum(w.weight * ts_rank(c.terms, w.query, 16)) FROM unnest(queries, weights) AS w (query, weight))"  # noqa: S608  # constants
     f" * {_SCALE} / total"
 )
 """How well a chunk `c` fits; long ones do not win by their length."""
