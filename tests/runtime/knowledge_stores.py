@@ -71,6 +71,7 @@ class KnowledgeStores:
         reader: str = "r1",
         validators: Mapping[str, str] = {},
         headings: tuple[str, ...] = (),
+        is_pending: bool = False,
         **facts: Any,
     ) -> DocumentId:
         """A document with a chunk of each text, with these vectors, else with none."""
@@ -90,6 +91,7 @@ class KnowledgeStores:
             extracted=Extracted(text),
             chunks=chunks,
             reader=reader,
+            is_pending=is_pending,
         )
 
     async def publish(self, index: Index) -> Index:

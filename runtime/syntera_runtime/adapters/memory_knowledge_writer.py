@@ -145,6 +145,7 @@ class MemoryKnowledgeWriter:
         extracted: Extracted,
         chunks: Sequence[IndexedChunk],
         reader: str,
+        is_pending: bool = False,
     ) -> DocumentId:
         """See `KnowledgeWriter`."""
         base = self._base(tenant_id, index.knowledge_base_id)
@@ -153,14 +154,17 @@ class MemoryKnowledgeWriter:
             return document.id
         if before is not None and before.document.state is DocumentState.EXCLUDED:
             return before.document.id
+        found = _new_document(base.id, origin, facts) if before is None else before.document
+        is_marked = document is not None and document.is_marked_since(found.state, found.updated_at)
+        stays_pending = is_pending or is_marked
         made = replace(
-            _new_document(base.id, origin, facts) if before is None else before.document,
-            facts=facts if before is None else _keep_audience(before.document, facts),
-            state=DocumentState.INDEXED,
+            found,
+            facts=_keep_audience(found, facts),
+            state=DocumentState.PENDING if stays_pending else DocumentState.INDEXED,
             updated_at=now(),
             checked_at=now(),
             failure=None,
-            content_hash=content_hash,
+            content_hash=found.content_hash if stays_pending else content_hash,
             validators=dict(validators),
             characters=len(extracted.text),
         )
@@ -318,10 +322,11 @@ def _known(row: DocumentRow, index: IndexRow | None) -> KnownDocument:
         state=document.state,
         content_hash=None if is_pending else document.content_hash,
         validators={} if is_pending else document.validators,
-        indexed_hash=None if held is None or is_pending else held.content_hash,
+        indexed_hash=None if held is None else held.content_hash,
         file_id=document.file_id,
         reader=row.reader if held is None else held.reader,
         failure=document.failure,
+        updated_at=document.updated_at,
     )
 
 

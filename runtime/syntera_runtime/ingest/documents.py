@@ -29,8 +29,12 @@ class PreparedDocument:
     validators: Mapping[str, str]
     extracted: Extracted
     chunks: Sequence[IndexedChunk]
+    reader: str
+    """Version of what has extracted its text."""
     is_carried: bool
     """Its content is as it was; only what it is indexed by differs."""
+    is_pending: bool
+    """It is still to be taken in anew: this is the text of before."""
     weight: int
     """What it takes of the room for documents under way."""
 

@@ -120,7 +120,8 @@ class Intake:
             validators=document.validators,
             extracted=document.extracted,
             chunks=document.chunks,
-            reader=work.reader,
+            reader=document.reader,
+            is_pending=document.is_pending,
         )
         work.progress.has_changed = True
         work.progress.count(chunks_written=len(document.chunks))

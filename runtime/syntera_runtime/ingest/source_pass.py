@@ -206,6 +206,17 @@ class SourcePass:
         """Have a document that was not read this time in the index as it is known."""
         if known.state is DocumentState.INDEXED:
             await self._keep(Same(known.origin.path), known)
+        elif known.state is DocumentState.PENDING:
+            await self._carry_pending(known)
+
+    async def _carry_pending(self, known: KnownDocument) -> None:
+        """Have it with its text of before, if there is one, until it can be taken in anew."""
+        work = self._work
+        if known.indexed_hash is not None:
+            work.progress.count(documents=1, unchanged=1)
+        elif (extracted := await work.store.read_text(work.tenant_id, known.id)) is not None:
+            work.progress.count(documents=1)
+            await self._cut_again(known, extracted, known.facts, known.validators)
 
     async def _read_text(self, known: KnownDocument) -> Extracted | None:
         extracted = await self._work.store.read_text(self._work.tenant_id, known.id)
@@ -217,7 +228,6 @@ class SourcePass:
     async def _cut_again(
         self, known: KnownDocument, extracted: Extracted, facts: DocumentFacts, validators: Mapping[str, str]
     ) -> None:
-        assert known.content_hash is not None
         try:
             chunks = await self._cut(extracted, facts.title)
         except ExtractionFailed as failure:
@@ -231,11 +241,14 @@ class SourcePass:
                 known.origin,
                 known,
                 facts,
-                known.content_hash,
+                # Of the bytes that a pending one was read from nobody knows the hash any more.
+                known.content_hash or hashlib.sha256(extracted.text.encode()).digest(),
                 validators,
                 extracted,
                 chunks,
+                reader=known.reader,
                 is_carried=True,
+                is_pending=known.state is DocumentState.PENDING,
                 weight=weight,
             )
         )
@@ -281,7 +294,9 @@ class SourcePass:
             mark(item.validators, self._settings, item.facts),
             extracted,
             await self._cut(extracted, facts.title),
+            reader=self._work.reader,
             is_carried=False,
+            is_pending=False,
             weight=weight,
         )
 

@@ -203,7 +203,7 @@ class KnowledgeWriter(Protocol):
     ) -> AsyncGenerator[Sequence[KnownDocument], None]:
         """All documents of a source, in pages, in no order, excluded ones too. Memory is bounded by a page.
 
-        Of a pending one nothing is told that would spare work: no hash, no validators.
+        Of a pending one nothing is told that would spare work: no hash of its content, no validators.
         """
         ...
 
@@ -231,11 +231,15 @@ class KnowledgeWriter(Protocol):
         extracted: Extracted,
         chunks: Sequence[IndexedChunk],
         reader: str,
+        is_pending: bool = False,
     ) -> DocumentId:
         """Store a document with its text and, in the index, all its chunks in place of those before: in one transaction.
 
         While another index than `index` is active, that one keeps what it has until the switch. `document` is the one as it was
         found; None: a new one. Nothing is written where somebody has excluded, deleted or replaced it since.
+
+        `is_pending`: this is what was known of it, and it is still to be taken in anew. So it is where somebody has asked for that
+        since it was found.
         """
         ...
 

@@ -257,12 +257,47 @@ async def test_renewed_document_is_searched_as_it_was_until_a_sync_takes_it_in(k
     assert not await knowledge.editor.renew_document(knowledge.tenant_id, base.id, DocumentId(new_id()))
     assert await knowledge.with_words(index, "one") == ["one"]
     (known,) = await knowledge.known(index)
-    assert (known.state, known.content_hash, known.indexed_hash, known.validators) == (
-        DocumentState.PENDING,
-        None,
-        None,
-        {},
-    )
+    assert (known.state, known.content_hash, known.validators) == (DocumentState.PENDING, None, {})
+    assert known.indexed_hash == content_hash("one")
+
+
+@pytest.mark.parametrize("is_marked_before", [False, True])
+async def test_mark_that_was_set_after_a_document_was_found_stays(
+    knowledge: KnowledgeStores, is_marked_before: bool
+) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.publish(await knowledge.open_index(base))
+    made = await knowledge.put(index, "a.md", "one")
+    if is_marked_before:
+        await knowledge.editor.renew_document(knowledge.tenant_id, base.id, made)
+    (known,) = await knowledge.known(index)
+    await knowledge.editor.renew_document(knowledge.tenant_id, base.id, made)
+    await knowledge.put(index, "a.md", "two", document=known, validators={"etag": "2"})
+    assert await knowledge.chunks_of(index, made) == ["two"]
+    (known,) = await knowledge.known(index)
+    assert (known.state, known.content_hash, known.validators) == (DocumentState.PENDING, None, {})
+    await knowledge.put(index, "a.md", "three", document=known)
+    (known,) = await knowledge.known(index)
+    assert (known.state, known.content_hash) == (DocumentState.INDEXED, content_hash("three"))
+
+
+async def test_carried_upload_is_still_to_be_taken_in_and_found_by_its_new_bytes(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    first = await knowledge.publish(await knowledge.open_index(base))
+    made, _ = await knowledge.upload(base.id, text="one")
+    (known,) = await knowledge.known(first, "uploads")
+    await knowledge.put(first, "guide.txt", "one", source="uploads", document=known)
+    await knowledge.upload(base.id, text="two")
+    second = await knowledge.open_index(base, "f2")
+    (known,) = await knowledge.known(second, "uploads")
+    assert known.indexed_hash is None
+    await knowledge.put(second, "guide.txt", "one", source="uploads", document=known, is_pending=True)
+    assert await knowledge.chunks_of(second, made) == ["one"]
+    (known,) = await knowledge.known(second, "uploads")
+    assert (known.state, known.indexed_hash) == (DocumentState.PENDING, content_hash("one"))
+    found = await knowledge.editor.find_upload(knowledge.tenant_id, base.id, content_hash("two"))
+    assert found is not None
+    assert (found.id, found.state) == (made, DocumentState.PENDING)
 
 
 async def test_upload_is_a_pending_document_with_a_file(knowledge: KnowledgeStores) -> None:

@@ -45,7 +45,7 @@ _CHUNKS_AT_ONCE = 500
 
 _KNOWN = f"""
 SELECT d.id, d.path_hash, {FACTS_COLUMNS}, d.state, d.failure_reason, d.failure_message, d.content_hash, d.validators, d.file_id,
-  h.content_hash AS indexed_hash, coalesce(h.reader, d.reader) AS reader
+  h.content_hash AS indexed_hash, coalesce(h.reader, d.reader) AS reader, d.updated_at
 FROM syntera.knowledge_documents AS d
 LEFT JOIN syntera.knowledge_index_documents AS h ON h.tenant_id = $1 AND h.index_id = $3 AND h.document_id = d.id
 WHERE d.tenant_id = $1 AND d.knowledge_base_id = $2 AND d.source = $4 AND d.path_hash > $5
@@ -59,7 +59,7 @@ SELECT DISTINCT hash FROM syntera.knowledge_chunks WHERE tenant_id = $1 AND inde
 """
 
 _LOCK_DOCUMENT = """
-SELECT id, state, file_id FROM syntera.knowledge_documents WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT id, state, file_id, content_hash, updated_at FROM syntera.knowledge_documents WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 """
 
 _ADD_DOCUMENT = """
@@ -71,7 +71,7 @@ ON CONFLICT (tenant_id, knowledge_base_id, source, path_hash) DO NOTHING
 """
 
 _LOCK_ORIGIN = """
-SELECT id, state, file_id FROM syntera.knowledge_documents
+SELECT id, state, file_id, content_hash, updated_at FROM syntera.knowledge_documents
 WHERE tenant_id = $1 AND knowledge_base_id = $2 AND source = $3 AND path_hash = $4 FOR UPDATE
 """
 
@@ -82,8 +82,8 @@ modified_at = $9, bytes = $10, updated_at = now(), checked_at = now()
 """What a sync read before somebody uploaded another file in its place says nothing of for whom that is."""
 
 _INDEX_DOCUMENT = f"""
-UPDATE syntera.knowledge_documents SET {_FACTS}, state = 'indexed', failure_reason = NULL, failure_message = NULL,
-  content_hash = $11, validators = $12, characters = $13, reader = $14
+UPDATE syntera.knowledge_documents SET {_FACTS}, state = $11, failure_reason = NULL, failure_message = NULL,
+  content_hash = $12, validators = $13, characters = $14, reader = $15
 WHERE tenant_id = $1 AND id = $2
 """  # noqa: S608
 
@@ -164,6 +164,7 @@ WHERE tenant_id = $1 AND index_id = $2 AND hash = ANY ($3::bytea[])
         extracted: Extracted,
         chunks: Sequence[IndexedChunk],
         reader: str,
+        is_pending: bool = False,
     ) -> DocumentId:
         """See `KnowledgeWriter`."""
         async with self._transaction("put_document") as connection:
@@ -177,8 +178,15 @@ WHERE tenant_id = $1 AND index_id = $2 AND hash = ANY ($3::bytea[])
             made = DocumentId(row["id"])
             if row["state"] == DocumentState.EXCLUDED:
                 return made
-            content = (content_hash, write_json(validators), len(extracted.text), reader)
-            await connection.execute(_INDEX_DOCUMENT, tenant_id, made, *facts_values(facts), *content)
+            is_marked = document is not None and document.is_marked_since(
+                DocumentState(row["state"]), row["updated_at"]
+            )
+            if is_pending or is_marked:
+                became = (DocumentState.PENDING, row["content_hash"])
+            else:
+                became = (DocumentState.INDEXED, content_hash)
+            content = (write_json(validators), len(extracted.text), reader)
+            await connection.execute(_INDEX_DOCUMENT, tenant_id, made, *facts_values(facts), *became, *content)
             text = clean(extracted.text)
             await connection.execute(_PUT_TEXT, tenant_id, made, text, write_extracted(extracted))
             await connection.execute("SELECT syntera.take_out_documents($1, $2)", [made], index.id)
@@ -291,8 +299,9 @@ def _read_known(row: Record) -> KnownDocument:
         state=state,
         content_hash=None if is_pending else row["content_hash"],
         validators={} if is_pending else json.loads(row["validators"]),
-        indexed_hash=None if is_pending else row["indexed_hash"],
+        indexed_hash=row["indexed_hash"],
         file_id=None if file_id is None else FileId(file_id),
         reader=row["reader"],
         failure=read_document_failure(row),
+        updated_at=row["updated_at"],
     )
