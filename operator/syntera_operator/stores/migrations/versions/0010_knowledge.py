@@ -139,6 +139,7 @@ def _create_documents() -> None:
           failure_message text,
           content_hash bytea CHECK (octet_length(content_hash) = 32),
           validators jsonb NOT NULL DEFAULT '{}',
+          links text,
           characters integer NOT NULL DEFAULT 0,
           file_id uuid,
           reader text NOT NULL DEFAULT '',
@@ -157,6 +158,7 @@ def _create_documents() -> None:
         "keeps_audience": "Its upload said for whom it is, so syncs leave that alone",
         "content_hash": "SHA-256 of the bytes that were fetched last",
         "validators": "What makes the next request for it a conditional one",
+        "links": "Where its page leads, a URL each line, for syncs that do not read it again; NULL: unknown",
         "file_id": "Of an uploaded one: the file that it is",
         "reader": "Version of what extracted its text",
     }.items():
@@ -169,7 +171,7 @@ def _create_documents() -> None:
         WHERE file_id IS NOT NULL
     """)
     facts = ["title", "url", "media_type", "language", "audience", "keeps_audience", "tags", "modified_at", "bytes"]
-    progress = ["state", "failure_reason", "failure_message", "content_hash", "validators", "characters", "file_id"]
+    progress = ["state", "failure_reason", "failure_message", "content_hash", "validators", "links", "characters", "file_id"]
     isolate(
         "knowledge_documents",
         insert=True,
