@@ -72,6 +72,7 @@ class KnowledgeStores:
         validators: Mapping[str, str] = {},
         headings: tuple[str, ...] = (),
         is_pending: bool = False,
+        links: Sequence[str] | None = None,
         **facts: Any,
     ) -> DocumentId:
         """A document with a chunk of each text, with these vectors, else with none."""
@@ -92,6 +93,7 @@ class KnowledgeStores:
             chunks=chunks,
             reader=reader,
             is_pending=is_pending,
+            links=links,
         )
 
     async def publish(self, index: Index) -> Index:

@@ -58,6 +58,7 @@ class DocumentRow:
     document: Document
     extracted: Extracted | None = None
     reader: str = ""
+    links: Sequence[str] | None = None
 
 
 @dataclass(slots=True)

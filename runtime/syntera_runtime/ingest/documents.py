@@ -27,6 +27,8 @@ class PreparedDocument:
     facts: DocumentFacts
     content_hash: bytes
     validators: Mapping[str, str]
+    links: Sequence[str] | None
+    """None: as before."""
     extracted: Extracted
     chunks: Sequence[IndexedChunk]
     reader: str

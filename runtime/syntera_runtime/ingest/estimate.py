@@ -27,8 +27,7 @@ async def estimate_rebuild(work: Work, sources: Collection[str]) -> int:
     counted: set[bytes] = set()
     total = 0
     for source in sources:
-        pages = work.store.known_documents(work.tenant_id, work.knowledge_base_id, work.index.id, source=source)
-        async with aclosing(pages):
+        async with aclosing(work.documents(source).pages()) as pages:
             async for page in pages:
                 for document in page:
                     if work.stop.is_set():

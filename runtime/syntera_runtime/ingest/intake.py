@@ -118,6 +118,7 @@ class Intake:
             facts=document.facts,
             content_hash=document.content_hash,
             validators=document.validators,
+            links=document.links,
             extracted=document.extracted,
             chunks=document.chunks,
             reader=document.reader,

@@ -203,6 +203,16 @@ class KnownDocument:
         return state is DocumentState.PENDING and updated_at != self.updated_at
 
 
+@dataclass(frozen=True, slots=True)
+class DocumentChange:
+    """What a sync says anew of a document whose content is as it was."""
+
+    facts: DocumentFacts
+    validators: Mapping[str, str]
+    links: Sequence[str] | None = None
+    """None: as before."""
+
+
 class IndexState(StrEnum):
     """What an index is for."""
 

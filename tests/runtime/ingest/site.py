@@ -12,7 +12,7 @@ from syntera_runtime.adapters.memory_files import MemoryBlobs, MemoryFiles
 from syntera_runtime.adapters.memory_knowledge import MemoryKnowledge
 from syntera_runtime.ids import new_id
 from syntera_runtime.ingest.extraction_port import Extraction, ExtractionFailed
-from syntera_runtime.ingest.items import DocumentSource, Fetched, Item, Known, KnownPages
+from syntera_runtime.ingest.items import DocumentSource, Fetched, Item, Known, SourceDocuments
 from syntera_runtime.ingest.sync import SyncTools, synchronise
 from syntera_runtime.ingest.throttle import Throttle
 from syntera_runtime.models.ids import TenantId
@@ -156,7 +156,7 @@ class SyncSite:
     extractor: PlainTextExtractor = field(default_factory=PlainTextExtractor)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     reader: str = "r1"
-    build_source: Callable[[Source, KnownPages], DocumentSource] | None = None
+    build_source: Callable[[Source, SourceDocuments], DocumentSource] | None = None
     """In place of `items`."""
     sources: dict[str, ListedSource] = field(default_factory=dict)
 
@@ -179,7 +179,7 @@ class SyncSite:
             make_throttle=lambda: Throttle(pause_seconds=0.001, longest_seconds=0.002),
         )
 
-    def _build(self, source: Source, documents: KnownPages) -> DocumentSource:
+    def _build(self, source: Source, documents: SourceDocuments) -> DocumentSource:
         made = self.sources[source.name] = ListedSource(self.items.get(source.name, ()))
         return made
 

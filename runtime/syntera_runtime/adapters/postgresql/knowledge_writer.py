@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from asyncpg import Record
@@ -9,6 +10,7 @@ from asyncpg import Record
 from ...ids import new_id
 from ...models.ids import DocumentId, FileId, IndexId, KnowledgeBaseId, TenantId
 from ...models.knowledge import (
+    DocumentChange,
     DocumentFacts,
     DocumentFailure,
     DocumentOrigin,
@@ -43,14 +45,22 @@ _STEP = 200
 _CHUNKS_AT_ONCE = 500
 """That are written within one deadline: each has some hundred words in an index."""
 
-_KNOWN = f"""
+_SELECT_KNOWN = f"""
 SELECT d.id, d.path_hash, {FACTS_COLUMNS}, d.state, d.failure_reason, d.failure_message, d.content_hash, d.validators, d.file_id,
   h.content_hash AS indexed_hash, coalesce(h.reader, d.reader) AS reader, d.updated_at
 FROM syntera.knowledge_documents AS d
 LEFT JOIN syntera.knowledge_index_documents AS h ON h.tenant_id = $1 AND h.index_id = $3 AND h.document_id = d.id
-WHERE d.tenant_id = $1 AND d.knowledge_base_id = $2 AND d.source = $4 AND d.path_hash > $5
-ORDER BY d.path_hash LIMIT {_PAGE}
-"""  # noqa: S608
+WHERE d.tenant_id = $1 AND d.knowledge_base_id = $2 AND d.source = $4
+"""  # noqa: S608  # the columns are a constant
+
+_LIST_KNOWN = f"{_SELECT_KNOWN} AND d.path_hash > $5 ORDER BY d.path_hash LIMIT {_PAGE}"
+
+_FIND_KNOWN = f"{_SELECT_KNOWN} AND d.path_hash = $5"
+
+_FIND_LINKS = """
+SELECT links FROM syntera.knowledge_documents
+WHERE tenant_id = $1 AND knowledge_base_id = $2 AND source = $3 AND path_hash = $4
+"""
 
 _READ_TEXT = "SELECT text, facts FROM syntera.knowledge_texts WHERE tenant_id = $1 AND document_id = $2"
 
@@ -83,19 +93,19 @@ modified_at = $9, bytes = $10, updated_at = now(), checked_at = now()
 
 _INDEX_DOCUMENT = f"""
 UPDATE syntera.knowledge_documents SET {_FACTS}, state = $11, failure_reason = NULL, failure_message = NULL,
-  content_hash = $12, validators = $13, characters = $14, reader = $15
+  content_hash = $12, validators = $13, characters = $14, reader = $15, links = coalesce($16, links)
 WHERE tenant_id = $1 AND id = $2
 """  # noqa: S608
 
 _FAIL_DOCUMENT = f"""
 UPDATE syntera.knowledge_documents SET {_FACTS}, state = 'failed', failure_reason = $11, failure_message = $12,
-  content_hash = CASE WHEN file_id IS NOT NULL THEN content_hash END, validators = '{{}}', characters = 0, reader = ''
+  content_hash = CASE WHEN file_id IS NOT NULL THEN content_hash END, validators = '{{}}', links = NULL, characters = 0, reader = ''
 WHERE tenant_id = $1 AND id = $2
 """  # noqa: S608
 
 _TOUCH_DOCUMENT = f"""
 UPDATE syntera.knowledge_documents
-SET {_FACTS}, validators = CASE WHEN state = 'pending' THEN validators ELSE $11 END
+SET {_FACTS}, validators = CASE WHEN state = 'pending' THEN validators ELSE $11 END, links = coalesce($12, links)
 WHERE tenant_id = $1 AND id = $2 AND state <> 'excluded'
 """  # noqa: S608
 
@@ -126,12 +136,30 @@ class PostgresqlKnowledgeWriter(KnowledgeSyncs):
         after = b""
         while True:
             async with self._connection("known_documents") as connection:
-                rows = await connection.fetch(_KNOWN, tenant_id, knowledge_base_id, index_id, clean(source), after)
+                rows = await connection.fetch(_LIST_KNOWN, tenant_id, knowledge_base_id, index_id, clean(source), after)
             if rows:
                 yield [_read_known(row) for row in rows]
             if len(rows) < _PAGE:
                 return
             after = rows[-1]["path_hash"]
+
+    async def find_known(
+        self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, index_id: IndexId, *, origin: DocumentOrigin
+    ) -> KnownDocument | None:
+        """See `KnowledgeWriter`."""
+        where = (tenant_id, knowledge_base_id, index_id, clean(origin.source), hash_path(origin))
+        async with self._connection("find_known") as connection:
+            row = await connection.fetchrow(_FIND_KNOWN, *where)
+        return None if row is None else _read_known(row)
+
+    async def find_links(
+        self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, *, origin: DocumentOrigin
+    ) -> Sequence[str] | None:
+        """See `KnowledgeWriter`."""
+        where = (tenant_id, knowledge_base_id, clean(origin.source), hash_path(origin))
+        async with self._connection("find_links") as connection:
+            links: str | None = await connection.fetchval(_FIND_LINKS, *where)
+        return None if links is None else links.split()
 
     async def read_text(self, tenant_id: TenantId, document_id: DocumentId) -> Extracted | None:
         """See `KnowledgeWriter`."""
@@ -164,6 +192,7 @@ WHERE tenant_id = $1 AND index_id = $2 AND hash = ANY ($3::bytea[])
         extracted: Extracted,
         chunks: Sequence[IndexedChunk],
         reader: str,
+        links: Sequence[str] | None = None,
         is_pending: bool = False,
     ) -> DocumentId:
         """See `KnowledgeWriter`."""
@@ -185,7 +214,7 @@ WHERE tenant_id = $1 AND index_id = $2 AND hash = ANY ($3::bytea[])
                 became = (DocumentState.PENDING, row["content_hash"])
             else:
                 became = (DocumentState.INDEXED, content_hash)
-            content = (write_json(validators), len(extracted.text), reader)
+            content = (write_json(validators), len(extracted.text), reader, _write_links(links))
             await connection.execute(_INDEX_DOCUMENT, tenant_id, made, *facts_values(facts), *became, *content)
             text = clean(extracted.text)
             await connection.execute(_PUT_TEXT, tenant_id, made, text, write_extracted(extracted))
@@ -198,15 +227,17 @@ WHERE tenant_id = $1 AND index_id = $2 AND hash = ANY ($3::bytea[])
                 await connection.executemany(_ADD_CHUNK, rows)
         return made
 
-    async def touch_documents(
-        self,
-        tenant_id: TenantId,
-        changes: Mapping[DocumentId, tuple[DocumentFacts, Mapping[str, str]]],
-    ) -> None:
+    async def touch_documents(self, tenant_id: TenantId, changes: Mapping[DocumentId, DocumentChange]) -> None:
         """See `KnowledgeWriter`."""
         rows = [
-            (tenant_id, document_id, *facts_values(facts), write_json(validators))
-            for document_id, (facts, validators) in sorted(changes.items())
+            (
+                tenant_id,
+                document_id,
+                *facts_values(change.facts),
+                write_json(change.validators),
+                _write_links(change.links),
+            )
+            for document_id, change in sorted(changes.items(), key=itemgetter(0))
         ]
         async with self._connection("touch_documents") as connection:
             await connection.executemany(_TOUCH_DOCUMENT, rows)
@@ -287,6 +318,10 @@ def _chunk_values(indexed: IndexedChunk) -> tuple[Any, ...]:
         [clean(heading) for heading in chunk.headings],
         clean(chunk.content),
     )
+
+
+def _write_links(links: Sequence[str] | None) -> str | None:
+    return None if links is None else clean("\n".join(links))
 
 
 def _read_known(row: Record) -> KnownDocument:

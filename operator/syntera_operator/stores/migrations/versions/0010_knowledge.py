@@ -171,7 +171,16 @@ def _create_documents() -> None:
         WHERE file_id IS NOT NULL
     """)
     facts = ["title", "url", "media_type", "language", "audience", "keeps_audience", "tags", "modified_at", "bytes"]
-    progress = ["state", "failure_reason", "failure_message", "content_hash", "validators", "links", "characters", "file_id"]
+    progress = [
+        "state",
+        "failure_reason",
+        "failure_message",
+        "content_hash",
+        "validators",
+        "links",
+        "characters",
+        "file_id",
+    ]
     isolate(
         "knowledge_documents",
         insert=True,
