@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
+from uuid import UUID
 
 from asyncpg import Record
 
@@ -47,15 +48,20 @@ _CHUNKS_AT_ONCE = 500
 
 _SELECT_KNOWN = f"""
 SELECT d.id, d.path_hash, {FACTS_COLUMNS}, d.state, d.failure_reason, d.failure_message, d.content_hash, d.validators, d.file_id,
-  h.content_hash AS indexed_hash, coalesce(h.reader, d.reader) AS reader, d.updated_at
+  d.reader, d.updated_at
 FROM syntera.knowledge_documents AS d
-LEFT JOIN syntera.knowledge_index_documents AS h ON h.tenant_id = $1 AND h.index_id = $3 AND h.document_id = d.id
-WHERE d.tenant_id = $1 AND d.knowledge_base_id = $2 AND d.source = $4
+WHERE d.tenant_id = $1 AND d.knowledge_base_id = $2 AND d.source = $3
 """  # noqa: S608  # the columns are a constant
 
-_LIST_KNOWN = f"{_SELECT_KNOWN} AND d.path_hash > $5 ORDER BY d.path_hash LIMIT {_PAGE}"
+_LIST_KNOWN = f"{_SELECT_KNOWN} AND d.path_hash > $4 ORDER BY d.path_hash LIMIT {_PAGE}"
 
-_FIND_KNOWN = f"{_SELECT_KNOWN} AND d.path_hash = $5"
+_FIND_KNOWN = f"{_SELECT_KNOWN} AND d.path_hash = $4"
+
+_HELD = """
+SELECT document_id, content_hash, reader FROM syntera.knowledge_index_documents
+WHERE tenant_id = $1 AND index_id = $2 AND document_id = ANY ($3::uuid[])
+"""
+"""Asked beside and not joined: where no statistics tell how many rows a tenant has, a join reads all of them for each document."""
 
 _FIND_LINKS = """
 SELECT links FROM syntera.knowledge_documents
@@ -136,9 +142,10 @@ class PostgresqlKnowledgeWriter(KnowledgeSyncs):
         after = b""
         while True:
             async with self._connection("known_documents") as connection:
-                rows = await connection.fetch(_LIST_KNOWN, tenant_id, knowledge_base_id, index_id, clean(source), after)
+                rows = await connection.fetch(_LIST_KNOWN, tenant_id, knowledge_base_id, clean(source), after)
+                held = await _read_held(connection, tenant_id, index_id, rows)
             if rows:
-                yield [_read_known(row) for row in rows]
+                yield [_read_known(row, held.get(row["id"])) for row in rows]
             if len(rows) < _PAGE:
                 return
             after = rows[-1]["path_hash"]
@@ -147,10 +154,13 @@ class PostgresqlKnowledgeWriter(KnowledgeSyncs):
         self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, index_id: IndexId, *, origin: DocumentOrigin
     ) -> KnownDocument | None:
         """See `KnowledgeWriter`."""
-        where = (tenant_id, knowledge_base_id, index_id, clean(origin.source), hash_path(origin))
+        where = (tenant_id, knowledge_base_id, clean(origin.source), hash_path(origin))
         async with self._connection("find_known") as connection:
             row = await connection.fetchrow(_FIND_KNOWN, *where)
-        return None if row is None else _read_known(row)
+            if row is None:
+                return None
+            held = await _read_held(connection, tenant_id, index_id, [row])
+        return _read_known(row, held.get(row["id"]))
 
     async def find_links(
         self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, *, origin: DocumentOrigin
@@ -324,7 +334,15 @@ def _write_links(links: Sequence[str] | None) -> str | None:
     return None if links is None else clean("\n".join(links))
 
 
-def _read_known(row: Record) -> KnownDocument:
+async def _read_held(
+    connection: Connection, tenant_id: TenantId, index_id: IndexId, documents: Sequence[Record]
+) -> Mapping[UUID, Record]:
+    """How an index holds these documents, by their ids."""
+    ids = [document["id"] for document in documents]
+    return {row["document_id"]: row for row in await connection.fetch(_HELD, tenant_id, index_id, ids)}
+
+
+def _read_known(row: Record, held: Record | None) -> KnownDocument:
     file_id, state = row["file_id"], DocumentState(row["state"])
     is_pending = state is DocumentState.PENDING
     return KnownDocument(
@@ -334,9 +352,9 @@ def _read_known(row: Record) -> KnownDocument:
         state=state,
         content_hash=None if is_pending else row["content_hash"],
         validators={} if is_pending else json.loads(row["validators"]),
-        indexed_hash=row["indexed_hash"],
+        indexed_hash=None if held is None else held["content_hash"],
         file_id=None if file_id is None else FileId(file_id),
-        reader=row["reader"],
+        reader=row["reader"] if held is None else held["reader"],
         failure=read_document_failure(row),
         updated_at=row["updated_at"],
     )
