@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import math
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,6 +112,21 @@ class ListedSource:
         for item in self.items:
             await asyncio.sleep(0)
             yield item
+
+
+class MeddledSource:
+    """A source with which something happens after the sync has looked at what is known, and before any document comes."""
+
+    def __init__(self, source: DocumentSource, meddle: Callable[[], Awaitable[None]]) -> None:
+        self._source = source
+        self._meddle = meddle
+
+    async def read(self, known: Mapping[str, Known]) -> AsyncGenerator[Item, None]:
+        """See `DocumentSource`."""
+        await self._meddle()
+        async with aclosing(self._source.read(known)) as items:
+            async for item in items:
+                yield item
 
 
 def fetched(path: str, text: str | bytes, **changes: Any) -> Fetched:

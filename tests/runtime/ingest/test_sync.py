@@ -1,7 +1,7 @@
 """Syncs over stores in memory: what they write, what they leave alone, and how they end."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ from syntera_crds.contract.knowledge_config import Chunking, PineconeIndex, Sync
 from syntera_runtime.errors import ModelRefused, ModelTimeout, ModelUnavailable, SecretMissing, StoreUnavailable
 from syntera_runtime.ingest import embedding as embedding_module
 from syntera_runtime.ingest.failures import SyncFailed
-from syntera_runtime.ingest.items import Item, Known, Missed, Same
+from syntera_runtime.ingest.items import Item, Missed, Same
 from syntera_runtime.ingest.sync import synchronise
 from syntera_runtime.models.ids import TenantId
 from syntera_runtime.models.knowledge import (
@@ -24,7 +24,7 @@ from syntera_runtime.models.knowledge import (
     Sync,
     SyncState,
 )
-from tests.runtime.ingest.site import NAME, ListedSource, SyncSite, fetched, make_config, make_source
+from tests.runtime.ingest.site import NAME, ListedSource, MeddledSource, SyncSite, fetched, make_config, make_source
 
 GONE = Missed(None, Failing.UNAVAILABLE, "The server does not answer. Try again later.")
 
@@ -55,20 +55,6 @@ async def try_sync(site: SyncSite, *items: Item) -> SyncFailed | None:
     except SyncFailed as failure:
         return failure
     return None
-
-
-class MeddlingSource(ListedSource):
-    """Something happens after the sync has looked at what is known, and before any document comes."""
-
-    def __init__(self, items: Sequence[Item], meddle: Callable[[], Awaitable[None]]) -> None:
-        super().__init__(items)
-        self._meddle = meddle
-
-    async def read(self, known: Mapping[str, Known]) -> AsyncGenerator[Item, None]:
-        """See `DocumentSource`."""
-        await self._meddle()
-        async for item in super().read(known):
-            yield item
 
 
 async def renew(site: SyncSite, path: str) -> None:
@@ -317,7 +303,7 @@ async def test_document_that_somebody_marks_while_its_source_is_read_is_left_to_
 ) -> None:
     await site.sync(fetched("a.md", "One."))
     site.config = make_config(embedding=site.config.embedding.model_copy(update={"model": "e-2"}))
-    site.build_source = lambda _, __: MeddlingSource([item], lambda: renew(site, "a.md"))
+    site.build_source = lambda _, __: MeddledSource(ListedSource([item]), lambda: renew(site, "a.md"))
     assert (await site.sync()).index_number == 2
     assert await site.contents() == {"a.md": ["One."]}
     assert (await site.documents())["a.md"].state is DocumentState.PENDING
@@ -333,7 +319,7 @@ async def test_document_that_somebody_deletes_while_its_source_is_read_stays_awa
         await site.knowledge.editor.exclude_document(site.tenant_id, base, documents["b.md"].id)
 
     items = [fetched("a.md", "One, changed."), fetched("b.md", "Two, changed.")]
-    site.build_source = lambda _, __: MeddlingSource(items, delete)
+    site.build_source = lambda _, __: MeddledSource(ListedSource(items), delete)
     await site.sync()
     assert await site.contents() == {}
     assert set(await site.documents()) == {"b.md"}

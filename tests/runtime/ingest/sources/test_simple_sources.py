@@ -24,7 +24,7 @@ from syntera_runtime.models.files import FileContent, NewFile, Storage
 from syntera_runtime.models.ids import FileId
 from syntera_runtime.models.knowledge import DocumentFacts, DocumentOrigin, DocumentState, Failing
 from tests.runtime.adapters.fixed_secrets import KEY, FixedSecrets
-from tests.runtime.ingest.site import NAME, SyncSite, make_config
+from tests.runtime.ingest.site import NAME, MeddledSource, SyncSite, make_config
 from tests.runtime.ingest.sources.site import KnownPages
 from tests.runtime.ingest.test_sync import watch_writes
 
@@ -129,8 +129,9 @@ async def upload(site: SyncSite, path: str, content: bytes, **facts: Any) -> Fil
     await site.blobs.write(site.tenant_id, new.id, pieces())
     digest = sha256(content).digest()
     await site.files.complete_file(site.tenant_id, new.id, FileContent("text/plain", len(content), digest))
-    async with site.knowledge.writer.lock(site.tenant_id, NAME) as base:
-        assert base is not None
+    await site.knowledge.editor.request_sync(site.tenant_id, NAME)
+    base = await site.knowledge.reader.find_knowledge_base(site.tenant_id, NAME)
+    assert base is not None
     await site.knowledge.editor.add_upload(
         site.tenant_id,
         base.id,
@@ -172,6 +173,24 @@ async def test_upload_in_place_of_another_is_taken_in(uploads: SyncSite) -> None
     await upload(uploads, "a.md", b"Newer.")
     await uploads.sync()
     assert await uploads.contents() == {"a.md": ["Newer."]}
+
+
+async def test_upload_that_comes_while_uploads_are_read_is_for_the_next_sync(uploads: SyncSite) -> None:
+    await upload(uploads, "a.md", b"One of them.")
+    await uploads.sync()
+    build = uploads.build_source
+    assert build is not None
+
+    async def meddle() -> None:
+        await upload(uploads, "a.md", b"Newer.")
+        await upload(uploads, "b.md", b"Another.")
+
+    uploads.build_source = lambda source, documents: MeddledSource(build(source, documents), meddle)
+    assert (await uploads.sync()).counts.fetched_bytes == 0
+    assert await uploads.contents() == {"a.md": ["One of them."]}
+    uploads.build_source = build
+    await uploads.sync()
+    assert await uploads.contents() == {"a.md": ["Newer."], "b.md": ["Another."]}
 
 
 async def test_upload_for_others_than_its_source_stays_for_them(uploads: SyncSite) -> None:
