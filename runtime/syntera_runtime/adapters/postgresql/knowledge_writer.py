@@ -84,6 +84,7 @@ INSERT INTO syntera.knowledge_documents (
   title, url, media_type, language, audience, tags, modified_at, bytes
 ) VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, $8, $9, $10, $11, $12, $13, $14)
 ON CONFLICT (tenant_id, knowledge_base_id, source, path_hash) DO NOTHING
+RETURNING id, state, file_id, content_hash, updated_at
 """
 
 _LOCK_ORIGIN = """
@@ -304,10 +305,9 @@ async def _ensure_document(
 ) -> Record:
     """The document of an origin, made if there is none; nobody else changes it until the transaction ends."""
     source, path_hash = clean(origin.source), hash_path(origin)
-    row = await connection.fetchrow(_LOCK_ORIGIN, tenant_id, knowledge_base_id, source, path_hash)
+    where = (tenant_id, new_id(), knowledge_base_id, source, clean(origin.path), path_hash)
+    row = await connection.fetchrow(_ADD_DOCUMENT, *where, *facts_values(facts))
     if row is None:
-        where = (tenant_id, new_id(), knowledge_base_id, source, clean(origin.path), path_hash)
-        await connection.execute(_ADD_DOCUMENT, *where, *facts_values(facts))
         row = await connection.fetchrow(_LOCK_ORIGIN, tenant_id, knowledge_base_id, source, path_hash)
     assert row is not None
     return row
