@@ -11,8 +11,6 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
-from datetime import datetime
 
 import structlog
 
@@ -40,9 +38,9 @@ from .facts import (
     merge_facts,
     renew_facts,
     replace_validators,
-    without_ours,
 )
-from .items import DocumentSource, Fetched, Item, Known, Missed, Same, SourceDocuments
+from .items import DocumentSource, Fetched, Item, Missed, Same, SourceDocuments
+from .outlines import Outline, build_outline, is_current
 from .room import Room
 from .work import Work
 
@@ -52,17 +50,6 @@ STEP = 100
 MOST_PATH = 2048
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Outline(Known):
-    """What is in memory of a document while its source is read: little, because it is there for all of them at once."""
-
-    id: DocumentId
-    updated_at: datetime
-    """When it was changed last, as the reading began."""
-    is_settled: bool
-    """The index holds it, by the configuration of now: while its source calls it unchanged, nothing is to be done."""
 
 
 class SourcePass:
@@ -97,7 +84,7 @@ class SourcePass:
         self._room = room
         self._extractions = asyncio.Semaphore(EXTRACTIONS_AT_ONCE)
         self._cutting = asyncio.Lock()
-        self._known: dict[str, _Outline] = {}
+        self._known: dict[str, Outline] = {}
         self._seen: set[str] = set()
         self._touched: dict[DocumentId, DocumentChange] = {}
         self._is_missed = False
@@ -124,33 +111,9 @@ class SourcePass:
     async def _load_known(self) -> None:
         async with aclosing(self._documents.pages()) as pages:
             async for page in pages:
-                self._known |= {document.origin.path: self._outline(document) for document in page}
-
-    def _outline(self, document: KnownDocument) -> _Outline:
-        """Of some the bytes are wanted: the source may not say that these are as they were."""
-        return _Outline(
-            content_hash=document.content_hash if self._is_current(document) else None,
-            validators=without_ours(document.validators),
-            is_excluded=document.state is DocumentState.EXCLUDED,
-            id=document.id,
-            updated_at=document.updated_at,
-            is_settled=self._is_settled(document),
-        )
-
-    def _is_current(self, document: KnownDocument) -> bool:
-        """Whether its stored text is what would be read out of the same content now."""
-        return (
-            document.state is DocumentState.INDEXED
-            and document.reader == self._work.reader
-            and document.content_hash is not None
-        )
-
-    def _is_settled(self, document: KnownDocument) -> bool:
-        return (
-            document.state is DocumentState.INDEXED
-            and has_same_settings(document.validators, self._settings)
-            and self._work.holds(document)
-        )
+                self._known |= {
+                    document.origin.path: build_outline(document, self._work, self._settings) for document in page
+                }
 
     async def _take(self, item: Item, group: asyncio.TaskGroup) -> None:
         if item.path is None:
@@ -173,7 +136,7 @@ class SourcePass:
             case Fetched():
                 await self._take_fetched(item, outline, group)
 
-    async def _take_same(self, item: Same, outline: _Outline | None) -> None:
+    async def _take_same(self, item: Same, outline: Outline | None) -> None:
         if outline is None or outline.content_hash is None:
             log.warning("source calls an unknown document unchanged", source=self._source.name)
         elif outline.is_settled and item.validators is None:
@@ -181,13 +144,13 @@ class SourcePass:
         elif (known := await self._find(item.path, outline)) is not None:
             await self._keep(item, known)
 
-    async def _take_fetched(self, item: Fetched, outline: _Outline | None, group: asyncio.TaskGroup) -> None:
+    async def _take_fetched(self, item: Fetched, outline: Outline | None, group: asyncio.TaskGroup) -> None:
         if outline is None:
             await self._examine(item, None, group)
         elif (known := await self._find(item.path, outline)) is not None:
             await self._examine(item, known, group)
 
-    async def _find(self, path: str, outline: _Outline) -> KnownDocument | None:
+    async def _find(self, path: str, outline: Outline) -> KnownDocument | None:
         """All that is known of a document. None: since the reading began somebody has deleted it, or asked to take it in anew,
         which is for the next sync."""
         known = await self._documents.find(path)
@@ -209,7 +172,7 @@ class SourcePass:
             self._work.progress.fail(self._source.name, item.path[:MOST_PATH], failure.reason, failure.message)
             return
         content_hash = hashlib.sha256(item.content).digest()
-        if known is not None and self._is_current(known) and known.content_hash == content_hash:
+        if known is not None and is_current(known, self._work) and known.content_hash == content_hash:
             await self._keep(item, known)
             return
         weight = max(1, len(item.content))
@@ -249,7 +212,7 @@ class SourcePass:
             return renew_facts(known.facts, self._settings, extracted, validators=known.validators)
         return merge_facts(said, self._settings, extracted, media_type=known.facts.media_type, size=known.facts.size)
 
-    async def _carry(self, path: str, outline: _Outline) -> None:
+    async def _carry(self, path: str, outline: Outline) -> None:
         """Have a document that was not read this time in the index as it is known."""
         if outline.is_settled:
             self._work.progress.count(documents=1, unchanged=1)
