@@ -70,6 +70,8 @@ class KnowledgeStores:
         reader: str = "r1",
         validators: Mapping[str, str] = {},
         headings: tuple[str, ...] = (),
+        is_pending: bool = False,
+        links: Sequence[str] | None = None,
         **facts: Any,
     ) -> DocumentId:
         """A document with a chunk of each text, with these vectors, else with none."""
@@ -89,6 +91,8 @@ class KnowledgeStores:
             extracted=Extracted(text),
             chunks=chunks,
             reader=reader,
+            is_pending=is_pending,
+            links=links,
         )
 
     async def publish(self, index: Index) -> Index:

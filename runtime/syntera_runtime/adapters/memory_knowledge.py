@@ -221,7 +221,7 @@ class MemoryKnowledgeEditor:
             self._rows.forget_document(tenant_id, base, document_id)
             return True
         base.take_out(document_id)
-        row.extracted, row.reader = None, ""
+        row.extracted, row.reader, row.links = None, "", None
         row.document = replace(
             row.document,
             state=DocumentState.EXCLUDED,

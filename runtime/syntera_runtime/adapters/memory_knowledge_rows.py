@@ -60,6 +60,7 @@ class DocumentRow:
     document: Document
     extracted: Extracted | None = None
     reader: str = ""
+    links: Sequence[str] | None = None
 
 
 @dataclass(slots=True)

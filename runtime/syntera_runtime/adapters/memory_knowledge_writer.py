@@ -11,6 +11,7 @@ from ..ids import new_id
 from ..models.ids import DocumentId, IndexId, KnowledgeBaseId, SyncId, TenantId
 from ..models.knowledge import (
     Document,
+    DocumentChange,
     DocumentFacts,
     DocumentFailure,
     DocumentOrigin,
@@ -119,6 +120,21 @@ class MemoryKnowledgeWriter:
         for start in range(0, len(rows), _PAGE):
             yield [_known(row, index) for row in rows[start : start + _PAGE]]
 
+    async def find_known(
+        self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, index_id: IndexId, *, origin: DocumentOrigin
+    ) -> KnownDocument | None:
+        """See `KnowledgeWriter`."""
+        base = self._base(tenant_id, knowledge_base_id)
+        row = base.find_origin(origin)
+        return None if row is None else _known(row, base.indexes.get(index_id))
+
+    async def find_links(
+        self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, *, origin: DocumentOrigin
+    ) -> Sequence[str] | None:
+        """See `KnowledgeWriter`."""
+        row = self._base(tenant_id, knowledge_base_id).find_origin(origin)
+        return None if row is None else row.links
+
     async def read_text(self, tenant_id: TenantId, document_id: DocumentId) -> Extracted | None:
         """See `KnowledgeWriter`."""
         base = self._rows.base_of_document(tenant_id, document_id)
@@ -146,6 +162,8 @@ class MemoryKnowledgeWriter:
         extracted: Extracted,
         chunks: Sequence[IndexedChunk],
         reader: str,
+        links: Sequence[str] | None = None,
+        is_pending: bool = False,
     ) -> DocumentId:
         """See `KnowledgeWriter`."""
         base = self._base(tenant_id, index.knowledge_base_id)
@@ -154,38 +172,39 @@ class MemoryKnowledgeWriter:
             return document.id
         if before is not None and before.document.state is DocumentState.EXCLUDED:
             return before.document.id
+        found = _new_document(base.id, origin, facts) if before is None else before.document
+        is_marked = document is not None and document.is_marked_since(found.state, found.updated_at)
+        stays_pending = is_pending or is_marked
         made = replace(
-            _new_document(base.id, origin, facts) if before is None else before.document,
-            facts=facts if before is None else _keep_audience(before.document, facts),
-            state=DocumentState.INDEXED,
+            found,
+            facts=_keep_audience(found, facts),
+            state=DocumentState.PENDING if stays_pending else DocumentState.INDEXED,
             updated_at=now(),
             checked_at=now(),
             failure=None,
-            content_hash=content_hash,
+            content_hash=found.content_hash if stays_pending else content_hash,
             validators=dict(validators),
             characters=len(extracted.text),
         )
-        base.documents[made.id] = DocumentRow(made, extracted, reader)
+        kept = links if links is not None or before is None else before.links
+        base.documents[made.id] = DocumentRow(made, extracted, reader, kept)
         row = base.indexes.get(index.id)
         if row is not None:
             row.held[made.id] = Held(content_hash, reader, tuple(chunks))
         return made.id
 
-    async def touch_documents(
-        self,
-        tenant_id: TenantId,
-        changes: Mapping[DocumentId, tuple[DocumentFacts, Mapping[str, str]]],
-    ) -> None:
+    async def touch_documents(self, tenant_id: TenantId, changes: Mapping[DocumentId, DocumentChange]) -> None:
         """See `KnowledgeWriter`."""
-        for document_id, (facts, validators) in changes.items():
+        for document_id, change in changes.items():
             base = self._rows.base_of_document(tenant_id, document_id)
             if base is None:
                 continue
             row = base.documents[document_id]
             if row.document.state is not DocumentState.EXCLUDED:
                 is_pending = row.document.state is DocumentState.PENDING
-                kept = row.document.validators if is_pending else dict(validators)
-                told = _keep_audience(row.document, facts)
+                kept = row.document.validators if is_pending else dict(change.validators)
+                told = _keep_audience(row.document, change.facts)
+                row.links = row.links if change.links is None else change.links
                 row.document = replace(row.document, facts=told, validators=kept, updated_at=now(), checked_at=now())
 
     async def fail_document(
@@ -319,10 +338,11 @@ def _known(row: DocumentRow, index: IndexRow | None) -> KnownDocument:
         state=document.state,
         content_hash=None if is_pending else document.content_hash,
         validators={} if is_pending else document.validators,
-        indexed_hash=None if held is None or is_pending else held.content_hash,
+        indexed_hash=None if held is None else held.content_hash,
         file_id=document.file_id,
         reader=row.reader if held is None else held.reader,
         failure=document.failure,
+        updated_at=document.updated_at,
     )
 
 

@@ -3,12 +3,10 @@
 Whoever narrows an audience must not wait for a website to be read, or for a model endpoint that is away.
 """
 
-from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import replace
 
-from ..models.ids import DocumentId
-from ..models.knowledge import DocumentFacts
+from ..models.knowledge import DocumentChange
 from .work import Work
 
 
@@ -20,11 +18,10 @@ async def apply_audiences(work: Work) -> None:
     """
     for source in work.config.sources:
         audience = frozenset(source.audience)
-        pages = work.store.known_documents(work.tenant_id, work.knowledge_base_id, work.index.id, source=source.name)
-        async with aclosing(pages):
+        async with aclosing(work.documents(source.name).pages()) as pages:
             async for page in pages:
-                changes: dict[DocumentId, tuple[DocumentFacts, Mapping[str, str]]] = {
-                    document.id: (replace(document.facts, audience=audience), document.validators)
+                changes = {
+                    document.id: DocumentChange(replace(document.facts, audience=audience), document.validators)
                     for document in page
                     if document.facts.audience != audience and not document.facts.keeps_audience
                 }

@@ -27,10 +27,16 @@ class PreparedDocument:
     facts: DocumentFacts
     content_hash: bytes
     validators: Mapping[str, str]
+    links: Sequence[str] | None
+    """None: as before."""
     extracted: Extracted
     chunks: Sequence[IndexedChunk]
+    reader: str
+    """Version of what has extracted its text."""
     is_carried: bool
     """Its content is as it was; only what it is indexed by differs."""
+    is_pending: bool
+    """It is still to be taken in anew: this is the text of before."""
     weight: int
     """What it takes of the room for documents under way."""
 

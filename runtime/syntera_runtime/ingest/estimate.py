@@ -11,6 +11,9 @@ from .facts import build_embedded_text
 from .failures import BUDGET_EXCEEDED, SyncFailed, killed
 from .work import Work
 
+_WITH_TEXT = (DocumentState.INDEXED, DocumentState.PENDING)
+"""A pending one may have the text of before, which tells about how long the one to come will be."""
+
 
 async def estimate_rebuild(work: Work, sources: Collection[str]) -> int:
     """The tokens of the texts that documents of these sources need and that the index has no vector of.
@@ -24,13 +27,12 @@ async def estimate_rebuild(work: Work, sources: Collection[str]) -> int:
     counted: set[bytes] = set()
     total = 0
     for source in sources:
-        pages = work.store.known_documents(work.tenant_id, work.knowledge_base_id, work.index.id, source=source)
-        async with aclosing(pages):
+        async with aclosing(work.documents(source).pages()) as pages:
             async for page in pages:
                 for document in page:
                     if work.stop.is_set():
                         raise killed()
-                    if document.state is not DocumentState.INDEXED or work.holds(document):
+                    if document.state not in _WITH_TEXT or work.holds(document):
                         continue
                     extracted = await work.store.read_text(work.tenant_id, document.id)
                     if extracted is None:

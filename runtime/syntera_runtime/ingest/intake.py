@@ -118,9 +118,11 @@ class Intake:
             facts=document.facts,
             content_hash=document.content_hash,
             validators=document.validators,
+            links=document.links,
             extracted=document.extracted,
             chunks=document.chunks,
-            reader=work.reader,
+            reader=document.reader,
+            is_pending=document.is_pending,
         )
         work.progress.has_changed = True
         work.progress.count(chunks_written=len(document.chunks))

@@ -1,6 +1,6 @@
 """What a source hands over, one document at a time."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,6 +15,8 @@ class Known:
     content_hash: bytes | None
     """None: its bytes are wanted, whatever is known of them, so a source does not say that they are the same."""
     validators: Mapping[str, str]
+    is_excluded: bool = False
+    """Somebody has taken it out: nobody wants its bytes, and a source need not name it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,9 @@ class Fetched:
     name: str = ""
     """A name whose ending hints at the format, and what the server says; both count only where the bytes fit."""
     validators: Mapping[str, str] = field(default_factory=dict)
+    """What makes the next request for it a conditional one. They are in memory for all documents of a source at once."""
+    links: Sequence[str] | None = None
+    """Where its page leads, to be found by `SourceDocuments.find_links` when the page is not read again. None: nothing is kept."""
     file_id: FileId | None = None
 
 
@@ -55,8 +60,20 @@ class Missed:
 Item = Fetched | Same | Missed
 
 
-KnownPages = Callable[[], AsyncGenerator[Sequence[KnownDocument], None]]
-"""All that is known of a source's documents, in pages."""
+class SourceDocuments(Protocol):
+    """What the store knows of one source's documents. Every method may raise StoreUnavailable."""
+
+    def pages(self) -> AsyncGenerator[Sequence[KnownDocument], None]:
+        """All of them, in pages."""
+        ...
+
+    async def find(self, path: str) -> KnownDocument | None:
+        """One of them, as it is now."""
+        ...
+
+    async def find_links(self, path: str) -> Sequence[str] | None:
+        """Where its page leads; None: it is not known."""
+        ...
 
 
 class DocumentSource(Protocol):

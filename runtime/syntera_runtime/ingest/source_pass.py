@@ -2,11 +2,14 @@
 
 What a source hands over is compared with what is known of it: a document that is as it was costs no write, but for what the source
 or the configuration says anew of it. One whose content is as it was and that the index lacks is cut from its stored text.
+
+Of all documents of the source only outlines are in memory. Everything else that is known of one is read when its turn comes, and
+shows whether somebody has deleted it meanwhile or asked to take it in anew: then it is left to the sync that was asked for with that.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 
 import structlog
@@ -15,6 +18,7 @@ from syntera_crds.contract.knowledge_config import Source
 
 from ..models.ids import DocumentId
 from ..models.knowledge import (
+    DocumentChange,
     DocumentFacts,
     DocumentFailure,
     DocumentOrigin,
@@ -34,9 +38,9 @@ from .facts import (
     merge_facts,
     renew_facts,
     replace_validators,
-    without_ours,
 )
-from .items import DocumentSource, Fetched, Item, Known, Missed, Same
+from .items import DocumentSource, Fetched, Item, Missed, Same, SourceDocuments
+from .outlines import Outline, build_outline, is_current
 from .room import Room
 from .work import Work
 
@@ -57,6 +61,7 @@ class SourcePass:
         source: Source,
         reader: DocumentSource,
         *,
+        documents: SourceDocuments,
         queue: "asyncio.Queue[PreparedDocument | None]",
         room: Room,
     ) -> None:
@@ -66,6 +71,7 @@ class SourcePass:
             work: The sync.
             source: What is configured.
             reader: What reads it.
+            documents: What is known of its documents.
             queue: Where documents go on.
             room: What each of them takes before it does.
         """
@@ -73,13 +79,14 @@ class SourcePass:
         self._source = source
         self._settings = SourceSettings.of(source)
         self._reader = reader
+        self._documents = documents
         self._queue = queue
         self._room = room
         self._extractions = asyncio.Semaphore(EXTRACTIONS_AT_ONCE)
         self._cutting = asyncio.Lock()
-        self._known: dict[str, KnownDocument] = {}
+        self._known: dict[str, Outline] = {}
         self._seen: set[str] = set()
-        self._touched: dict[DocumentId, tuple[DocumentFacts, Mapping[str, str]]] = {}
+        self._touched: dict[DocumentId, DocumentChange] = {}
         self._is_missed = False
 
     async def run(self) -> None:
@@ -91,7 +98,7 @@ class SourcePass:
         await self._load_known()
         async with (
             asyncio.TaskGroup() as group,
-            aclosing(self._reader.read(self._conditions())) as items,
+            aclosing(self._reader.read(self._known)) as items,
         ):
             async for item in items:
                 await self._take(item, group)
@@ -102,31 +109,11 @@ class SourcePass:
         await self._touch(at_least=1)
 
     async def _load_known(self) -> None:
-        work = self._work
-        pages = work.store.known_documents(
-            work.tenant_id, work.knowledge_base_id, work.index.id, source=self._source.name
-        )
-        async with aclosing(pages):
+        async with aclosing(self._documents.pages()) as pages:
             async for page in pages:
-                self._known |= {document.origin.path: document for document in page}
-
-    def _conditions(self) -> Mapping[str, Known]:
-        """What is known of its documents. Of some the bytes are wanted: the source may not say that these are as they were."""
-        return {
-            path: Known(document.content_hash if self._may_stay(document) else None, without_ours(document.validators))
-            for path, document in self._known.items()
-        }
-
-    def _may_stay(self, document: KnownDocument) -> bool:
-        return self._is_current(document) or document.state is DocumentState.EXCLUDED
-
-    def _is_current(self, document: KnownDocument) -> bool:
-        """Whether its stored text is what would be read out of the same content now."""
-        return (
-            document.state is DocumentState.INDEXED
-            and document.reader == self._work.reader
-            and document.content_hash is not None
-        )
+                self._known |= {
+                    document.origin.path: build_outline(document, self._work, self._settings) for document in page
+                }
 
     async def _take(self, item: Item, group: asyncio.TaskGroup) -> None:
         if item.path is None:
@@ -134,21 +121,47 @@ class SourcePass:
             self._is_missed = True
             self._work.progress.fail(self._source.name, None, item.reason, item.message)
             return
-        known = self._known.get(item.path)
-        if item.path in self._seen or (known is not None and known.state is DocumentState.EXCLUDED):
+        outline = self._known.get(item.path)
+        if item.path in self._seen or (outline is not None and outline.is_excluded):
             self._seen.add(item.path)
             return
         self._seen.add(item.path)
         match item:
             case Missed(path=path, reason=reason, message=message):
-                assert path is not None
                 self._work.progress.fail(self._source.name, path, reason, message)
-                if known is not None:
-                    await self._carry(known)
+                if outline is not None:
+                    await self._carry(item.path, outline)
             case Same():
-                await self._keep(item, known)
+                await self._take_same(item, outline)
             case Fetched():
-                await self._examine(item, known, group)
+                await self._take_fetched(item, outline, group)
+
+    async def _take_same(self, item: Same, outline: Outline | None) -> None:
+        if outline is None or outline.content_hash is None:
+            log.warning("source calls an unknown document unchanged", source=self._source.name)
+        elif outline.is_settled and item.validators is None:
+            self._work.progress.count(documents=1, unchanged=1)
+        elif (known := await self._find(item.path, outline)) is not None:
+            await self._keep(item, known)
+
+    async def _take_fetched(self, item: Fetched, outline: Outline | None, group: asyncio.TaskGroup) -> None:
+        if outline is None:
+            await self._examine(item, None, group)
+        elif (known := await self._find(item.path, outline)) is not None:
+            await self._examine(item, known, group)
+
+    async def _find(self, path: str, outline: Outline) -> KnownDocument | None:
+        """All that is known of a document. None: since the reading began somebody has deleted it, or asked to take it in anew,
+        which is for the next sync."""
+        known = await self._documents.find(path)
+        if known is None or known.state is DocumentState.EXCLUDED:
+            # Somebody has deleted it since it was listed.
+            log.info("document gone meanwhile", source=self._source.name, document_id=str(outline.id))
+            return None
+        if known.state is DocumentState.PENDING and known.updated_at != outline.updated_at:
+            await self._carry_pending(known)
+            return None
+        return known
 
     async def _examine(self, item: Fetched, known: KnownDocument | None, group: asyncio.TaskGroup) -> None:
         self._work.progress.count(fetched_bytes=len(item.content))
@@ -159,7 +172,7 @@ class SourcePass:
             self._work.progress.fail(self._source.name, item.path[:MOST_PATH], failure.reason, failure.message)
             return
         content_hash = hashlib.sha256(item.content).digest()
-        if known is not None and self._is_current(known) and known.content_hash == content_hash:
+        if known is not None and is_current(known, self._work) and known.content_hash == content_hash:
             await self._keep(item, known)
             return
         weight = max(1, len(item.content))
@@ -169,12 +182,9 @@ class SourcePass:
 
     # A document that is as it was ----------------------------------------------------------------------------------
 
-    async def _keep(self, item: Same | Fetched, known: KnownDocument | None) -> None:
-        if known is None or known.content_hash is None:
-            log.warning("source calls an unknown document unchanged", source=self._source.name)
-            return
+    async def _keep(self, item: Same | Fetched, known: KnownDocument) -> None:
         self._work.progress.count(documents=1)
-        said = item.facts if isinstance(item, Fetched) else None
+        said, links = (item.facts, item.links) if isinstance(item, Fetched) else (None, None)
         validators = mark(replace_validators(known.validators, item.validators), self._settings, said)
         is_same = has_same_settings(known.validators, self._settings) and (
             said is None or has_same_facts(known.validators, said)
@@ -182,7 +192,7 @@ class SourcePass:
         if is_same and self._work.holds(known):
             self._work.progress.count(unchanged=1)
             if validators != known.validators:
-                self._touched[known.id] = (known.facts, validators)
+                self._touched[known.id] = DocumentChange(known.facts, validators, links)
                 await self._touch(at_least=STEP)
             return
         extracted = await self._read_text(known)
@@ -192,20 +202,35 @@ class SourcePass:
         is_found_alike = (facts.title, facts.language) == (known.facts.title, known.facts.language)
         if is_found_alike and self._work.holds(known):
             self._work.progress.count(unchanged=1)
-            self._touched[known.id] = (facts, validators)
+            self._touched[known.id] = DocumentChange(facts, validators, links)
             await self._touch(at_least=STEP)
         else:
-            await self._cut_again(known, extracted, facts, validators)
+            await self._cut_again(known, extracted, DocumentChange(facts, validators, links))
 
     def _merge(self, known: KnownDocument, said: DocumentFacts | None, extracted: Extracted) -> DocumentFacts:
         if said is None:
             return renew_facts(known.facts, self._settings, extracted, validators=known.validators)
         return merge_facts(said, self._settings, extracted, media_type=known.facts.media_type, size=known.facts.size)
 
-    async def _carry(self, known: KnownDocument) -> None:
+    async def _carry(self, path: str, outline: Outline) -> None:
         """Have a document that was not read this time in the index as it is known."""
-        if known.state is DocumentState.INDEXED:
-            await self._keep(Same(known.origin.path), known)
+        if outline.is_settled:
+            self._work.progress.count(documents=1, unchanged=1)
+            return
+        known = await self._documents.find(path)
+        if known is not None and known.state is DocumentState.INDEXED:
+            await self._keep(Same(path), known)
+        elif known is not None and known.state is DocumentState.PENDING:
+            await self._carry_pending(known)
+
+    async def _carry_pending(self, known: KnownDocument) -> None:
+        """Have it with its text of before, if there is one, until it can be taken in anew."""
+        work = self._work
+        if known.indexed_hash is not None:
+            work.progress.count(documents=1, unchanged=1)
+        elif (extracted := await work.store.read_text(work.tenant_id, known.id)) is not None:
+            work.progress.count(documents=1)
+            await self._cut_again(known, extracted, DocumentChange(known.facts, known.validators))
 
     async def _read_text(self, known: KnownDocument) -> Extracted | None:
         extracted = await self._work.store.read_text(self._work.tenant_id, known.id)
@@ -214,15 +239,12 @@ class SourcePass:
             log.info("document gone meanwhile", source=self._source.name, document_id=str(known.id))
         return extracted
 
-    async def _cut_again(
-        self, known: KnownDocument, extracted: Extracted, facts: DocumentFacts, validators: Mapping[str, str]
-    ) -> None:
-        assert known.content_hash is not None
+    async def _cut_again(self, known: KnownDocument, extracted: Extracted, change: DocumentChange) -> None:
         try:
-            chunks = await self._cut(extracted, facts.title)
+            chunks = await self._cut(extracted, change.facts.title)
         except ExtractionFailed as failure:
             told = DocumentFailure(failure.reason, failure.message)
-            await self._fail(known.origin, facts, told, known)
+            await self._fail(known.origin, change.facts, told, known)
             return
         weight = max(1, len(extracted.text))
         await self._room.enter(weight)
@@ -230,12 +252,16 @@ class SourcePass:
             PreparedDocument(
                 known.origin,
                 known,
-                facts,
-                known.content_hash,
-                validators,
+                change.facts,
+                # Of the bytes that a pending one was read from nobody knows the hash any more.
+                known.content_hash or hashlib.sha256(extracted.text.encode()).digest(),
+                change.validators,
+                change.links,
                 extracted,
                 chunks,
+                reader=known.reader,
                 is_carried=True,
+                is_pending=known.state is DocumentState.PENDING,
                 weight=weight,
             )
         )
@@ -279,9 +305,12 @@ class SourcePass:
             facts,
             content_hash,
             mark(item.validators, self._settings, item.facts),
+            item.links,
             extracted,
             await self._cut(extracted, facts.title),
+            reader=self._work.reader,
             is_carried=False,
+            is_pending=False,
             weight=weight,
         )
 
@@ -300,16 +329,14 @@ class SourcePass:
     # What the source did not name --------------------------------------------------------------------------------------
 
     async def _carry_rest(self) -> None:
-        for path, known in self._known.items():
-            if path not in self._seen:
-                await self._carry(known)
+        for path, outline in self._known.items():
+            if path not in self._seen and not outline.is_excluded:
+                await self._carry(path, outline)
 
     async def _remove_rest(self) -> None:
         """Documents that are excluded stay known: one that comes back shall be left out then, too."""
         gone = [
-            document.id
-            for path, document in self._known.items()
-            if path not in self._seen and document.state is not DocumentState.EXCLUDED
+            outline.id for path, outline in self._known.items() if path not in self._seen and not outline.is_excluded
         ]
         await remove_documents(self._work, gone)
 

@@ -28,7 +28,6 @@ from .estimate import check_budget, estimate_rebuild
 from .extraction_port import Extractor
 from .failures import EMBEDDING_FAILED, SyncFailed, explain, killed
 from .intake import Intake
-from .items import KnownPages
 from .progress import Progress, reported
 from .room import Room
 from .source_pass import SourcePass, remove_documents
@@ -232,15 +231,10 @@ class _Synchronisation:
         known = await self._store.list_sources(self._tenant_id, self._knowledge_base.id)
         for source in sorted(known - {source.name for source in self._config.sources}):
             gone: list[DocumentId] = []
-            async with aclosing(self._pages(work, source)()) as pages:
+            async with aclosing(work.documents(source).pages()) as pages:
                 async for page in pages:
                     gone += [document.id for document in page]
             await remove_documents(work, gone)
-
-    def _pages(self, work: Work, source: str) -> KnownPages:
-        return lambda: self._store.known_documents(
-            self._tenant_id, self._knowledge_base.id, work.index.id, source=source
-        )
 
     async def _read_sources(self, work: Work) -> None:
         """One source after the other; their documents are embedded and stored while further ones are read."""
@@ -286,8 +280,9 @@ class _Synchronisation:
     async def _read_source(
         self, work: Work, source: Source, queue: "asyncio.Queue[PreparedDocument | None]", room: Room
     ) -> None:
-        reader = self._tools.build_source(source, self._pages(work, source.name))
-        await SourcePass(work, source, reader, queue=queue, room=room).run()
+        documents = work.documents(source.name)
+        reader = self._tools.build_source(source, documents)
+        await SourcePass(work, source, reader, documents=documents, queue=queue, room=room).run()
         log.info("source read", source=source.name)
 
     async def _drop_expired(self) -> None:

@@ -11,11 +11,12 @@ from ..models.ids import KnowledgeBaseId, TenantId
 from ..models.knowledge import Index, KnownDocument
 from ..ports.knowledge import KnowledgeWriter, VectorIndex
 from .extraction_port import Extractor
-from .items import DocumentSource, KnownPages
+from .items import DocumentSource, SourceDocuments
 from .progress import Progress
+from .stored_documents import StoredDocuments
 
-BuildSource = Callable[[Source, KnownPages], DocumentSource]
-"""Makes the reader of a source; it is given what is known of the source's documents, in pages."""
+BuildSource = Callable[[Source, SourceDocuments], DocumentSource]
+"""Makes the reader of a source; it is given what is known of the source's documents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,10 @@ class Work:
         """
         rest = [key for key in hashes if key not in self.found]
         return (frozenset(hashes) & self.found) | await self.store.known_vectors(self.tenant_id, self.index, rest)
+
+    def documents(self, source: str) -> StoredDocuments:
+        """What is known of the documents of a source."""
+        return StoredDocuments(self.store, self.tenant_id, self.knowledge_base_id, self.index.id, source)
 
     def holds(self, document: KnownDocument) -> bool:
         """Whether the index has the document with the content that is known of it."""

@@ -180,7 +180,7 @@ class Document:
     """Of an uploaded one: where its bytes are."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KnownDocument:
     """As much of a document as a sync needs to see whether it has changed."""
 
@@ -192,11 +192,27 @@ class KnownDocument:
     validators: Mapping[str, str]
     indexed_hash: bytes | None
     """The content hash that the index in question holds it with; None: it does not hold it."""
+    updated_at: datetime
+    """When it was changed last."""
     file_id: FileId | None = None
     reader: str = ""
     """Version of what extracted and cut it; another one takes it in anew. Empty: it never was."""
     failure: DocumentFailure | None = None
     """Of a failed one, so that the same failure is not written again."""
+
+    def is_marked_since(self, state: DocumentState, updated_at: datetime) -> bool:
+        """Whether somebody has asked to take it in anew after it was found, going by how it is now."""
+        return state is DocumentState.PENDING and updated_at != self.updated_at
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentChange:
+    """What a sync says anew of a document whose content is as it was."""
+
+    facts: DocumentFacts
+    validators: Mapping[str, str]
+    links: Sequence[str] | None = None
+    """None: as before."""
 
 
 class IndexState(StrEnum):

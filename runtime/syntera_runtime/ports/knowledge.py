@@ -14,6 +14,7 @@ from syntera_crds.contract.knowledge_config import EmbeddingModel, KnowledgeBase
 from syntera_runtime.models.ids import ChunkId, DocumentId, FileId, IndexId, KnowledgeBaseId, SyncId, TenantId
 from syntera_runtime.models.knowledge import (
     Document,
+    DocumentChange,
     DocumentFacts,
     DocumentFailure,
     DocumentOrigin,
@@ -214,8 +215,20 @@ class KnowledgeWriter(Protocol):
     ) -> AsyncGenerator[Sequence[KnownDocument], None]:
         """All documents of a source, in pages, in no order, excluded ones too. Memory is bounded by a page.
 
-        Of a pending one nothing is told that would spare work: no hash, no validators.
+        Of a pending one nothing is told that would spare work: no hash of its content, no validators.
         """
+        ...
+
+    async def find_known(
+        self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, index_id: IndexId, *, origin: DocumentOrigin
+    ) -> KnownDocument | None:
+        """One of them, as it is now."""
+        ...
+
+    async def find_links(
+        self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, *, origin: DocumentOrigin
+    ) -> Sequence[str] | None:
+        """Where a document's page leads, as it was kept with it. None: nothing was, or it has been taken out since."""
         ...
 
     async def read_text(self, tenant_id: TenantId, document_id: DocumentId) -> Extracted | None:
@@ -242,20 +255,23 @@ class KnowledgeWriter(Protocol):
         extracted: Extracted,
         chunks: Sequence[IndexedChunk],
         reader: str,
+        links: Sequence[str] | None = None,
+        is_pending: bool = False,
     ) -> DocumentId:
         """Store a document with its text and, in the index, all its chunks in place of those before: in one transaction.
 
         While another index than `index` is active, that one keeps what it has until the switch. `document` is the one as it was
         found; None: a new one. Nothing is written where somebody has excluded, deleted or replaced it since.
+
+        `links`: where its page leads, for syncs that do not read it again; None: as before.
+
+        `is_pending`: this is what was known of it, and it is still to be taken in anew. So it is where somebody has asked for that
+        since it was found.
         """
         ...
 
-    async def touch_documents(
-        self,
-        tenant_id: TenantId,
-        changes: Mapping[DocumentId, tuple[DocumentFacts, Mapping[str, str]]],
-    ) -> None:
-        """Write facts and validators of documents whose content is as it was; pending and excluded ones stay as they are.
+    async def touch_documents(self, tenant_id: TenantId, changes: Mapping[DocumentId, DocumentChange]) -> None:
+        """Write what is new of documents whose content is as it was; pending and excluded ones stay as they are.
 
         Nobody calls it for documents without a change.
         """

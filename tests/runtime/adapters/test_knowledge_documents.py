@@ -12,11 +12,13 @@ from syntera_runtime.models.ids import DocumentId, FileId, KnowledgeBaseId
 from syntera_runtime.models.knowledge import (
     MOST_KNOWLEDGE_BASES,
     Document,
+    DocumentChange,
     DocumentFailure,
     DocumentOrigin,
     DocumentState,
     Extracted,
     Failing,
+    KnownDocument,
     Mark,
     SearchFilter,
     SyncCounts,
@@ -151,7 +153,10 @@ async def test_touched_document_has_new_facts_and_its_old_chunks(knowledge: Know
     made = await knowledge.put(index, "a.md", "one", audience={"public"})
     await knowledge.writer.touch_documents(
         knowledge.tenant_id,
-        {made: (make_facts(audience={"admin"}, title="T"), {"etag": "2"}), DocumentId(new_id()): (make_facts(), {})},
+        {
+            made: DocumentChange(make_facts(audience={"admin"}, title="T"), {"etag": "2"}),
+            DocumentId(new_id()): DocumentChange(make_facts(), {}),
+        },
     )
     (known,) = await knowledge.known(index)
     assert known.facts == make_facts(audience={"admin"}, title="T")
@@ -159,12 +164,54 @@ async def test_touched_document_has_new_facts_and_its_old_chunks(knowledge: Know
     assert await knowledge.chunks_of(index, made) == ["one"]
 
 
+async def test_document_is_found_as_it_is_now(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.open_index(base)
+    await knowledge.put(index, "a.md", "one", validators={"etag": "1"})
+    await knowledge.put(index, "a.md", "other", source="other")
+    await knowledge.put(index, "b.md", "two")
+
+    async def find(path: str, source: str = "docs") -> KnownDocument | None:
+        origin = DocumentOrigin(source, path)
+        return await knowledge.writer.find_known(knowledge.tenant_id, base.id, index.id, origin=origin)
+
+    for known in await knowledge.known(index):
+        assert await find(known.origin.path) == known
+    found = await find("a.md", "other")
+    assert found is not None
+    assert found.indexed_hash == content_hash("other")
+    assert await find("c.md") is None
+
+
+async def test_links_are_kept_until_others_are_given_or_the_document_is_taken_out(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.open_index(base)
+    origin = DocumentOrigin("docs", "a.md")
+
+    async def links() -> list[str] | None:
+        found = await knowledge.writer.find_links(knowledge.tenant_id, base.id, origin=origin)
+        return None if found is None else list(found)
+
+    assert await links() is None
+    made = await knowledge.put(index, "a.md", "one")
+    assert await links() is None
+    await knowledge.put(index, "a.md", "one", links=["https://a.example/1", "https://a.example/ü"])
+    await knowledge.put(index, "a.md", "two")
+    await knowledge.editor.renew_document(knowledge.tenant_id, base.id, made)
+    await knowledge.writer.touch_documents(knowledge.tenant_id, {made: DocumentChange(make_facts(), {})})
+    assert await links() == ["https://a.example/1", "https://a.example/ü"]
+    await knowledge.writer.touch_documents(knowledge.tenant_id, {made: DocumentChange(make_facts(), {}, [])})
+    assert await links() == []
+    await knowledge.editor.exclude_document(knowledge.tenant_id, base.id, made)
+    assert await links() is None
+
+
 async def test_narrower_audience_reaches_a_document_that_is_to_be_taken_in_anew(knowledge: KnowledgeStores) -> None:
     base = await knowledge.begin()
     index = await knowledge.publish(await knowledge.open_index(base))
     made = await knowledge.put(index, "a.md", "one", audience={"public"}, validators={"etag": "1"})
     await knowledge.editor.renew_document(knowledge.tenant_id, base.id, made)
-    changes = {made: (make_facts(audience={"admin"}), {"etag": "1"})}
+    changes = {made: DocumentChange(make_facts(audience={"admin"}), {"etag": "1"})}
     await knowledge.writer.touch_documents(knowledge.tenant_id, changes)
     (known,) = await knowledge.known(index)
     assert (known.state, known.facts.audience, known.validators) == (DocumentState.PENDING, frozenset({"admin"}), {})
@@ -270,7 +317,7 @@ async def test_excluded_document_is_found_no_more_and_no_sync_brings_it_back(kno
     await knowledge.writer.fail_document(
         knowledge.tenant_id, base.id, index, origin=known.origin, facts=known.facts, failure=BROKEN
     )
-    await knowledge.writer.touch_documents(knowledge.tenant_id, {made: (make_facts(title="new"), {})})
+    await knowledge.writer.touch_documents(knowledge.tenant_id, {made: DocumentChange(make_facts(title="new"), {})})
     (known,) = await knowledge.known(index)
     assert (known.state, known.indexed_hash, known.facts.title) == (DocumentState.EXCLUDED, None, "Guide")
     assert await knowledge.with_words(index, "one") == []
@@ -288,12 +335,47 @@ async def test_renewed_document_is_searched_as_it_was_until_a_sync_takes_it_in(k
     assert not await knowledge.editor.renew_document(knowledge.tenant_id, base.id, DocumentId(new_id()))
     assert await knowledge.with_words(index, "one") == ["one"]
     (known,) = await knowledge.known(index)
-    assert (known.state, known.content_hash, known.indexed_hash, known.validators) == (
-        DocumentState.PENDING,
-        None,
-        None,
-        {},
-    )
+    assert (known.state, known.content_hash, known.validators) == (DocumentState.PENDING, None, {})
+    assert known.indexed_hash == content_hash("one")
+
+
+@pytest.mark.parametrize("is_marked_before", [False, True])
+async def test_mark_that_was_set_after_a_document_was_found_stays(
+    knowledge: KnowledgeStores, is_marked_before: bool
+) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.publish(await knowledge.open_index(base))
+    made = await knowledge.put(index, "a.md", "one")
+    if is_marked_before:
+        await knowledge.editor.renew_document(knowledge.tenant_id, base.id, made)
+    (known,) = await knowledge.known(index)
+    await knowledge.editor.renew_document(knowledge.tenant_id, base.id, made)
+    await knowledge.put(index, "a.md", "two", document=known, validators={"etag": "2"})
+    assert await knowledge.chunks_of(index, made) == ["two"]
+    (known,) = await knowledge.known(index)
+    assert (known.state, known.content_hash, known.validators) == (DocumentState.PENDING, None, {})
+    await knowledge.put(index, "a.md", "three", document=known)
+    (known,) = await knowledge.known(index)
+    assert (known.state, known.content_hash) == (DocumentState.INDEXED, content_hash("three"))
+
+
+async def test_carried_upload_is_still_to_be_taken_in_and_found_by_its_new_bytes(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    first = await knowledge.publish(await knowledge.open_index(base))
+    made, _ = await knowledge.upload(base.id, text="one")
+    (known,) = await knowledge.known(first, "uploads")
+    await knowledge.put(first, "guide.txt", "one", source="uploads", document=known)
+    _, file_id = await knowledge.upload(base.id, text="two")
+    second = await knowledge.open_index(base, "f2")
+    (known,) = await knowledge.known(second, "uploads")
+    assert known.indexed_hash is None
+    await knowledge.put(second, "guide.txt", "one", source="uploads", document=known, is_pending=True)
+    assert await knowledge.chunks_of(second, made) == ["one"]
+    (known,) = await knowledge.known(second, "uploads")
+    assert (known.state, known.indexed_hash) == (DocumentState.PENDING, content_hash("one"))
+    found = await find_upload(knowledge, base.id, "two", file_id)
+    assert found is not None
+    assert (found.id, found.state) == (made, DocumentState.PENDING)
 
 
 async def find_upload(
@@ -356,7 +438,7 @@ async def test_no_sync_changes_for_whom_an_upload_is(knowledge: KnowledgeStores)
     (before,) = await knowledge.known(index, "uploads")
     await knowledge.upload(base.id, text="Other text", audience={"owner"}, keeps_audience=True)
     # The sync began before the second upload.
-    await knowledge.writer.touch_documents(knowledge.tenant_id, {before.id: (before.facts, {})})
+    await knowledge.writer.touch_documents(knowledge.tenant_id, {before.id: DocumentChange(before.facts, {})})
     (known,) = await knowledge.known(index, "uploads")
     assert (known.facts.audience, known.facts.keeps_audience) == (frozenset({"owner"}), True)
     for facts in (before.facts, known.facts):

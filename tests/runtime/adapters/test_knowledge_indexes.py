@@ -8,7 +8,15 @@ import pytest
 
 from syntera_runtime.ids import new_id
 from syntera_runtime.models.ids import ChunkId
-from syntera_runtime.models.knowledge import Index, IndexState, IndexStorage, KnowledgeBase, SearchFilter, Vector
+from syntera_runtime.models.knowledge import (
+    DocumentChange,
+    Index,
+    IndexState,
+    IndexStorage,
+    KnowledgeBase,
+    SearchFilter,
+    Vector,
+)
 from tests.runtime.knowledge_fakes import make_embedding
 from tests.runtime.knowledge_stores import PUBLIC, KnowledgeStores, embedded_hash
 
@@ -320,7 +328,7 @@ async def test_audience_that_changes_counts_at_once(knowledge: KnowledgeStores) 
     index = await fill_for_filters(knowledge)
     (known, *_) = await knowledge.known(index, "web")
     facts = replace(known.facts, audience=frozenset({"owner"}))
-    await knowledge.writer.touch_documents(knowledge.tenant_id, {known.id: (facts, {})})
+    await knowledge.writer.touch_documents(knowledge.tenant_id, {known.id: DocumentChange(facts, {})})
     assert await knowledge.near(index, EAST) == ["text docs/a.md"]
     assert await knowledge.with_words(index, "text") == ["text docs/a.md"]
 

@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import math
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ from syntera_runtime.adapters.memory_files import MemoryBlobs, MemoryFiles
 from syntera_runtime.adapters.memory_knowledge import MemoryKnowledge
 from syntera_runtime.ids import new_id
 from syntera_runtime.ingest.extraction_port import Extraction, ExtractionFailed
-from syntera_runtime.ingest.items import DocumentSource, Fetched, Item, Known, KnownPages
+from syntera_runtime.ingest.items import DocumentSource, Fetched, Item, Known, SourceDocuments
 from syntera_runtime.ingest.sync import SyncTools, synchronise
 from syntera_runtime.ingest.throttle import Throttle
 from syntera_runtime.models.ids import TenantId
@@ -113,6 +114,21 @@ class ListedSource:
             yield item
 
 
+class MeddledSource:
+    """A source with which something happens after the sync has looked at what is known, and before any document comes."""
+
+    def __init__(self, source: DocumentSource, meddle: Callable[[], Awaitable[None]]) -> None:
+        self._source = source
+        self._meddle = meddle
+
+    async def read(self, known: Mapping[str, Known]) -> AsyncGenerator[Item, None]:
+        """See `DocumentSource`."""
+        await self._meddle()
+        async with aclosing(self._source.read(known)) as items:
+            async for item in items:
+                yield item
+
+
 def fetched(path: str, text: str | bytes, **changes: Any) -> Fetched:
     """A document as a source hands it over."""
     fields: dict[str, Any] = {"facts": DocumentFacts(title=path), "name": path, **changes}
@@ -156,7 +172,7 @@ class SyncSite:
     extractor: PlainTextExtractor = field(default_factory=PlainTextExtractor)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     reader: str = "r1"
-    build_source: Callable[[Source, KnownPages], DocumentSource] | None = None
+    build_source: Callable[[Source, SourceDocuments], DocumentSource] | None = None
     """In place of `items`."""
     find_vectors: VectorsOf | None = None
     """In place of vectors in memory."""
@@ -181,7 +197,7 @@ class SyncSite:
             make_throttle=lambda: Throttle(pause_seconds=0.001, longest_seconds=0.002),
         )
 
-    def _build(self, source: Source, documents: KnownPages) -> DocumentSource:
+    def _build(self, source: Source, documents: SourceDocuments) -> DocumentSource:
         made = self.sources[source.name] = ListedSource(self.items.get(source.name, ()))
         return made
 

@@ -25,7 +25,7 @@ from syntera_runtime.models.knowledge import (
     Sync,
     SyncState,
 )
-from tests.runtime.ingest.site import NAME, SyncSite, fetched, make_config, make_source
+from tests.runtime.ingest.site import NAME, ListedSource, MeddledSource, SyncSite, fetched, make_config, make_source
 
 GONE = Missed(None, Failing.UNAVAILABLE, "The server does not answer. Try again later.")
 
@@ -56,6 +56,12 @@ async def try_sync(site: SyncSite, *items: Item) -> SyncFailed | None:
     except SyncFailed as failure:
         return failure
     return None
+
+
+async def renew(site: SyncSite, path: str) -> None:
+    """Have the document taken in anew."""
+    document = (await site.documents())[path]
+    assert await site.knowledge.editor.renew_document(site.tenant_id, document.knowledge_base_id, document.id)
 
 
 # ---- documents come, change and go ----
@@ -265,11 +271,69 @@ async def test_another_reader_takes_documents_in_anew(site: SyncSite) -> None:
 
 async def test_document_to_be_renewed_is_fetched_whatever_is_known(site: SyncSite) -> None:
     await site.sync(fetched("a.md", "One."))
-    document = (await site.documents())["a.md"]
-    await site.knowledge.editor.renew_document(site.tenant_id, document.knowledge_base_id, document.id)
+    await renew(site, "a.md")
     await site.sync()
     assert site.sources["docs"].known["a.md"].content_hash is None
     assert (await site.documents())["a.md"].state is DocumentState.INDEXED
+
+
+@pytest.mark.parametrize("is_marked_before", [False, True])
+async def test_mark_that_somebody_sets_while_the_document_is_taken_in_stays(
+    site: SyncSite, is_marked_before: bool
+) -> None:
+    await site.sync(fetched("a.md", "One."))
+    if is_marked_before:
+        await renew(site, "a.md")
+    site.embedder.begun.clear()
+    site.embedder.wait = asyncio.Event()
+    running = asyncio.create_task(site.sync(fetched("a.md", "Two.")))
+    await site.embedder.begun.wait()
+    await renew(site, "a.md")
+    site.embedder.wait.set()
+    await running
+    assert await site.contents() == {"a.md": ["Two."]}
+    assert (await site.documents())["a.md"].state is DocumentState.PENDING
+    await site.sync(fetched("a.md", "Two."))
+    assert site.sources["docs"].known["a.md"].content_hash is None
+    assert (await site.documents())["a.md"].state is DocumentState.INDEXED
+
+
+@pytest.mark.parametrize("item", [fetched("a.md", "Two."), Same("a.md", {"etag": "2"})], ids=["fetched", "same"])
+async def test_document_that_somebody_marks_while_its_source_is_read_is_left_to_the_next_sync(
+    site: SyncSite, item: Item
+) -> None:
+    await site.sync(fetched("a.md", "One."))
+    site.config = make_config(embedding=site.config.embedding.model_copy(update={"model": "e-2"}))
+    site.build_source = lambda _, __: MeddledSource(ListedSource([item]), lambda: renew(site, "a.md"))
+    assert (await site.sync()).index_number == 2
+    assert await site.contents() == {"a.md": ["One."]}
+    assert (await site.documents())["a.md"].state is DocumentState.PENDING
+
+
+async def test_document_that_somebody_deletes_while_its_source_is_read_stays_away(site: SyncSite) -> None:
+    await site.sync(fetched("a.md", "One."), fetched("b.md", "Two."))
+    documents = await site.documents()
+
+    async def delete() -> None:
+        await site.knowledge.writer.remove_documents(site.tenant_id, [documents["a.md"].id])
+        base = documents["b.md"].knowledge_base_id
+        await site.knowledge.editor.exclude_document(site.tenant_id, base, documents["b.md"].id)
+
+    items = [fetched("a.md", "One, changed."), fetched("b.md", "Two, changed.")]
+    site.build_source = lambda _, __: MeddledSource(ListedSource(items), delete)
+    await site.sync()
+    assert await site.contents() == {}
+    assert set(await site.documents()) == {"b.md"}
+
+
+async def test_document_to_be_taken_in_anew_that_is_not_embedded_stays_as_it_was(site: SyncSite) -> None:
+    await site.sync(fetched("a.md", "One."))
+    await renew(site, "a.md")
+    site.embedder.fail = refuse_poison
+    sync = await site.sync(fetched("a.md", "poison"))
+    assert sync.counts.failed == 1
+    assert await site.contents() == {"a.md": ["One."]}
+    assert (await site.documents())["a.md"].state is DocumentState.PENDING
 
 
 async def test_excluded_document_stays_out(site: SyncSite) -> None:
@@ -398,6 +462,32 @@ async def test_rebuild_keeps_documents_of_a_missed_source(site: SyncSite) -> Non
     active = await site.active()
     assert active is not None
     assert active.number == 2
+
+
+@pytest.mark.parametrize("item", [Missed("a.md", Failing.UNAVAILABLE, "No answer."), GONE], ids=["document", "source"])
+async def test_rebuild_keeps_a_document_to_be_taken_in_anew_that_cannot_be_had(site: SyncSite, item: Missed) -> None:
+    await site.sync(fetched("a.md", "One."))
+    await renew(site, "a.md")
+    site.config = make_config(embedding=site.config.embedding.model_copy(update={"model": "e-2"}))
+    sync = await site.sync(item)
+    assert (sync.index_number, sync.estimated_tokens) == (2, sync.counts.embedded_tokens)
+    assert await site.contents() == {"a.md": ["One."]}
+    assert (await site.documents())["a.md"].state is DocumentState.PENDING
+    writes = watch_writes(site)
+    await site.sync()
+    assert writes == []
+    await site.sync(fetched("a.md", "One, changed."))
+    assert await site.contents() == {"a.md": ["One, changed."]}
+    assert (await site.documents())["a.md"].state is DocumentState.INDEXED
+
+
+async def test_text_that_another_reader_extracted_is_extracted_anew_once_its_source_is_back(site: SyncSite) -> None:
+    await site.sync(fetched("a.md", "One."))
+    site.reader = "r2"
+    site.config = make_config(embedding=site.config.embedding.model_copy(update={"model": "e-2"}))
+    await site.sync(GONE)
+    await site.sync(fetched("a.md", "One."))
+    assert site.extractor.extracted == ["a.md", "a.md"]
 
 
 async def test_rebuild_beyond_the_budget_embeds_nothing(site: SyncSite) -> None:

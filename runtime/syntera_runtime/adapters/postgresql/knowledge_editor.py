@@ -125,7 +125,7 @@ SELECT file_id FROM syntera.knowledge_documents WHERE tenant_id = $1 AND knowled
 
 _EXCLUDE = """
 UPDATE syntera.knowledge_documents SET state = 'excluded', failure_reason = NULL, failure_message = NULL,
-  content_hash = NULL, validators = '{}', characters = 0, reader = '', updated_at = now()
+  content_hash = NULL, validators = '{}', links = NULL, characters = 0, reader = '', updated_at = now()
 WHERE tenant_id = $1 AND id = $2
 """
 

@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
+from uuid import UUID
 
 from asyncpg import Record
 
 from ...ids import new_id
 from ...models.ids import DocumentId, FileId, IndexId, KnowledgeBaseId, TenantId
 from ...models.knowledge import (
+    DocumentChange,
     DocumentFacts,
     DocumentFailure,
     DocumentOrigin,
@@ -43,14 +46,27 @@ _STEP = 200
 _CHUNKS_AT_ONCE = 500
 """That are written within one deadline: each has some hundred words in an index."""
 
-_KNOWN = f"""
+_SELECT_KNOWN = f"""
 SELECT d.id, d.path_hash, {FACTS_COLUMNS}, d.state, d.failure_reason, d.failure_message, d.content_hash, d.validators, d.file_id,
-  h.content_hash AS indexed_hash, coalesce(h.reader, d.reader) AS reader
+  d.reader, d.updated_at
 FROM syntera.knowledge_documents AS d
-LEFT JOIN syntera.knowledge_index_documents AS h ON h.tenant_id = $1 AND h.index_id = $3 AND h.document_id = d.id
-WHERE d.tenant_id = $1 AND d.knowledge_base_id = $2 AND d.source = $4 AND d.path_hash > $5
-ORDER BY d.path_hash LIMIT {_PAGE}
-"""  # noqa: S608
+WHERE d.tenant_id = $1 AND d.knowledge_base_id = $2 AND d.source = $3
+"""  # noqa: S608  # the columns are a constant
+
+_LIST_KNOWN = f"{_SELECT_KNOWN} AND d.path_hash > $4 ORDER BY d.path_hash LIMIT {_PAGE}"
+
+_FIND_KNOWN = f"{_SELECT_KNOWN} AND d.path_hash = $4"
+
+_HELD = """
+SELECT document_id, content_hash, reader FROM syntera.knowledge_index_documents
+WHERE tenant_id = $1 AND index_id = $2 AND document_id = ANY ($3::uuid[])
+"""
+"""Asked beside and not joined: where no statistics tell how many rows a tenant has, a join reads all of them for each document."""
+
+_FIND_LINKS = """
+SELECT links FROM syntera.knowledge_documents
+WHERE tenant_id = $1 AND knowledge_base_id = $2 AND source = $3 AND path_hash = $4
+"""
 
 _READ_TEXT = "SELECT text, facts FROM syntera.knowledge_texts WHERE tenant_id = $1 AND document_id = $2"
 
@@ -59,7 +75,7 @@ SELECT DISTINCT hash FROM syntera.knowledge_chunks WHERE tenant_id = $1 AND inde
 """
 
 _LOCK_DOCUMENT = """
-SELECT id, state, file_id FROM syntera.knowledge_documents WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT id, state, file_id, content_hash, updated_at FROM syntera.knowledge_documents WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 """
 
 _ADD_DOCUMENT = """
@@ -68,10 +84,11 @@ INSERT INTO syntera.knowledge_documents (
   title, url, media_type, language, audience, tags, modified_at, bytes
 ) VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, $8, $9, $10, $11, $12, $13, $14)
 ON CONFLICT (tenant_id, knowledge_base_id, source, path_hash) DO NOTHING
+RETURNING id, state, file_id, content_hash, updated_at
 """
 
 _LOCK_ORIGIN = """
-SELECT id, state, file_id FROM syntera.knowledge_documents
+SELECT id, state, file_id, content_hash, updated_at FROM syntera.knowledge_documents
 WHERE tenant_id = $1 AND knowledge_base_id = $2 AND source = $3 AND path_hash = $4 FOR UPDATE
 """
 
@@ -82,20 +99,20 @@ modified_at = $9, bytes = $10, updated_at = now(), checked_at = now()
 """What a sync read before somebody uploaded another file in its place says nothing of for whom that is."""
 
 _INDEX_DOCUMENT = f"""
-UPDATE syntera.knowledge_documents SET {_FACTS}, state = 'indexed', failure_reason = NULL, failure_message = NULL,
-  content_hash = $11, validators = $12, characters = $13, reader = $14
+UPDATE syntera.knowledge_documents SET {_FACTS}, state = $11, failure_reason = NULL, failure_message = NULL,
+  content_hash = $12, validators = $13, characters = $14, reader = $15, links = coalesce($16, links)
 WHERE tenant_id = $1 AND id = $2
 """  # noqa: S608
 
 _FAIL_DOCUMENT = f"""
 UPDATE syntera.knowledge_documents SET {_FACTS}, state = 'failed', failure_reason = $11, failure_message = $12,
-  content_hash = CASE WHEN file_id IS NOT NULL THEN content_hash END, validators = '{{}}', characters = 0, reader = ''
+  content_hash = CASE WHEN file_id IS NOT NULL THEN content_hash END, validators = '{{}}', links = NULL, characters = 0, reader = ''
 WHERE tenant_id = $1 AND id = $2
 """  # noqa: S608
 
 _TOUCH_DOCUMENT = f"""
 UPDATE syntera.knowledge_documents
-SET {_FACTS}, validators = CASE WHEN state = 'pending' THEN validators ELSE $11 END
+SET {_FACTS}, validators = CASE WHEN state = 'pending' THEN validators ELSE $11 END, links = coalesce($12, links)
 WHERE tenant_id = $1 AND id = $2 AND state <> 'excluded'
 """  # noqa: S608
 
@@ -126,12 +143,34 @@ class PostgresqlKnowledgeWriter(KnowledgeSyncs):
         after = b""
         while True:
             async with self._connection("known_documents") as connection:
-                rows = await connection.fetch(_KNOWN, tenant_id, knowledge_base_id, index_id, clean(source), after)
+                rows = await connection.fetch(_LIST_KNOWN, tenant_id, knowledge_base_id, clean(source), after)
+                held = await _read_held(connection, tenant_id, index_id, rows)
             if rows:
-                yield [_read_known(row) for row in rows]
+                yield [_read_known(row, held.get(row["id"])) for row in rows]
             if len(rows) < _PAGE:
                 return
             after = rows[-1]["path_hash"]
+
+    async def find_known(
+        self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, index_id: IndexId, *, origin: DocumentOrigin
+    ) -> KnownDocument | None:
+        """See `KnowledgeWriter`."""
+        where = (tenant_id, knowledge_base_id, clean(origin.source), hash_path(origin))
+        async with self._connection("find_known") as connection:
+            row = await connection.fetchrow(_FIND_KNOWN, *where)
+            if row is None:
+                return None
+            held = await _read_held(connection, tenant_id, index_id, [row])
+        return _read_known(row, held.get(row["id"]))
+
+    async def find_links(
+        self, tenant_id: TenantId, knowledge_base_id: KnowledgeBaseId, *, origin: DocumentOrigin
+    ) -> Sequence[str] | None:
+        """See `KnowledgeWriter`."""
+        where = (tenant_id, knowledge_base_id, clean(origin.source), hash_path(origin))
+        async with self._connection("find_links") as connection:
+            links: str | None = await connection.fetchval(_FIND_LINKS, *where)
+        return None if links is None else links.split()
 
     async def read_text(self, tenant_id: TenantId, document_id: DocumentId) -> Extracted | None:
         """See `KnowledgeWriter`."""
@@ -164,6 +203,8 @@ WHERE tenant_id = $1 AND index_id = $2 AND hash = ANY ($3::bytea[])
         extracted: Extracted,
         chunks: Sequence[IndexedChunk],
         reader: str,
+        links: Sequence[str] | None = None,
+        is_pending: bool = False,
     ) -> DocumentId:
         """See `KnowledgeWriter`."""
         async with self._transaction("put_document") as connection:
@@ -177,8 +218,15 @@ WHERE tenant_id = $1 AND index_id = $2 AND hash = ANY ($3::bytea[])
             made = DocumentId(row["id"])
             if row["state"] == DocumentState.EXCLUDED:
                 return made
-            content = (content_hash, write_json(validators), len(extracted.text), reader)
-            await connection.execute(_INDEX_DOCUMENT, tenant_id, made, *facts_values(facts), *content)
+            is_marked = document is not None and document.is_marked_since(
+                DocumentState(row["state"]), row["updated_at"]
+            )
+            if is_pending or is_marked:
+                became = (DocumentState.PENDING, row["content_hash"])
+            else:
+                became = (DocumentState.INDEXED, content_hash)
+            content = (write_json(validators), len(extracted.text), reader, _write_links(links))
+            await connection.execute(_INDEX_DOCUMENT, tenant_id, made, *facts_values(facts), *became, *content)
             text = clean(extracted.text)
             await connection.execute(_PUT_TEXT, tenant_id, made, text, write_extracted(extracted))
             await connection.execute("SELECT syntera.take_out_documents($1, $2)", [made], index.id)
@@ -190,15 +238,17 @@ WHERE tenant_id = $1 AND index_id = $2 AND hash = ANY ($3::bytea[])
                 await connection.executemany(_ADD_CHUNK, rows)
         return made
 
-    async def touch_documents(
-        self,
-        tenant_id: TenantId,
-        changes: Mapping[DocumentId, tuple[DocumentFacts, Mapping[str, str]]],
-    ) -> None:
+    async def touch_documents(self, tenant_id: TenantId, changes: Mapping[DocumentId, DocumentChange]) -> None:
         """See `KnowledgeWriter`."""
         rows = [
-            (tenant_id, document_id, *facts_values(facts), write_json(validators))
-            for document_id, (facts, validators) in sorted(changes.items())
+            (
+                tenant_id,
+                document_id,
+                *facts_values(change.facts),
+                write_json(change.validators),
+                _write_links(change.links),
+            )
+            for document_id, change in sorted(changes.items(), key=itemgetter(0))
         ]
         async with self._connection("touch_documents") as connection:
             await connection.executemany(_TOUCH_DOCUMENT, rows)
@@ -255,10 +305,9 @@ async def _ensure_document(
 ) -> Record:
     """The document of an origin, made if there is none; nobody else changes it until the transaction ends."""
     source, path_hash = clean(origin.source), hash_path(origin)
-    row = await connection.fetchrow(_LOCK_ORIGIN, tenant_id, knowledge_base_id, source, path_hash)
+    where = (tenant_id, new_id(), knowledge_base_id, source, clean(origin.path), path_hash)
+    row = await connection.fetchrow(_ADD_DOCUMENT, *where, *facts_values(facts))
     if row is None:
-        where = (tenant_id, new_id(), knowledge_base_id, source, clean(origin.path), path_hash)
-        await connection.execute(_ADD_DOCUMENT, *where, *facts_values(facts))
         row = await connection.fetchrow(_LOCK_ORIGIN, tenant_id, knowledge_base_id, source, path_hash)
     assert row is not None
     return row
@@ -281,7 +330,19 @@ def _chunk_values(indexed: IndexedChunk) -> tuple[Any, ...]:
     )
 
 
-def _read_known(row: Record) -> KnownDocument:
+def _write_links(links: Sequence[str] | None) -> str | None:
+    return None if links is None else clean("\n".join(links))
+
+
+async def _read_held(
+    connection: Connection, tenant_id: TenantId, index_id: IndexId, documents: Sequence[Record]
+) -> Mapping[UUID, Record]:
+    """How an index holds these documents, by their ids."""
+    ids = [document["id"] for document in documents]
+    return {row["document_id"]: row for row in await connection.fetch(_HELD, tenant_id, index_id, ids)}
+
+
+def _read_known(row: Record, held: Record | None) -> KnownDocument:
     file_id, state = row["file_id"], DocumentState(row["state"])
     is_pending = state is DocumentState.PENDING
     return KnownDocument(
@@ -291,8 +352,9 @@ def _read_known(row: Record) -> KnownDocument:
         state=state,
         content_hash=None if is_pending else row["content_hash"],
         validators={} if is_pending else json.loads(row["validators"]),
-        indexed_hash=None if is_pending else row["indexed_hash"],
+        indexed_hash=None if held is None else held["content_hash"],
         file_id=None if file_id is None else FileId(file_id),
-        reader=row["reader"],
+        reader=row["reader"] if held is None else held["reader"],
         failure=read_document_failure(row),
+        updated_at=row["updated_at"],
     )

@@ -2,6 +2,8 @@
 
 A child gets no environment of ours, no open files but two pipes, and a directory of its own. One that takes too long, says
 what is no answer or ends is killed with everything that it started, and a fresh one takes its place; the document fails alone.
+Only where a child ended that had been waiting for it, the document is tried once more: the kernel may have killed the child before,
+when the machine ran out of memory.
 """
 
 import asyncio
@@ -14,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import structlog
 
 import syntera_crds
 import syntera_runtime
@@ -41,8 +45,12 @@ from syntera_runtime.ingest.extraction.worker import main
 main(memory_bytes=int(memory), seconds=int(seconds))
 """
 _READY_BYTES = 1
+_ENDED = (asyncio.IncompleteReadError, OSError)
+"""What shows that a child has ended: its pipes are broken."""
 _ENDINGS: dict[int, Fault] = {signal.SIGXCPU: Fault.TIME, signal.SIGKILL: Fault.MEMORY, EXHAUSTED: Fault.MEMORY}
 """What else kills a reader than its bound on computing: the kernel, when the machine or the pod has no memory left."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,14 +114,26 @@ class ExtractorPool:
         return answered
 
     async def _ask(self, hints: Hints, content: bytes) -> Extraction | Fault:
-        child = self._idle.pop() if self._idle else await self._start()
+        if self._idle:
+            try:
+                return await self._ask_child(self._idle.pop(), hints, content)
+            except _ENDED:
+                log.warning("idle reader ended, document tried again")
+        child = await self._start()
+        try:
+            return await self._ask_child(child, hints, content)
+        except _ENDED:
+            return Fault.CRASHED
+
+    async def _ask_child(self, child: "_Child", hints: Hints, content: bytes) -> Extraction | Fault:
+        """What it answers. Raises one of `_ENDED` where it ended."""
         answered: Extraction | Fault | None = None
         try:
             async with asyncio.timeout(self._bounds.seconds):
                 answered = await child.ask(hints, content)
         except TimeoutError:
             return Fault.TIME
-        except (Implausible, asyncio.IncompleteReadError, OSError):
+        except Implausible:
             return Fault.CRASHED
         finally:
             # Also where the caller was cancelled: what the child says then would be taken for the next answer.

@@ -71,6 +71,12 @@ class Reader:
             raise Implausible
         return read_exactly(self._answers, size)
 
+    def has_ended(self) -> bool:
+        """Whether it has, as one does that the kernel kills for its memory while it waits."""
+        if self._process is None:
+            return True
+        return os.waitid(os.P_PID, self._process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
     def end(self) -> int:
         """End it. Returns the signal that had ended it before, or `EXHAUSTED`, or `SILENT`."""
         if self._process is None:

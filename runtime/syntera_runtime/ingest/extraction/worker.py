@@ -59,7 +59,7 @@ class _Readers:
 
     def _read_lasting(self, request: Request) -> tuple[bytes, int]:
         """Nothing is answered where the document needs a reader of its own."""
-        if self._lasting is None or self._lasting.documents >= MOST_DOCUMENTS:
+        if self._lasting is None or self._lasting.documents >= MOST_DOCUMENTS or self._lasting.has_ended():
             self._end_lasting()
             self._lasting = Reader(self._confinement, seconds=self._seconds, reads_any=False)
         try:

@@ -11,7 +11,7 @@ from ...models.files import Storage
 from ...models.ids import TenantId
 from ...ports.configuration import Secrets
 from ...ports.files import BlobStore, FileStore
-from ..items import DocumentSource, KnownPages
+from ..items import DocumentSource, SourceDocuments
 from .config_map import ConfigMapFiles
 from .git import GitFiles
 from .inline import InlineText
@@ -34,7 +34,7 @@ class SourceTools:
     open_http: OpenHttp
     open_bucket: OpenBucket
 
-    def build(self, source: Source, documents: KnownPages) -> DocumentSource:
+    def build(self, source: Source, documents: SourceDocuments) -> DocumentSource:
         """The reader of a source; nothing is read before it is asked to.
 
         Raises:
@@ -46,7 +46,7 @@ class SourceTools:
             name = source.config_map.name
             return ConfigMapFiles(self.config_maps_dir / name, name=name)
         if source.web is not None:
-            return WebPages(source, self.open_http)
+            return WebPages(source, self.open_http, documents)
         if source.git is not None:
             return GitFiles(source, self.open_http, self.secrets)
         if source.s3 is not None:

@@ -122,6 +122,8 @@ class GitFiles:
                 yield Missed(path, Failing.UNSUPPORTED, "The file's path holds characters that no document's name may.")
             for file in fetched.files:
                 before = known.get(file.path)
+                if before is not None and before.is_excluded:
+                    continue
                 if before is not None and before.content_hash and before.validators.get("blob") == file.blob.hex():
                     yield Same(file.path)
                 else:

@@ -95,9 +95,12 @@ class S3Objects:
             store = await self._open()
             async with aclosing(self._list(store, deadline)) as wanted:
                 async for listed in wanted:
+                    before = known.get(listed["path"])
+                    if before is not None and before.is_excluded:
+                        continue
                     if len(named) >= _MOST_OBJECTS:
                         raise _Missed(Failing.TOO_LARGE, f"More than {_MOST_OBJECTS} objects are wanted: choose fewer.")
-                    item = await self._read(store, listed, known.get(listed["path"]), deadline)
+                    item = await self._read(store, listed, before, deadline)
                     if item.path is not None and item.path not in named:  # `/a` and `a` are one path to the client
                         named.add(item.path)
                         with deadline.paused():

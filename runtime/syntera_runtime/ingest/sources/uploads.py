@@ -1,13 +1,14 @@
 """Files that people have uploaded. Their bytes never change; what is known of them is in the store already."""
 
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 
 from ...errors import FileNotFound
 from ...models.files import File, Storage
 from ...models.ids import FileId, TenantId
 from ...models.knowledge import Failing, KnownDocument
 from ...ports.files import BlobStore, FileStore
-from ..items import Fetched, Item, Known, KnownPages, Missed, Same
+from ..items import Fetched, Item, Known, Missed, Same, SourceDocuments
 
 MEGABYTE = 1024 * 1024
 
@@ -18,7 +19,7 @@ class UploadedFiles:
     def __init__(
         self,
         tenant_id: TenantId,
-        documents: KnownPages,
+        documents: SourceDocuments,
         files: FileStore,
         blobs: Mapping[Storage, BlobStore],
         *,
@@ -31,15 +32,17 @@ class UploadedFiles:
         self._most_bytes = max_megabytes * MEGABYTE
 
     async def read(self, known: Mapping[str, Known]) -> AsyncGenerator[Item, None]:
-        """See `DocumentSource`."""
-        kept = {path for path, one in known.items() if one.content_hash is not None}
-        async for page in self._documents():
-            wanted = [document for document in page if document.origin.path not in kept]
-            ids = [document.file_id for document in wanted if document.file_id is not None]
-            found = {file.id: file for file in await self._files.find_files(self._tenant_id, ids)} if ids else {}
-            for document in page:
-                path = document.origin.path
-                yield Same(path) if path in kept else await self._fetch(document, found)
+        """See `DocumentSource`. What somebody uploads from now on is for the sync that they have asked for with it."""
+        async with aclosing(self._documents.pages()) as pages:
+            async for page in pages:
+                wanted = [document for document in page if _is_wanted(known.get(document.origin.path))]
+                ids = [document.file_id for document in wanted if document.file_id is not None]
+                found = {file.id: file for file in await self._files.find_files(self._tenant_id, ids)} if ids else {}
+                for document in wanted:
+                    yield await self._fetch(document, found)
+        for path, one in known.items():
+            if one.content_hash is not None:
+                yield Same(path)
 
     async def _fetch(self, document: KnownDocument, found: Mapping[FileId, File]) -> Item:
         path = document.origin.path
@@ -61,6 +64,10 @@ class UploadedFiles:
             name=file.name,
             file_id=file.id,
         )
+
+
+def _is_wanted(known: Known | None) -> bool:
+    return known is not None and known.content_hash is None
 
 
 def _gone(path: str) -> Missed:

@@ -11,7 +11,7 @@ not index, or that robots.txt forbids are no documents.
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ import structlog
 from syntera_crds.contract.knowledge_config import Source, WebSource
 
 from ...models.knowledge import DocumentFacts, Failing
-from ..items import Fetched, Item, Known, Missed, Same
+from ..items import Fetched, Item, Known, Missed, Same, SourceDocuments
 from .deadline import Deadline
 from .globs import Globs
 from .web_bodies import BodyTooLarge
@@ -68,6 +68,7 @@ class WebPages:
         self,
         source: Source,
         open_http: OpenHttp,
+        documents: SourceDocuments,
         *,
         limits: WebLimits = WebLimits(),
         clock: Callable[[], float] = time.monotonic,
@@ -78,6 +79,7 @@ class WebPages:
         self._source = source
         self._web = source.web
         self._open_http = open_http
+        self._documents = documents
         self._limits = limits
         self._clock = clock
         self._sleep = sleep
@@ -97,7 +99,7 @@ class WebPages:
                 self._source,
                 web,
                 client=client,
-                memory=Memory(known, web),
+                memory=Memory(known, web, self._documents),
                 limits=self._limits,
                 clock=self._clock,
             )
@@ -135,14 +137,14 @@ class _Walk:
         self._queue: deque[str] = deque()
         self._depths: dict[str, int | None] = {}
         """Of every URL that is known: links from a start URL; None: the sitemap alone names it, and its links are not followed."""
-        self._unfollowed: dict[str, tuple[str, ...]] = {}
+        self._unfollowed: dict[str, Sequence[str]] = {}
         """Links of pages that the sitemap alone had named when they were read."""
         self._links_left = _MOST_UNFOLLOWED
         self._visited: set[str] = set()
         self._named: set[str] = set()
         """Paths of the documents so far."""
         self._hiding: str | None = None
-        """A page that did not answer, and of which nobody knows what it leads to."""
+        """A page that was not read, and of which nobody knows what it leads to."""
         self._whole: Missed | None = None
         self._misses_in_a_row = 0
 
@@ -248,8 +250,10 @@ class _Walk:
     # --- one page ---
 
     async def _take(self, url: str) -> Item | None:
-        """The page's document; None: it is none, or where it leads was visited."""
+        """The page's document; None: it is none, nobody wants it, or where it leads was visited."""
         self._visited.add(url)
+        if self._is_left_out(url):
+            return None
         is_start = url in self._starts
         try:
             await self._gate.check(url)
@@ -263,7 +267,7 @@ class _Walk:
                 self._miss_all(Failing.REFUSED, f"The start URL {shorten(url)} is not read: {skipped.message}.")
             return None
         except PageMissed as missed:
-            return self._miss(url, missed, is_start=is_start)
+            return await self._miss(url, missed, is_start=is_start)
         self._misses_in_a_row = 0
         if answer.status in _GONE:
             if is_start:
@@ -277,13 +281,21 @@ class _Walk:
             self._visited.add(answer.url)
             if self._depths.get(answer.url) is None:
                 self._depths[answer.url] = self._depths[url]
-        return self._keep(answer) if answer.status == 304 else await self._read(answer, is_start=is_start)
+        return await (self._keep(answer) if answer.status == 304 else self._read(answer, is_start=is_start))
 
-    def _miss(self, url: str, missed: PageMissed, *, is_start: bool) -> Missed:
+    def _is_left_out(self, url: str) -> bool:
+        """Whether somebody has taken the page's document out, and nothing will be asked of what it leads to."""
+        remembered = self._memory.of(url)
+        if remembered is None or not remembered.is_excluded:
+            return False
+        may_be_followed = self._depths[url] is None and self._starts and self._web.max_depth
+        return not (may_be_followed or self._leads_on(url))
+
+    async def _miss(self, url: str, missed: PageMissed, *, is_start: bool) -> Missed:
         """What it means that a page cannot be had."""
         self._misses_in_a_row += missed.reason is Failing.UNAVAILABLE
         remembered = self._memory.of(url)
-        links = None if remembered is None else remembered.links
+        links = None if remembered is None else await self._memory.find_links(remembered)
         self._follow(links or (), self._depths[url])
         hides = remembered is not None and links is None and self._leads_on(url)
         if is_start or hides:
@@ -300,21 +312,24 @@ class _Walk:
             path = remembered.path
             is_settled = url in self._visited or path in self._named or normalize(path) is None
             if not is_settled and self._sites.has(path) and self._globs.has(path_of(path)):
-                message = f"No page leads to it but perhaps {shorten(hiding)}, which does not answer."
+                message = f"No page leads to it but perhaps {shorten(hiding)}, whose links are not known this time."
                 yield Missed(path, Failing.UNAVAILABLE, message)
 
     def _leads_on(self, url: str) -> bool:
         depth = self._depths[url]
         return depth is not None and depth < self._web.max_depth
 
-    def _keep(self, answer: Answer) -> Item | None:
+    async def _keep(self, answer: Answer) -> Item | None:
         """A page that is as it was."""
         remembered = self._memory.of(answer.url)
         if remembered is None or not remembered.conditions():
             return Missed(
                 answer.url, Failing.BROKEN, "The server says that the page is as before, but nobody asked that."
             )
-        self._pass_on(answer.url, remembered.links or ())
+        links = await self._memory.find_links(remembered)
+        if links is None and self._leads_on(answer.url):  # somebody has taken it out since
+            self._hiding = self._hiding or answer.url
+        self._pass_on(answer.url, links or ())
         return Same(remembered.path) if self._globs.has(path_of(remembered.path)) else None
 
     async def _read(self, answer: Answer, *, is_start: bool) -> Item | None:
@@ -349,9 +364,10 @@ class _Walk:
             size=answer.size,
         )
         kept = links if self._web.urls and self._web.max_depth else ()
-        return Fetched(path, answer.content, facts, name, self._memory.make_validators(answer, path, kept))
+        validators = self._memory.make_validators(answer, path, kept)
+        return Fetched(path, answer.content, facts, name, validators, kept if validators else None)
 
-    def _pass_on(self, url: str, links: tuple[str, ...]) -> None:
+    def _pass_on(self, url: str, links: Sequence[str]) -> None:
         depth = self._depths[url]
         if depth is None and self._starts and self._links_left >= len(links):
             self._links_left -= len(links)

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import select
 import signal
 import sys
 from pathlib import Path
@@ -7,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from syntera_runtime.errors import ConfigurationError
+from syntera_runtime.ingest.extraction.messages import ANSWER, REQUEST, build_answer
 from syntera_runtime.ingest.extraction.pool import Bounds, ExtractorPool
-from syntera_runtime.ingest.extraction_port import ExtractionFailed
-from syntera_runtime.models.knowledge import Failing
+from syntera_runtime.ingest.extraction_port import Extraction, ExtractionFailed
+from syntera_runtime.models.knowledge import Extracted, Failing
 
 TEXT = b"Text."
 
@@ -60,6 +62,15 @@ def read_command(process: Path) -> bytes:
         return b""
 
 
+def kill(process: int) -> None:
+    """It has ended once this returns."""
+    descriptor = os.pidfd_open(process)
+    os.kill(process, signal.SIGKILL)
+    ended, _, _ = select.select([descriptor], [], [], 10)
+    os.close(descriptor)
+    assert ended
+
+
 def read_environment(process: int) -> bytes:
     return Path(f"/proc/{process}/environ").read_bytes()
 
@@ -97,14 +108,40 @@ async def test_a_child_has_no_environment_of_ours(monkeypatch: pytest.MonkeyPatc
             assert b"hidden" not in read_environment(child)
 
 
-async def test_a_killed_reader_is_replaced() -> None:
+@pytest.mark.parametrize("are_all_killed", [True, False], ids=["with the one that forked it", "alone"])
+async def test_a_reader_that_is_killed_while_idle_costs_no_document(are_all_killed: bool) -> None:
     before = find_children(os.getpid())
     async with ExtractorPool() as pool:
         await pool.extract(TEXT, name="a.txt")
-        for child in find_started(before):
-            os.kill(child, signal.SIGKILL)
-        with pytest.raises(ExtractionFailed):
-            await pool.extract(TEXT, name="a.txt")
+        children = find_children(os.getpid()) - before
+        for started in find_started(before):
+            if are_all_killed or started not in children:
+                kill(started)
+        assert (await pool.extract(TEXT, name="a.txt")).extracted.text == "Text."
+
+
+async def test_a_document_that_ends_its_reader_is_tried_twice_at_most(tmp_path: Path) -> None:
+    answer = build_answer(Extraction(Extracted("Text."), "text/plain"))
+    starts = tmp_path / "starts"
+    program = f"""import os, pathlib, struct, sys
+with pathlib.Path({str(starts)!r}).open("a") as file:
+    file.write("x")
+requests, answers = sys.stdin.buffer, sys.stdout.buffer
+answers.write(b'\1')
+answers.flush()
+while sizes := requests.read({REQUEST.size}):
+    header, document = (requests.read(size) for size in struct.unpack({REQUEST.format!r}, sizes))
+    if document == b"poison":
+        os.abort()
+    answers.write({ANSWER.pack(len(answer), 0) + answer!r})
+    answers.flush()
+"""
+    async with ExtractorPool(python=make_python(tmp_path, program)) as pool:
+        await pool.extract(TEXT, name="a.txt")
+        for _ in range(2):
+            with pytest.raises(ExtractionFailed):
+                await pool.extract(b"poison", name="a.txt")
+        assert starts.read_text() == "xxx"
         assert (await pool.extract(TEXT, name="a.txt")).extracted.text == "Text."
 
 

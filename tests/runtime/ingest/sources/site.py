@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_network
@@ -17,6 +17,7 @@ from syntera_runtime.egress.targets import EgressPolicy
 from syntera_runtime.ingest.items import Fetched, Item, Known, Missed, Same
 from syntera_runtime.ingest.sources.web import WebLimits, WebPages
 from syntera_runtime.ingest.sources.web_http import OpenHttp
+from syntera_runtime.models.knowledge import KnownDocument
 from tests.support.servers import free_port
 
 GOOD, BAD = "127.0.0.2", "127.0.0.1"
@@ -156,6 +157,32 @@ class Time:
         await asyncio.sleep(0)
 
 
+class KnownPages(dict[str, Known]):
+    """What a sync would know of documents by their paths, and `SourceDocuments` of their links alone."""
+
+    def __init__(self, documents: Iterable[Fetched] = ()) -> None:
+        super().__init__({one.path: Known(b"hash", one.validators) for one in documents})
+        self._links = {one.path: one.links for one in documents}
+
+    async def pages(self) -> AsyncGenerator[Sequence[KnownDocument], None]:
+        """See `SourceDocuments`."""
+        pages: Sequence[Sequence[KnownDocument]] = ()
+        for page in pages:
+            yield page
+
+    async def find(self, path: str) -> KnownDocument | None:
+        """See `SourceDocuments`."""
+        raise NotImplementedError(path)
+
+    async def find_links(self, path: str) -> Sequence[str] | None:
+        """See `SourceDocuments`."""
+        return self._links[path]
+
+    def forget_links(self) -> None:
+        """As when somebody takes all documents out."""
+        self._links = dict.fromkeys(self._links)
+
+
 def make_source(**web: object) -> Source:
     """A web source that asks often."""
     return Source(name="site", web=WebSource.model_validate({"requests_per_second": 1000, **web}))
@@ -180,23 +207,24 @@ def opening(
 async def read(
     source: Source,
     *,
-    known: Mapping[str, Known] | None = None,
+    known: KnownPages | None = None,
     limits: WebLimits | None = None,
     time: Time | None = None,
     resolver: NamedResolver | None = None,
     policy: EgressPolicy | None = None,
 ) -> list[Item]:
     """Everything that the source says, each path once."""
-    time = time or Time()
+    time, known = time or Time(), KnownPages() if known is None else known
     pages = WebPages(
         source,
         opening(resolver=resolver, policy=policy),
+        known,
         limits=limits or WebLimits(),
         clock=time.clock,
         sleep=time.sleep,
     )
     async with asyncio.timeout(60):
-        items = [item async for item in pages.read(known or {})]
+        items = [item async for item in pages.read(known)]
     paths = [item.path for item in items]
     assert len(paths) == len(set(paths))
     return items
@@ -217,6 +245,6 @@ def missed(items: Sequence[Item]) -> dict[str | None, Missed]:
     return {item.path: item for item in items if isinstance(item, Missed)}
 
 
-def remember(items: Sequence[Item]) -> dict[str, Known]:
+def remember(items: Sequence[Item]) -> KnownPages:
     """What a sync would know of these the next time."""
-    return {path: Known(b"hash", item.validators) for path, item in fetched(items).items()}
+    return KnownPages(fetched(items).values())

@@ -133,6 +133,12 @@ async def test_files_that_are_as_they_were_are_not_read(
     assert Same("a.md") in items
 
 
+async def test_file_that_was_taken_out_is_not_read(repository: Repository, server: GitServer, tmp_path: Path) -> None:
+    repository.commit({"a.md": "a", "b.md": "b"})
+    items = await read(make_source(server.url()), tmp_path, known={"a.md": Known(None, {}, is_excluded=True)})
+    assert [item.path for item in items] == ["b.md"]
+
+
 async def test_branch_tag_or_commit_is_read(repository: Repository, server: GitServer, tmp_path: Path) -> None:
     first = repository.commit({"a.md": "first"})
     repository.commit({"a.md": "on a branch"}, branch="release/1.0")

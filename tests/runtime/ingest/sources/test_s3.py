@@ -131,6 +131,12 @@ async def test_objects_that_are_as_they_were_are_not_read(bucket: Bucket) -> Non
     assert len(items) == 2
 
 
+async def test_object_that_was_taken_out_is_not_read(bucket: Bucket) -> None:
+    await bucket.put({"a.md": b"a", "b.md": b"b"})
+    items = await bucket.read(known={"a.md": Known(None, {}, is_excluded=True)})
+    assert [item.path for item in items] == ["b.md"]
+
+
 async def test_large_object_fails_alone(bucket: Bucket) -> None:
     await bucket.put({"a.md": b"a", "b.md": b"b" * 2000})
     items = await bucket.read(limits=S3Limits(object_bytes=1000))

@@ -1,6 +1,6 @@
 """Sources that are at hand: inline texts, ConfigMaps, uploads."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,7 +12,7 @@ from syntera_crds.v1alpha1.knowledge_sources import Upload
 from syntera_runtime.errors import ConfigurationError
 from syntera_runtime.ids import new_id
 from syntera_runtime.ingest.extraction.faults import MOST_BYTES
-from syntera_runtime.ingest.items import DocumentSource, Fetched, Item, Known, KnownPages, Missed
+from syntera_runtime.ingest.items import DocumentSource, Fetched, Item, Known, Missed
 from syntera_runtime.ingest.sources.build import SourceTools
 from syntera_runtime.ingest.sources.config_map import ConfigMapFiles
 from syntera_runtime.ingest.sources.git import GitFiles
@@ -22,9 +22,10 @@ from syntera_runtime.ingest.sources.uploads import MEGABYTE, UploadedFiles
 from syntera_runtime.ingest.sources.web import WebPages
 from syntera_runtime.models.files import FileContent, NewFile, Storage
 from syntera_runtime.models.ids import FileId
-from syntera_runtime.models.knowledge import DocumentFacts, DocumentOrigin, DocumentState, Failing, KnownDocument
+from syntera_runtime.models.knowledge import DocumentFacts, DocumentOrigin, DocumentState, Failing
 from tests.runtime.adapters.fixed_secrets import KEY, FixedSecrets
-from tests.runtime.ingest.site import NAME, SyncSite, make_config
+from tests.runtime.ingest.site import NAME, MeddledSource, SyncSite, make_config
+from tests.runtime.ingest.sources.site import KnownPages
 from tests.runtime.ingest.test_sync import watch_writes
 
 
@@ -41,12 +42,6 @@ def make_tools(site: SyncSite, folder: Path) -> SourceTools:
     return SourceTools(
         site.tenant_id, folder, site.files, {Storage.POSTGRESQL: site.blobs}, FixedSecrets(), nothing, nothing
     )
-
-
-async def no_documents() -> AsyncGenerator[Sequence[KnownDocument], None]:
-    pages: Sequence[Sequence[KnownDocument]] = ()
-    for page in pages:
-        yield page
 
 
 async def test_inline_text_keeps_its_title(tmp_path: Path) -> None:
@@ -106,7 +101,7 @@ async def test_each_entry_of_a_config_map_is_a_document(tmp_path: Path) -> None:
 )
 def test_each_kind_of_source_has_a_reader(tmp_path: Path, fields: dict[str, object], kind: type) -> None:
     source = Source.model_validate({"name": "docs", **fields})
-    assert isinstance(make_tools(SyncSite(), tmp_path).build(source, no_documents), kind)
+    assert isinstance(make_tools(SyncSite(), tmp_path).build(source, KnownPages()), kind)
 
 
 @pytest.mark.parametrize("is_mounted", [True, False])
@@ -134,8 +129,9 @@ async def upload(site: SyncSite, path: str, content: bytes, **facts: Any) -> Fil
     await site.blobs.write(site.tenant_id, new.id, pieces())
     digest = sha256(content).digest()
     await site.files.complete_file(site.tenant_id, new.id, FileContent("text/plain", len(content), digest))
-    async with site.knowledge.writer.lock(site.tenant_id, NAME) as base:
-        assert base is not None
+    await site.knowledge.editor.request_sync(site.tenant_id, NAME)
+    base = await site.knowledge.reader.find_knowledge_base(site.tenant_id, NAME)
+    assert base is not None
     await site.knowledge.editor.add_upload(
         site.tenant_id,
         base.id,
@@ -177,6 +173,24 @@ async def test_upload_in_place_of_another_is_taken_in(uploads: SyncSite) -> None
     await upload(uploads, "a.md", b"Newer.")
     await uploads.sync()
     assert await uploads.contents() == {"a.md": ["Newer."]}
+
+
+async def test_upload_that_comes_while_uploads_are_read_is_for_the_next_sync(uploads: SyncSite) -> None:
+    await upload(uploads, "a.md", b"One of them.")
+    await uploads.sync()
+    build = uploads.build_source
+    assert build is not None
+
+    async def meddle() -> None:
+        await upload(uploads, "a.md", b"Newer.")
+        await upload(uploads, "b.md", b"Another.")
+
+    uploads.build_source = lambda source, documents: MeddledSource(build(source, documents), meddle)
+    assert (await uploads.sync()).counts.fetched_bytes == 0
+    assert await uploads.contents() == {"a.md": ["One of them."]}
+    uploads.build_source = build
+    await uploads.sync()
+    assert await uploads.contents() == {"a.md": ["Newer."], "b.md": ["Another."]}
 
 
 async def test_upload_for_others_than_its_source_stays_for_them(uploads: SyncSite) -> None:
@@ -232,6 +246,5 @@ async def test_upload_that_failed_is_tried_again(uploads: SyncSite) -> None:
 
 
 def test_source_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
-    pages: KnownPages = no_documents
     with pytest.raises(ConfigurationError, match="'later'"):
-        make_tools(SyncSite(), tmp_path).build(Source(name="later"), pages)
+        make_tools(SyncSite(), tmp_path).build(Source(name="later"), KnownPages())

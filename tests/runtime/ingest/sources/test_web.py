@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -11,6 +12,7 @@ from syntera_runtime.ingest.sources.web import WebLimits, WebPages
 from syntera_runtime.models.knowledge import Failing
 from tests.runtime.ingest.sources.site import (
     HTML,
+    KnownPages,
     Page,
     Site,
     Time,
@@ -198,7 +200,9 @@ async def test_unchanged_pages_are_not_sent_again_and_their_links_are_followed(s
 async def test_page_whose_bytes_are_wanted_is_asked_for_without_conditions(site: Site) -> None:
     site.pages = {"/": Page(linking("/a").body, 200, {"Content-Type": HTML, "ETag": '"v1"'}), "/a": linking()}
     source = make_source(urls=[site.url()])
-    known = {path: Known(None, one.validators) for path, one in remember(await read(source)).items()}
+    known = remember(await read(source))
+    for path, one in known.items():
+        known[path] = replace(one, content_hash=None)
     site.requests.clear()
     assert set(fetched(await read(source, known=known))) == {site.url(), site.url("/a")}
     assert not any("if-none-match" in one.headers for one in site.requests)
@@ -231,6 +235,44 @@ async def test_page_with_more_links_than_are_kept_is_always_sent(site: Site) -> 
     site.pages = {"/": Page(linking(*links).body, 200, {"Content-Type": HTML, "ETag": '"v1"'})}
     known = remember(await read(make_source(urls=[site.url()])))
     assert known[site.url()].validators == {}
+
+
+async def test_pages_behind_one_that_was_taken_out_while_the_site_is_read_stay(site: Site) -> None:
+    tagged = {"Content-Type": HTML, "ETag": '"v1"'}
+    site.pages = {"/": linking("/hub"), "/hub": Page(linking("/a").body, 200, tagged), "/a": linking()}
+    source = make_source(urls=[site.url()])
+    known = remember(await read(source))
+    known.forget_links()
+    site.pages["/hub"] = Page(b"", 304, {})
+    items = await read(source, known=known)
+    assert same(items) == {site.url("/hub")}
+    assert set(missed(items)) == {site.url("/a")}
+
+
+@pytest.mark.parametrize(("depth", "asked"), [(1, ["/", "/a"]), (2, ["/", "/a", "/b", "/c"])])
+async def test_page_that_was_taken_out_is_asked_for_where_it_may_lead_on(
+    site: Site, depth: int, asked: list[str]
+) -> None:
+    site.pages = {"/": linking("/a", "/b"), "/a": linking(), "/b": linking("/c"), "/c": linking()}
+    source = make_source(urls=[site.url()], max_depth=depth)
+    known = remember(await read(source))
+    known[site.url("/b")] = Known(None, {}, is_excluded=True)
+    site.requests.clear()
+    await read(source, known=known)
+    assert site.asked() == asked
+
+
+@pytest.mark.parametrize("starts", [[], ["/"]])
+async def test_page_of_a_sitemap_that_was_taken_out_is_asked_for_where_links_may_count(
+    site: Site, starts: list[str]
+) -> None:
+    sitemap = f"<urlset><url><loc>{site.url('/a')}</loc></url></urlset>"
+    site.pages = {"/sitemap.xml": Page(sitemap), "/": linking(), "/a": linking("/b"), "/b": linking()}
+    source = make_source(urls=[site.url(path) for path in starts], sitemap=site.url("/sitemap.xml"))
+    known = KnownPages()
+    known[site.url("/a")] = Known(None, {}, is_excluded=True)
+    await read(source, known=known)
+    assert ("/a" in site.asked()) == bool(starts)
 
 
 async def test_page_that_is_gone_is_not_named(site: Site) -> None:
@@ -407,7 +449,12 @@ async def test_time_of_whoever_takes_the_documents_does_not_count(site: Site) ->
     site.pages = {"/": linking("/a", "/b", "/c"), "/a": linking(), "/b": linking(), "/c": linking()}
     time = Time()
     pages = WebPages(
-        make_source(urls=[site.url()]), opening(), limits=WebLimits(seconds=100), clock=time.clock, sleep=time.sleep
+        make_source(urls=[site.url()]),
+        opening(),
+        KnownPages(),
+        limits=WebLimits(seconds=100),
+        clock=time.clock,
+        sleep=time.sleep,
     )
     found = []
     async for item in pages.read({}):

@@ -143,6 +143,7 @@ def _create_documents() -> None:
           failure_message text,
           content_hash bytea CHECK (octet_length(content_hash) = 32),
           validators jsonb NOT NULL DEFAULT '{}',
+          links text,
           characters integer NOT NULL DEFAULT 0,
           file_id uuid,
           reader text NOT NULL DEFAULT '',
@@ -161,6 +162,7 @@ def _create_documents() -> None:
         "keeps_audience": "Its upload said for whom it is, so syncs leave that alone",
         "content_hash": "SHA-256 of the bytes that were fetched last",
         "validators": "What makes the next request for it a conditional one",
+        "links": "Where its page leads, a URL each line, for syncs that do not read it again; NULL: unknown",
         "file_id": "Of an uploaded one: the file that it is",
         "reader": "Version of what extracted its text",
     }.items():
@@ -173,7 +175,16 @@ def _create_documents() -> None:
         WHERE file_id IS NOT NULL
     """)
     facts = ["title", "url", "media_type", "language", "audience", "keeps_audience", "tags", "modified_at", "bytes"]
-    progress = ["state", "failure_reason", "failure_message", "content_hash", "validators", "characters", "file_id"]
+    progress = [
+        "state",
+        "failure_reason",
+        "failure_message",
+        "content_hash",
+        "validators",
+        "links",
+        "characters",
+        "file_id",
+    ]
     isolate(
         "knowledge_documents",
         insert=True,
@@ -271,10 +282,13 @@ def _create_chunks() -> None:
     grant_columns("knowledge_chunks", insert=[*columns, "page", "last_page", "language", "headings", "content"])
     let_own_functions_reach("knowledge_chunks")
     let_own_functions_search("knowledge_chunks")
-    # An index is one tenant's: the planner would take both conditions for independent, and thousands of rows for one.
-    op.execute(
-        "CREATE STATISTICS syntera.knowledge_chunks_owner (dependencies) ON tenant_id, index_id FROM syntera.knowledge_chunks"
-    )
+    # An index, like a knowledge base, is one tenant's: the planner would take both conditions for independent, and thousands of rows
+    # for one.
+    for table, column in (("chunks", "index_id"), ("documents", "knowledge_base_id")):
+        op.execute(
+            f"CREATE STATISTICS syntera.knowledge_{table}_owner (dependencies) ON tenant_id, {column}"
+            f" FROM syntera.knowledge_{table}"
+        )
 
 
 def _create_terms() -> None:
