@@ -11,6 +11,7 @@ from syntera_runtime.knowledge.chunking import cut
 from syntera_runtime.models.ids import ChunkId, KnowledgeBaseId, TenantId
 from syntera_runtime.models.knowledge import Chunk, DocumentOrigin, Index, IndexedChunk, IndexStorage, SearchFilter
 from syntera_runtime.ports.knowledge import KnowledgeReader, KnowledgeWriter, VectorIndex
+from tests.support.postgresql import Database
 
 from .corpus import MODEL, CorpusDocument, EmbeddedText
 from .embeddings import CachedEmbedder
@@ -27,6 +28,8 @@ class Stores:
     reader: KnowledgeReader
     writer: KnowledgeWriter
     vectors: VectorIndex
+    database: Database
+    """Where they are, for what only its owners may do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +60,17 @@ async def index_corpus(
     chunking: Chunking,
     embedder: CachedEmbedder,
     embedded_text: EmbeddedText = embed_in_place,
+    left_out: frozenset[str] = frozenset(),
     name: str = "books",
 ) -> IndexedCorpus:
-    """Cut, embed and store all documents, and switch to the index that holds them."""
+    """Cut, embed and store all documents but for chunks with the texts `left_out`, and switch to the index that holds them."""
     async with stores.writer.lock(stores.tenant_id, name) as base:
         assert base is not None
         index = await _open(stores, base.id, fingerprint=name)
         chunks: dict[ChunkId, tuple[str, Chunk]] = {}
         for document in documents:
-            made = await _put(
-                stores, index, document, chunking=chunking, embedder=embedder, embedded_text=embedded_text
-            )
+            cuts = [chunk for chunk in cut(document.extracted, chunking) if chunk.content not in left_out]
+            made = await _put(stores, index, document, cuts, embedder=embedder, embedded_text=embedded_text)
             chunks |= {one.id: (document.path, one.chunk) for one in made}
         await stores.writer.finish_index(stores.tenant_id, index)
         await stores.writer.activate_index(stores.tenant_id, index)
@@ -94,13 +97,13 @@ async def _put(
     stores: Stores,
     index: Index,
     document: CorpusDocument,
+    cuts: Sequence[Chunk],
     *,
-    chunking: Chunking,
     embedder: CachedEmbedder,
     embedded_text: EmbeddedText,
 ) -> Sequence[IndexedChunk]:
     facts = document.facts
-    texts = {chunk: embedded_text(facts.title, chunk) for chunk in cut(document.extracted, chunking)}
+    texts = {chunk: embedded_text(facts.title, chunk) for chunk in cuts}
     vectors = {hash_embedded_text(text): embedder.vector(text)[0] for text in texts.values()}
     if vectors:
         await stores.vectors.write(stores.tenant_id, index, vectors)

@@ -34,6 +34,7 @@ async def open_stores() -> AsyncIterator[Stores]:
                     PostgresqlKnowledgeReader(pool),
                     PostgresqlKnowledgeWriter(pool),
                     PostgresqlVectors(pool),
+                    database,
                 )
     finally:
         server.stop()
