@@ -51,6 +51,11 @@ def main() -> int:
         "--sweep", nargs="+", choices=[*_SWEEPS, "all"], default=[], help="try other constants instead, by one half"
     )
     parser.add_argument(
+        "--held-out",
+        action="store_true",
+        help="sweep by the other half of the questions, to see whether a choice holds",
+    )
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -65,7 +70,9 @@ def main() -> int:
         print(*broken, sep="\n", file=sys.stderr)
         return 2
     names = list(_SWEEPS) if "all" in arguments.sweep else arguments.sweep
-    return asyncio.run(_run(documents, questions, sweeps=names, constants=dict(arguments.set)))
+    return asyncio.run(
+        _run(documents, questions, sweeps=names, constants=dict(arguments.set), by_held_out=arguments.held_out)
+    )
 
 
 def _constant(text: str) -> tuple[str, float]:
@@ -79,6 +86,7 @@ async def _run(
     *,
     sweeps: Sequence[str],
     constants: Mapping[str, float],
+    by_held_out: bool,
 ) -> int:
     embedder = CachedEmbedder()
     tuning, held_out = split(questions)
@@ -91,7 +99,7 @@ async def _run(
                 f" {len(questions)} questions (filled in {time.monotonic() - started:.0f} s)",
                 flush=True,
             )
-            evaluation = Evaluation(stores, embedder, documents, tuning, corpus)
+            evaluation = Evaluation(stores, embedder, documents, held_out if by_held_out else tuning, corpus, constants)
             for name in sweeps:
                 print(f"\n## {name}\n\n{await _SWEEPS[name](evaluation)}", flush=True)
             if sweeps:
@@ -99,15 +107,16 @@ async def _run(
             found = [await search_all(corpus, questions, way, embedder) for way in WAYS]
     finally:
         embedder.close()
-    print(_render("held out", found, held_out), _render("by which defaults are chosen", found, tuning), sep="\n")
-    print(f"\n## All {len(questions)} questions\n\n{render_groups(found, questions)}")
+    parts = {"held out": held_out, "by which defaults are chosen": tuning, "all of them": questions}
+    print(*(_render(name, [one.among(part) for one in found]) for name, part in parts.items()), sep="\n")
+    print(f"\n{render_groups(found, questions)}")
     return 0 if _beats_both([one.among(held_out) for one in found]) else 1
 
 
-def _render(name: str, found: Sequence[Found], half: Sequence[Question]) -> str:
-    keyword, vector, hybrid, default = (one.among(half) for one in found)
-    ways = render_ways([keyword, vector, hybrid, default])
-    return f"\n## {len(half)} questions, {name}\n\n{ways}\n\n{render_gains(hybrid, [vector, keyword])}"
+def _render(name: str, found: Sequence[Found]) -> str:
+    keyword, vector, hybrid, _ = found
+    heading = f"\n## {len(hybrid.questions)} questions, {name}"
+    return "\n\n".join((heading, render_ways(found), render_gains(hybrid, [vector, keyword])))
 
 
 def _beats_both(found: Sequence[Found]) -> bool:

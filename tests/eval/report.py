@@ -10,13 +10,26 @@ from .questions import Question
 from .searching import Found
 
 _LANGUAGES = {"en": "English", "de": "German", "fr": "French"}
+_WAYS_HEAD = (*METRICS, "tokens of five passages", "search, p50", "p95")
 
 
 def render_ways(found: Sequence[Found]) -> str:
     """How good each way is, what it shows and how long a search takes."""
+    return render_table(["", *_WAYS_HEAD], ([one.way.name, *_way(one)] for one in found))
+
+
+def render_variants(found: Sequence[Found], default: Found) -> str:
+    """The same of variants, and what each gains on the default, question by question."""
     return render_table(
-        ["", *METRICS, "tokens of five passages", "search, p50", "p95"],
-        ([one.way.name, *figures_of(one.ranks), f"{median(one.shown_tokens):,.0f}", *_times(one)] for one in found),
+        ["", *_WAYS_HEAD, "nDCG@10 beside the default"],
+        (
+            [
+                one.way.name,
+                *_way(one),
+                "" if one is default else _signed(estimate_gain(one.ranks, default.ranks, METRICS["nDCG@10"])),
+            ]
+            for one in found
+        ),
     )
 
 
@@ -83,8 +96,9 @@ def _brief(found: Found, form: str) -> str:
     return form.format(f"{found.mean('nDCG@10'):.3f}", f"{found.mean('recall@5'):.3f}")
 
 
-def _times(found: Found) -> Sequence[str]:
-    return [f"{percentile(found.milliseconds, percent):.1f} ms" for percent in (50, 95)]
+def _way(found: Found) -> Sequence[str]:
+    times = (f"{percentile(found.milliseconds, percent):.1f} ms" for percent in (50, 95))
+    return [*figures_of(found.ranks), f"{median(found.shown_tokens):,.0f}", *times]
 
 
 def _interval(found: Estimate) -> str:

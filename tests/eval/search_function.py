@@ -14,11 +14,16 @@ _MIGRATION = "syntera_operator.stores.migrations.versions.0011_knowledge_functio
 @asynccontextmanager
 async def search_function(database: Database, constants: Mapping[str, float]) -> AsyncIterator[None]:
     """In the block the database searches by these; afterwards as before."""
-    await _execute(database, build_search_function(constants))
+    administrator = await database.connect()
     try:
-        yield
+        before = await administrator.fetchval("SELECT pg_get_functiondef('syntera.search_knowledge'::regproc)")
+        await administrator.execute(build_search_function(constants))
+        try:
+            yield
+        finally:
+            await administrator.execute(before)
     finally:
-        await _execute(database, build_search_function({}))
+        await administrator.close()
 
 
 def build_search_function(constants: Mapping[str, float]) -> str:
@@ -36,11 +41,3 @@ def build_search_function(constants: Mapping[str, float]) -> str:
         stack.enter_context(patch.object(migration, "offer_function"))
         migration._create_search()
     return ";".join(statements).replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION")
-
-
-async def _execute(database: Database, statements: str) -> None:
-    administrator = await database.connect()
-    try:
-        await administrator.execute(statements)
-    finally:
-        await administrator.close()

@@ -15,7 +15,7 @@ from .corpus import CorpusDocument, EmbeddedText, describe_chunking
 from .embeddings import CachedEmbedder
 from .indexing import IndexedCorpus, Stores, embed_content, embed_in_place, index_corpus
 from .questions import Question
-from .report import render_chunkings, render_gains, render_grid, render_ways
+from .report import render_chunkings, render_gains, render_grid, render_variants
 from .search_function import search_function
 from .searching import WAYS, Found, Way, search_all
 
@@ -28,13 +28,8 @@ _RIVALS = 5
 _CANDIDATES = (30, 50, 100, 200)
 """Chunks that each search brings."""
 _SEARCH_FUNCTIONS: Sequence[Mapping[str, float]] = (
-    {"_CANDIDATES": 200},
-    {"_CANDIDATES": 400},
-    {"_CANDIDATES": 700},
-    {"_CANDIDATES": 1000},
-    {"_CANDIDATES": 2000},
-    {"_MOST_CANDIDATES": 250},
-    {"_MOST_CANDIDATES": 1000},
+    *({"_CANDIDATES": number} for number in (200, 400, 700, 1000)),
+    *({"_MOST_CANDIDATES": number} for number in (250, 1000)),
     {"_MOST_WORDS": 12},
 )
 """Constants of the search for words."""
@@ -47,7 +42,7 @@ _SAME_FROM = (0.5, 0.7, 0.8, 0.85, 0.9, 1.0, 2.0)
 
 _SWEPT_BOOKS = ("faq", "policy", "developers-reference")
 """Other chunkings are tried on a quarter of the corpus: each embeds all of it anew."""
-_CHUNKINGS = ((350, 50), (350, 0), (350, 100), (200, 30), (500, 70), (700, 100))
+_CHUNKINGS = ((350, 50), (350, 0), (200, 30), (500, 70))
 
 _KEYWORD, _VECTOR, _HYBRID, _DEFAULT = WAYS
 
@@ -60,9 +55,11 @@ class Evaluation:
     embedder: CachedEmbedder
     documents: Sequence[CorpusDocument]
     questions: Sequence[Question]
-    """Those by which defaults are chosen."""
+    """A half of them: defaults are chosen by one, and the other says whether that holds."""
     corpus: IndexedCorpus
     """All documents, by the product's defaults."""
+    constants: Mapping[str, float]
+    """Of the search for words, where they are not the product's."""
 
     async def search(self, way: Way, name: str | None = None) -> Found:
         """Ask all questions in a way, which the tables call by that name."""
@@ -87,38 +84,41 @@ async def sweep_fusions(evaluation: Evaluation) -> str:
 
 async def sweep_candidates(evaluation: Evaluation) -> str:
     """How many chunks each search brings, then how many the search for words ranks."""
-    brought = []
+    brought = {}
     for number in _CANDIDATES:
         with patch.object(search, "CANDIDATES", number):
-            brought.append(await evaluation.search(_HYBRID, f"hybrid, {number} of each search"))
-    ranked = []
-    for constants in _SEARCH_FUNCTIONS:
-        name = ", ".join(f"{constant} = {value}" for constant, value in constants.items())
-        async with search_function(evaluation.stores.database, constants):
-            ranked += [await evaluation.search(way, f"{way.name}, {name}") for way in (_KEYWORD, _HYBRID)]
-    return "\n\n".join((render_ways(brought), render_ways(sorted(ranked, key=lambda one: one.way.mode))))
+            brought[number] = await evaluation.search(_HYBRID, f"hybrid, {number} of each search")
+    tables = [render_variants(list(brought.values()), brought[search.CANDIDATES])]
+    for way in (_KEYWORD, _HYBRID):
+        ranked = [await evaluation.search(way, f"{way.name}, as it is")]
+        for constants in _SEARCH_FUNCTIONS:
+            name = ", ".join(f"{constant} = {value:g}" for constant, value in constants.items())
+            async with search_function(evaluation.stores.database, {**evaluation.constants, **constants}):
+                ranked.append(await evaluation.search(way, f"{way.name}, {name}"))
+        tables.append(render_variants(ranked, ranked[0]))
+    return "\n\n".join(tables)
 
 
 async def sweep_neighbours(evaluation: Evaluation) -> str:
     """Chunks before and after one that was found, and how long a passage may become."""
-    found = []
+    own = evaluation.corpus.config.retrieval
+    found = {}
     for neighbours, tokens in _NEIGHBOURS:
-        retrieval = evaluation.corpus.config.retrieval.model_copy(update={"passage_tokens": tokens})
+        retrieval = own.model_copy(update={"passage_tokens": tokens})
         config = evaluation.corpus.config.model_copy(update={"retrieval": retrieval})
+        corpus = replace(evaluation.corpus, config=config)
         way = Way(f"{neighbours}, {tokens} tokens", SearchMode.HYBRID, neighbours)
-        found.append(
-            await search_all(replace(evaluation.corpus, config=config), evaluation.questions, way, evaluation.embedder)
-        )
-    return render_ways(found)
+        found[neighbours, tokens] = await search_all(corpus, evaluation.questions, way, evaluation.embedder)
+    return render_variants(list(found.values()), found[own.neighbours, own.passage_tokens])
 
 
 async def sweep_duplicates(evaluation: Evaluation) -> str:
     """From which share of a text's words on it is left out after one that has them."""
-    found = []
+    found = {}
     for share in _SAME_FROM:
         with patch.object(duplicates, "SAME_FROM", share):
-            found.append(await evaluation.search(_HYBRID, f"from {share:g} on"))
-    return render_ways(found)
+            found[share] = await evaluation.search(_HYBRID, f"from {share:g} on")
+    return render_variants(list(found.values()), found[duplicates.SAME_FROM])
 
 
 async def sweep_chunkings(evaluation: Evaluation) -> str:

@@ -25,6 +25,9 @@ async def test_database_searches_by_other_constants_for_a_while(database: Databa
     before = await read_function(database)
     async with search_function(database, {"_CANDIDATES": 4321}):
         within = await read_function(database)
+        async with search_function(database, {}):
+            assert await read_function(database) == before
+        assert await read_function(database) == within
     assert "4321" in within
     assert "4321" not in before
     assert await read_function(database) == before

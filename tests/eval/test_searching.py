@@ -9,7 +9,7 @@ from syntera_runtime.models.knowledge import DocumentOrigin, Passage
 
 from .metrics import Rank
 from .questions import Answer, Kind, Question
-from .report import render_chunkings, render_gains, render_grid, render_groups, render_ways
+from .report import render_chunkings, render_gains, render_grid, render_groups, render_variants, render_ways
 from .searching import WAYS, Found, find_rank
 
 QUESTION = Question("How heavy?", "en", Kind.FACT, [Answer("bags", "8 kg"), Answer("faq", "eight kilos")])
@@ -64,6 +64,14 @@ def test_way_shows_median_and_tail_of_its_times() -> None:
         row
         == "| vector | 0.000 (0.00 to 0.00) | 0.000 (0.00 to 0.00) | 0.000 (0.00 to 0.00) | 9,500 | 10.0 ms | 19.0 ms |"
     )
+
+
+def test_variants_are_put_beside_the_default() -> None:
+    better, default = make_found(*[1] * 9, way=2), make_found(*[None] * 9)
+    assert [row.split(" | ")[-1] for row in render_variants([better, default], default).splitlines()[2:]] == [
+        "+1.000 (+1.000 to +1.000) |",
+        " |",
+    ]
 
 
 def test_grid_has_a_row_and_a_column_for_each_constant() -> None:
