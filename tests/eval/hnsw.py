@@ -30,8 +30,10 @@ from .report import render_table
 from .sweeps import Evaluation
 
 _CHUNKING = Chunking(target_tokens=50, overlap_tokens=0)
+_STORED = 15_000
+"""Passages: three times as many as make an index a large one. Embedding takes a quarter of an hour, the first time."""
 _HELD_OUT = 250
-"""Passages that are not stored, but searched for."""
+"""Others, which are searched for."""
 _NEAREST = 10
 _CONNECTIONS = (8, 16, 24)
 _CONSTRUCTIONS = (64, 100, 128)
@@ -63,19 +65,19 @@ class Nearest:
 async def sweep_hnsw(evaluation: Evaluation) -> str:
     """Each size of the graph, searched with each number of candidates."""
     stores = evaluation.stores
-    held_out = hold_out(evaluation.documents)
+    stored, held_out = draw(evaluation.documents)
     corpus = await index_corpus(
         stores,
         evaluation.documents,
         chunking=_CHUNKING,
         embedder=evaluation.embedder,
         embedded_text=embed_content,
-        left_out=held_out,
+        contents=stored,
         name=_NAME,
     )
     asked = [
         Asked(name, [evaluation.embedder.vector(f"{MODEL.query_prefix}{text}")[0] for text in texts])
-        for name, texts in (("questions", [one.text for one in read_questions()]), ("passages", sorted(held_out)))
+        for name, texts in (("questions", [one.text for one in read_questions()]), ("passages", held_out))
     ]
     exact = await _search_all(stores, corpus.index, asked)
     index = await _move(corpus)
@@ -96,10 +98,11 @@ async def sweep_hnsw(evaluation: Evaluation) -> str:
     return f"{len(corpus.chunks):,} passages\n\n{render_table(head, rows)}"
 
 
-def hold_out(documents: Sequence[CorpusDocument]) -> frozenset[str]:
-    """Some texts by chance, which is that of their hashes."""
+def draw(documents: Sequence[CorpusDocument]) -> tuple[frozenset[str], Sequence[str]]:
+    """Texts that are stored, and those that are held out; chance, which is that of their hashes, decides."""
     texts = {chunk.content for document in documents for chunk in cut(document.extracted, _CHUNKING)}
-    return frozenset(sorted(texts, key=lambda text: hashlib.sha256(text.encode()).digest())[:_HELD_OUT])
+    drawn = sorted(texts, key=lambda text: hashlib.sha256(text.encode()).digest())
+    return frozenset(drawn[_HELD_OUT:][:_STORED]), drawn[:_HELD_OUT]
 
 
 def measure_recall(found: Sequence[Sequence[bytes]], exact: Sequence[Sequence[bytes]]) -> float:

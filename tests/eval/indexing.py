@@ -60,16 +60,16 @@ async def index_corpus(
     chunking: Chunking,
     embedder: CachedEmbedder,
     embedded_text: EmbeddedText = embed_in_place,
-    left_out: frozenset[str] = frozenset(),
+    contents: frozenset[str] | None = None,
     name: str = "books",
 ) -> IndexedCorpus:
-    """Cut, embed and store all documents but for chunks with the texts `left_out`, and switch to the index that holds them."""
+    """Cut, embed and store all documents, or of their chunks those with these `contents`, and switch to the index that holds them."""
     async with stores.writer.lock(stores.tenant_id, name) as base:
         assert base is not None
         index = await _open(stores, base.id, fingerprint=name)
         chunks: dict[ChunkId, tuple[str, Chunk]] = {}
         for document in documents:
-            cuts = [chunk for chunk in cut(document.extracted, chunking) if chunk.content not in left_out]
+            cuts = [one for one in cut(document.extracted, chunking) if contents is None or one.content in contents]
             made = await _put(stores, index, document, cuts, embedder=embedder, embedded_text=embedded_text)
             chunks |= {one.id: (document.path, one.chunk) for one in made}
         await stores.writer.finish_index(stores.tenant_id, index)

@@ -37,7 +37,7 @@ _SEARCH_FUNCTIONS: Sequence[Mapping[str, float]] = (
 _NEIGHBOURS = ((0, 600), (1, 400), (1, 600), (1, 900), (2, 600), (2, 900), (2, 1200))
 """How many, and tokens of a passage at most."""
 
-_SAME_FROM = (0.5, 0.7, 0.8, 0.85, 0.9, 1.0, 2.0)
+_SAME_FROM = (0.1, 0.25, 0.5, 0.7, 0.85, 1.0, 2.0)
 """Shares from which a text says nothing new; none reaches 2."""
 
 _SWEPT_BOOKS = ("faq", "policy", "developers-reference")

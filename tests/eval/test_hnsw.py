@@ -5,7 +5,7 @@ import pytest
 from syntera_runtime.models.knowledge import Extracted
 
 from .corpus import CorpusDocument
-from .hnsw import hold_out, measure_recall
+from .hnsw import draw, measure_recall
 
 
 def make_hashes(*numbers: int) -> list[bytes]:
@@ -23,11 +23,14 @@ def test_recall_counts_what_there_is() -> None:
     assert measure_recall([make_hashes(1, 2), make_hashes(4)], exact) == pytest.approx(3 / 4)
 
 
-def test_held_out_texts_are_the_same_each_time() -> None:
+def test_texts_that_are_held_out_are_not_stored() -> None:
     paragraphs = "\n\n".join(f"Paragraph {number} tells {'something ' * 30}." for number in range(300))
     documents = [
         CorpusDocument(path, "en", Extracted(text=f"{path}{paragraphs}", marks=(), title=None, language="en"))
         for path in ("a", "b")
     ]
-    assert len(hold_out(documents)) == 250
-    assert hold_out(documents[::-1]) == hold_out(documents)
+    stored, held_out = draw(documents)
+    assert len(held_out) == len(set(held_out)) == 250
+    assert stored
+    assert stored.isdisjoint(held_out)
+    assert draw(documents[::-1]) == (stored, held_out)
