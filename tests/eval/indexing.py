@@ -30,6 +30,8 @@ class Stores:
     vectors: VectorIndex
     database: Database
     """Where they are, for what only its owners may do."""
+    server_pid: int
+    """Of the PostgreSQL that has them and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)

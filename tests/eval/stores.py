@@ -35,6 +35,7 @@ async def open_stores() -> AsyncIterator[Stores]:
                     PostgresqlKnowledgeWriter(pool),
                     PostgresqlVectors(pool),
                     database,
+                    server.process.pid,
                 )
     finally:
         server.stop()
