@@ -27,7 +27,7 @@ _WIDER = 3
 _WIDEST = 40
 """The same before HNSW is given up."""
 
-EF_SEARCH = 100
+EF_SEARCH = 200
 """Candidates that HNSW keeps; see docs/decisions/0032-where-vectors-and-words-are-searched.md."""
 
 _DISTANCE = "OPERATOR(extensions.<#>) (SELECT $3::real[]::extensions.halfvec)"
