@@ -43,7 +43,7 @@ CROSS JOIN LATERAL (
 ) AS d
 WHERE wanted.id = one.id AND wanted.index_id = $2
 """  # noqa: S608
-"""One chunk after the other, by its id, then its neighbours, then their document. OFFSET and the orders hold the planner to that: until
+"""One chunk after the other, by its id, then its neighbours, then their document. OFFSET and the orders lead the planner there: until
 there are statistics that know the index, it takes it for a row or two, and any part of a key for as good as all of it."""
 
 _MOST_ASKED = 10_000
