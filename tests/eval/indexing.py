@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from syntera_crds.contract.knowledge_config import Chunking, KnowledgeBaseConfig, Retrieval
 from syntera_runtime.ids import new_id
@@ -11,6 +12,7 @@ from syntera_runtime.knowledge.chunking import cut
 from syntera_runtime.models.ids import ChunkId, KnowledgeBaseId, TenantId
 from syntera_runtime.models.knowledge import Chunk, DocumentOrigin, Index, IndexedChunk, SearchFilter
 from syntera_runtime.ports.knowledge import KnowledgeReader, KnowledgeWriter, VectorIndex
+from tests.support.postgresql import Database
 
 from .corpus import MODEL, CorpusDocument, EmbeddedText
 from .embeddings import CachedEmbedder
@@ -27,6 +29,12 @@ class Stores:
     reader: KnowledgeReader
     writer: KnowledgeWriter
     vectors: VectorIndex
+    database: Database
+    """Where they are, for what only its owners may do."""
+    url_file: Path
+    """With the URL by which the tenant logs in there."""
+    server_pid: int
+    """Of the PostgreSQL that has them and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +65,17 @@ async def index_corpus(
     chunking: Chunking,
     embedder: CachedEmbedder,
     embedded_text: EmbeddedText = embed_in_place,
+    contents: frozenset[str] | None = None,
     name: str = "books",
 ) -> IndexedCorpus:
-    """Cut, embed and store all documents, and switch to the index that holds them."""
+    """Cut, embed and store all documents, or of their chunks those with these `contents`, and switch to the index that holds them."""
     async with stores.writer.lock(stores.tenant_id, name) as base:
         assert base is not None
         index = await _open(stores, base.id, fingerprint=name)
         chunks: dict[ChunkId, tuple[str, Chunk]] = {}
         for document in documents:
-            made = await _put(
-                stores, index, document, chunking=chunking, embedder=embedder, embedded_text=embedded_text
-            )
+            cuts = [one for one in cut(document.extracted, chunking) if contents is None or one.content in contents]
+            made = await _put(stores, index, document, cuts, embedder=embedder, embedded_text=embedded_text)
             chunks |= {one.id: (document.path, one.chunk) for one in made}
         await stores.writer.finish_index(stores.tenant_id, index)
         await stores.writer.activate_index(stores.tenant_id, index)
@@ -93,13 +101,13 @@ async def _put(
     stores: Stores,
     index: Index,
     document: CorpusDocument,
+    cuts: Sequence[Chunk],
     *,
-    chunking: Chunking,
     embedder: CachedEmbedder,
     embedded_text: EmbeddedText,
 ) -> Sequence[IndexedChunk]:
     facts = document.facts
-    texts = {chunk: embedded_text(facts.title, chunk) for chunk in cut(document.extracted, chunking)}
+    texts = {chunk: embedded_text(facts.title, chunk) for chunk in cuts}
     vectors = {hash_embedded_text(text): embedder.vector(text)[0] for text in texts.values()}
     if vectors:
         await stores.vectors.write(stores.tenant_id, index, vectors)

@@ -1,5 +1,6 @@
 """Questions with known answers: YAML files of ours, one for each language."""
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,17 @@ def read_questions(folder: Path = _FOLDER) -> Sequence[Question]:
         for file in sorted(folder.glob("*.yaml"))
         for entry in yaml.safe_load(file.read_text())
     ]
+
+
+def split(questions: Sequence[Question]) -> tuple[Sequence[Question], Sequence[Question]]:
+    """Two halves, with as many questions of each language and kind, give or take one: defaults are chosen by the first, and what
+    is told of the search is measured on the second.
+
+    Chance decides by the hash of a question, so the order of the files and what was found for it do not matter. With another
+    question those after it change sides.
+    """
+    ordered = sorted(questions, key=lambda one: (one.language, one.kind, hashlib.sha256(one.text.encode()).digest()))
+    return ordered[::2], ordered[1::2]
 
 
 def find_unanswered(questions: Sequence[Question], documents: Mapping[str, str]) -> Sequence[str]:

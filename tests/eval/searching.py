@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean
 
 from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig, RerankModel, SearchMode
 from syntera_runtime.knowledge.search import Searcher
@@ -12,7 +12,7 @@ from syntera_runtime.models.knowledge import Passage, SearchRequest
 
 from .embeddings import CachedEmbedder
 from .indexing import EVERYBODY, IndexedCorpus
-from .metrics import Rank
+from .metrics import METRICS, Rank
 from .questions import Question
 
 _DEPTH = 10
@@ -43,12 +43,29 @@ class Found:
     """What one way found."""
 
     way: Way
+    questions: Sequence[Question]
     ranks: Sequence[Rank]
-    """One for each question."""
-    shown_tokens: float
-    """Median tokens of the passages that a model is shown, as estimated."""
-    milliseconds: float
-    """Median time of a search without the embedding of the question."""
+    """One for each question, as are the next two."""
+    shown_tokens: Sequence[float]
+    """Tokens of the passages that a model is shown, as estimated."""
+    milliseconds: Sequence[float]
+    """Time of a search without the embedding of the question."""
+
+    def mean(self, metric: str) -> float:
+        """The mean of one of the figures."""
+        return fmean(map(METRICS[metric], self.ranks))
+
+    def among(self, questions: Sequence[Question]) -> "Found":
+        """The same for some of its questions."""
+        wanted = {question.text for question in questions}
+        places = [place for place, question in enumerate(self.questions) if question.text in wanted]
+        return Found(
+            self.way,
+            [self.questions[place] for place in places],
+            [self.ranks[place] for place in places],
+            [self.shown_tokens[place] for place in places],
+            [self.milliseconds[place] for place in places],
+        )
 
 
 class OneKnowledgeBase:
@@ -87,8 +104,8 @@ async def search_all(corpus: IndexedCorpus, questions: Sequence[Question], way: 
         metrics=Metrics(),
     )
     ranks: list[Rank] = []
-    tokens: list[int] = []
-    seconds: list[float] = []
+    tokens: list[float] = []
+    milliseconds: list[float] = []
     for question in questions:
         request = SearchRequest(
             question=question.text,
@@ -101,10 +118,10 @@ async def search_all(corpus: IndexedCorpus, questions: Sequence[Question], way: 
         started = time.monotonic()
         result = await searcher.search(corpus.stores.tenant_id, corpus.config.name, request)
         embedding = sum(stage.seconds for stage in result.stages if stage.name == "embed")
-        seconds.append(time.monotonic() - started - embedding)
+        milliseconds.append((time.monotonic() - started - embedding) * 1000)
         ranks.append(find_rank(question, result.passages))
         tokens.append(sum(passage.tokens for passage in result.passages[:_SHOWN]))
-    return Found(way, ranks, median(tokens), median(seconds) * 1000)
+    return Found(way, questions, ranks, tokens, milliseconds)
 
 
 def find_rank(question: Question, passages: Sequence[Passage]) -> Rank:

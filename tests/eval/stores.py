@@ -34,6 +34,9 @@ async def open_stores() -> AsyncIterator[Stores]:
                     PostgresqlKnowledgeReader(pool),
                     PostgresqlKnowledgeWriter(pool),
                     PostgresqlVectors(pool),
+                    database,
+                    url_file,
+                    server.process.pid,
                 )
     finally:
         server.stop()

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from .questions import Answer, Kind, Question, find_unanswered, read_questions, words_of
+from .questions import Answer, Kind, Question, find_unanswered, read_questions, split, words_of
 
 
 def make_question(*answers: tuple[str, str]) -> Question:
@@ -45,6 +45,20 @@ def test_questions_are_as_many_as_the_figures_need() -> None:
     assert sum(number for language, number in languages.items() if language != "en") >= 40
     assert len({question.text for question in questions}) == len(questions)
     assert all(count >= 20 for count in Counter(question.kind for question in questions).values())
+
+
+def test_halves_hold_all_questions_alike() -> None:
+    questions = read_questions()
+    halves = split(questions)
+    assert sorted(map(str, questions)) == sorted(map(str, [*halves[0], *halves[1]]))
+    counts = [Counter((question.language, question.kind) for question in half) for half in halves]
+    assert all(abs(counts[0][group] - counts[1][group]) <= 1 for group in counts[0] | counts[1])
+    assert abs(len(halves[0]) - len(halves[1])) <= 1
+
+
+def test_halves_are_the_same_in_whatever_order_questions_are_read() -> None:
+    questions = read_questions()
+    assert split(questions[::-1]) == split(questions)
 
 
 def test_no_question_repeats_its_answer() -> None:

@@ -34,8 +34,8 @@ log = structlog.get_logger(__name__)
 LARGE = 5_000
 """Vectors from which on HNSW is worth its table; see docs/decisions/0032-where-vectors-and-words-are-searched.md."""
 
-_CONNECTIONS = 16
-_CONSTRUCTION = 100
+_CONNECTIONS = 24
+_CONSTRUCTION = 128
 """HNSW's `m` and `ef_construction`; see there."""
 _MEMORY = "256MB"
 """Where the graph does not fit, building takes many times as long."""

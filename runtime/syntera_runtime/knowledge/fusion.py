@@ -11,7 +11,7 @@ RANK_CONSTANT = 10
 below comes before what one of them puts first, and answers are lost (`docs/benchmarks.md`, how well knowledge is found)."""
 VECTOR_WEIGHT = 1.0
 KEYWORD_WEIGHT = 1.0
-"""What the two searches count in a hybrid one; other weights find less (ibid.)."""
+"""What the two searches count in a hybrid one; no other weight finds more beyond chance (ibid.)."""
 
 Item = TypeVar("Item", bound=Hashable)
 

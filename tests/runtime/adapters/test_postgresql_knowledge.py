@@ -119,6 +119,32 @@ async def test_plans_for_a_new_index_go_by_keys(
         assert "Join Filter" not in plan
 
 
+async def test_chunks_of_an_index_that_the_planner_does_not_know_are_read_one_by_one(
+    made: PostgresqlStores, knowledge: KnowledgeStores
+) -> None:
+    """Statistics are made now and then: before, the planner takes every new index for a row or two, and reads all of it for each chunk."""
+    await crowd(made.database)
+    await fill(knowledge, documents=20)
+    found = await knowledge.reader.find_knowledge_base(knowledge.tenant_id, "handbook")
+    assert found is not None
+    assert found.active is not None
+    values = (knowledge.tenant_id, found.active.id)
+    chosen = (
+        "SELECT array_agg(id) FROM syntera.knowledge_chunks WHERE tenant_id = $1 AND index_id = $2 AND position = 7"
+    )
+    read_so_far = "SELECT idx_tup_fetch FROM pg_stat_xact_all_tables WHERE relid = 'syntera.knowledge_chunks'::regclass"
+    async with connected(made.database.superuser_dsn) as superuser, superuser.transaction():
+        login = await superuser.fetchval("SELECT login_role FROM syntera.tenants WHERE id = $1", knowledge.tenant_id)
+        ids = await superuser.fetchval(chosen, *values)
+        before = await superuser.fetchval(read_so_far)
+        await superuser.execute(f"SET LOCAL SESSION AUTHORIZATION {login}")
+        read = await superuser.fetch(READ_CHUNKS, *values, ids, 1)
+        await superuser.execute("RESET SESSION AUTHORIZATION")
+        fetched = await superuser.fetchval(read_so_far) - before
+    assert len(read) == 20 * 3
+    assert fetched == 20 + 20 * 3
+
+
 async def test_words_are_found_by_their_index(made: PostgresqlStores, knowledge: KnowledgeStores) -> None:
     """Told by how often each index is used: the function's plans, made with the owner's rights, are nobody's to see."""
     await fill(knowledge)

@@ -61,7 +61,8 @@ SELECT c.id, c.document_id, c.position, c.hash, -(v.vector {_DISTANCE}) AS score
 FROM syntera.knowledge_documents AS d
 CROSS JOIN LATERAL (
   SELECT k.id, k.document_id, k.position, k.hash FROM syntera.knowledge_chunks AS k
-  WHERE k.tenant_id = $1 AND k.index_id = $2 AND k.document_id = d.id OFFSET 0
+  WHERE k.tenant_id = $1 AND k.index_id = $2 AND k.document_id = d.id
+  ORDER BY k.position OFFSET 0
 ) AS c
 CROSS JOIN LATERAL (
   SELECT k.vector FROM syntera.{table} AS k WHERE k.tenant_id = $1 AND k.index_id = $2 AND k.hash = c.hash OFFSET 0
