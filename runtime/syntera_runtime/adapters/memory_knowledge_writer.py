@@ -5,8 +5,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from syntera_crds.contract.knowledge_config import EmbeddingModel
-
 from ..ids import new_id
 from ..models.ids import DocumentId, IndexId, KnowledgeBaseId, SyncId, TenantId
 from ..models.knowledge import (
@@ -18,6 +16,7 @@ from ..models.knowledge import (
     Extracted,
     Index,
     IndexedChunk,
+    IndexModel,
     IndexState,
     IndexStorage,
     KnowledgeBase,
@@ -78,7 +77,7 @@ class MemoryKnowledgeWriter:
         fingerprint: str,
         dimensions: int,
         pinecone_host: str | None = None,
-        embedding: EmbeddingModel | None = None,
+        embedding: IndexModel | None = None,
     ) -> Index:
         """See `KnowledgeWriter`."""
         base = self._base(tenant_id, knowledge_base_id)

@@ -23,6 +23,7 @@ from syntera_runtime.models.knowledge import (
     Hit,
     Index,
     IndexedChunk,
+    IndexModel,
     KnowledgeBase,
     KnownDocument,
     SearchFilter,
@@ -186,7 +187,7 @@ class KnowledgeWriter(Protocol):
         fingerprint: str,
         dimensions: int,
         pinecone_host: str | None = None,
-        embedding: EmbeddingModel | None = None,
+        embedding: IndexModel | None = None,
     ) -> Index:
         """The active index if it has that fingerprint, else the one that is being built with it, else a new one.
 

@@ -8,7 +8,15 @@ import pytest
 
 from syntera_runtime.ids import new_id
 from syntera_runtime.models.ids import ChunkId
-from syntera_runtime.models.knowledge import Index, IndexState, IndexStorage, KnowledgeBase, SearchFilter, Vector
+from syntera_runtime.models.knowledge import (
+    Index,
+    IndexModel,
+    IndexState,
+    IndexStorage,
+    KnowledgeBase,
+    SearchFilter,
+    Vector,
+)
 from tests.runtime.knowledge_fakes import make_embedding
 from tests.runtime.knowledge_stores import PUBLIC, KnowledgeStores, embedded_hash
 
@@ -54,12 +62,12 @@ async def test_index_keeps_where_its_vectors_are(knowledge: KnowledgeStores) -> 
 
 
 async def test_index_keeps_the_model_that_its_vectors_are_made_with(knowledge: KnowledgeStores) -> None:
-    model = make_embedding(api_key={"name": "openai", "key": "key"}, headers={"X-Team": "a"}, query_prefix="query: ")
+    model = IndexModel.of(make_embedding(query_prefix="query: ", document_prefix='ü"', sends_dimensions=True))
     base = await knowledge.begin()
     made = await knowledge.open_index(base, embedding=model)
     assert made.embedding == model
     active = await knowledge.publish(made)
-    assert (await knowledge.open_index(base, embedding=make_embedding(model="other"))).embedding == model
+    assert (await knowledge.open_index(base, embedding=IndexModel.of(make_embedding(model="other")))).embedding == model
     found = await knowledge.reader.find_knowledge_base(knowledge.tenant_id, "handbook")
     assert found is not None
     assert found.active is not None

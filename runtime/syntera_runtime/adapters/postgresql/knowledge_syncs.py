@@ -13,13 +13,12 @@ from datetime import timedelta
 import asyncpg
 from asyncpg import Record
 
-from syntera_crds.contract.knowledge_config import EmbeddingModel
-
 from ...errors import StoreUnavailable
 from ...ids import new_id
 from ...models.ids import KnowledgeBaseId, TenantId
 from ...models.knowledge import (
     Index,
+    IndexModel,
     IndexStorage,
     KnowledgeBase,
     Sync,
@@ -176,7 +175,7 @@ class KnowledgeSyncs:
         fingerprint: str,
         dimensions: int,
         pinecone_host: str | None = None,
-        embedding: EmbeddingModel | None = None,
+        embedding: IndexModel | None = None,
     ) -> Index:
         """See `KnowledgeWriter`."""
         async with self._transaction("open_index") as connection:
@@ -186,7 +185,7 @@ class KnowledgeSyncs:
                 row = await connection.fetchrow(_TAKE_UP_INDEX, tenant_id, row["id"])
             if row is None:
                 number = await connection.fetchval(_NEXT_NUMBER, tenant_id, knowledge_base_id)
-                model = None if embedding is None else embedding.model_dump_json(by_alias=True)
+                model = None if embedding is None else write_json(asdict(embedding))
                 storage = IndexStorage.COMMON if pinecone_host is None else IndexStorage.PINECONE
                 values = (new_id(), knowledge_base_id, number, fingerprint, dimensions, storage, pinecone_host, model)
                 row = await connection.fetchrow(_ADD_INDEX, tenant_id, *values)

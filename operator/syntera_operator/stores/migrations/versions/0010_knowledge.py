@@ -98,7 +98,7 @@ def _create_indexes() -> None:
         "storage": "Where its vectors are: in knowledge_vectors, in a table of their own, in Pinecone",
         "pinecone_host": "Where in Pinecone its vectors are, with the scheme; its namespace follows from ids and number",
         "languages": "Of its documents when its words were counted; empty text: unknown",
-        "embedding": "The model that its vectors are made with, as it was published",
+        "embedding": "What made its vectors: a model, by the name of its endpoint. Where that is, the configuration alone says",
         "chunks": "When its words were counted",
         "counted_at": "When its words were counted last; NULL: never",
         "doomed_at": "Since when it is to be dropped; nobody takes it up again",
