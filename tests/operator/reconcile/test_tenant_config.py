@@ -256,7 +256,7 @@ async def test_model_endpoint_that_cannot_be_reached_is_left_out(
 
 async def test_ca_bundles_of_model_endpoints_do_not_hold_up_the_issuers(world: World, acme: Any, bundle: str) -> None:
     world.cluster.put_config_map("acme", "ca", ca_crt=bundle + "\n" * 600_000)
-    large = {"caBundleConfigMapRef": {"name": "ca", "key": "ca.crt"}}
+    large: dict[str, Any] = {"caBundleConfigMapRef": {"name": "ca", "key": "ca.crt"}}
     tenant = acme(auth={"issuers": [make_issuer()]}, models=[make_endpoint(**large), make_endpoint("other", **large)])
     await world.settle()
     assert (endpoints(world), issuers(world)) == ([], ["https://login.example"])
