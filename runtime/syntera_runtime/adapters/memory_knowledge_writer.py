@@ -90,6 +90,7 @@ class MemoryKnowledgeWriter:
                 if row.index.state is state:
                     if state is IndexState.RETIRED:
                         row.index = replace(row.index, state=IndexState.BUILDING, retired_at=None)
+                    row.index = replace(row.index, embedding=embedding or row.index.embedding)
                     return row.index
         base.last_number += 1
         made = Index(

@@ -67,11 +67,24 @@ async def test_index_keeps_the_model_that_its_vectors_are_made_with(knowledge: K
     made = await knowledge.open_index(base, embedding=model)
     assert made.embedding == model
     active = await knowledge.publish(made)
-    assert (await knowledge.open_index(base, embedding=IndexModel.of(make_embedding(model="other")))).embedding == model
+    await knowledge.open_index(base, "f2", embedding=IndexModel.of(make_embedding(model="other")))
     found = await knowledge.reader.find_knowledge_base(knowledge.tenant_id, "handbook")
     assert found is not None
     assert found.active is not None
     assert (found.active, found.active.embedding) == (active, model)
+
+
+async def test_index_says_at_which_endpoint_its_model_was_when_it_was_opened_last(knowledge: KnowledgeStores) -> None:
+    moved = IndexModel.of(make_embedding(endpoint="gateway", base_url="http://gateway.example/v1"))
+    base = await knowledge.begin()
+    made = await knowledge.open_index(base, embedding=IndexModel.of(make_embedding()))
+    assert (await knowledge.open_index(base, embedding=moved)).embedding == moved
+    active = await knowledge.publish(made)
+    assert active == await knowledge.open_index(base, embedding=moved)
+    assert active.embedding == moved
+    await knowledge.publish(await knowledge.open_index(base, "f2"))
+    again = await knowledge.open_index(base, embedding=IndexModel.of(make_embedding()))
+    assert (again.id, again.embedding) == (made.id, IndexModel.of(make_embedding()))
 
 
 async def test_new_index_is_searched_once_it_is_active(knowledge: KnowledgeStores) -> None:

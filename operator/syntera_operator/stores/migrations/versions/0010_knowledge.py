@@ -111,7 +111,7 @@ def _create_indexes() -> None:
     """)
     identity = ["tenant_id", "id", "knowledge_base_id", "number"]
     # The operator alone says that vectors have moved: it makes the tables, and drops them by what it reads here.
-    isolate("knowledge_indexes", update=["state", "activated_at", "retired_at", "doomed_at"])
+    isolate("knowledge_indexes", update=["state", "embedding", "activated_at", "retired_at", "doomed_at"])
     grant_columns(
         "knowledge_indexes",
         insert=[*identity, "fingerprint", "dimensions", "storage", "pinecone_host", "embedding"],
