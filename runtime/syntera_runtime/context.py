@@ -161,6 +161,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         searcher = Searcher(
             config.knowledge,
             knowledge_reader,
+            tenants=config,
             vectors_of=partial(find_vectors, pool, pinecone),
             embedder=embedder,
             reranker=await stack.enter_async_context(

@@ -83,6 +83,13 @@ class OneKnowledgeBase:
         return [self._config]
 
 
+class NoTenant:
+    """The port `TenantCatalogue`: every index is made with the configured model."""
+
+    def tenant(self) -> None:
+        """Nobody publishes one."""
+
+
 class NoReranker:
     """The port `Reranker`, which nobody uses here."""
 
@@ -98,6 +105,7 @@ async def search_all(corpus: IndexedCorpus, questions: Sequence[Question], way: 
     searcher = Searcher(
         OneKnowledgeBase(corpus.config),
         corpus.stores.reader,
+        tenants=NoTenant(),
         vectors_of=lambda _config, _index: corpus.stores.vectors,
         embedder=embedder,
         reranker=NoReranker(),

@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 from zlib import crc32
 
+from syntera_crds.contract.agent_config import EndpointAccess
 from syntera_crds.contract.knowledge_config import EmbeddingModel, KnowledgeBaseConfig, RerankModel
+from syntera_crds.contract.tenant_config import TenantConfig
 from syntera_runtime.adapters.openai_embeddings import EmbeddedTexts
 from syntera_runtime.knowledge.search import Searcher
 from syntera_runtime.metrics import Metrics
 from syntera_runtime.models.ids import TenantId
-from syntera_runtime.models.knowledge import Vector
-from syntera_runtime.ports.knowledge import KnowledgeReader, VectorIndex
+from syntera_runtime.models.knowledge import IndexModel, Vector
+from syntera_runtime.ports.configuration import TenantCatalogue
+from syntera_runtime.ports.knowledge import Embedder, KnowledgeBases, KnowledgeReader, VectorIndex
 from syntera_runtime.tracing import NO_TRACER, Tracer
 from tests.runtime.knowledge_stores import KnowledgeStores, make_memory_knowledge
 
@@ -37,6 +40,17 @@ class FakeKnowledgeBases:
         return [self.configs[name] for name in sorted(self.configs)]
 
 
+class FakeTenant:
+    """A published Tenant that has these model endpoints."""
+
+    def __init__(self, *endpoints: EndpointAccess) -> None:
+        self.endpoints = list(endpoints)
+
+    def tenant(self) -> TenantConfig:
+        """See `TenantCatalogue`."""
+        return TenantConfig(name="acme", display_name="Acme", endpoints=self.endpoints)
+
+
 @dataclass
 class FakeEmbedder:
     """Texts with the same words have the same vector. It fails, or waits, for as long as a test says."""
@@ -46,6 +60,8 @@ class FakeEmbedder:
     """Cleared: it does not answer for now."""
     asked: list[tuple[str, Sequence[str]]] = field(default_factory=list)
     """Models with their texts."""
+    models: list[EmbeddingModel] = field(default_factory=list)
+    """The same models, and where they are."""
 
     def __post_init__(self) -> None:
         self.released.set()
@@ -55,6 +71,7 @@ class FakeEmbedder:
     ) -> EmbeddedTexts:
         """See `Embedder`."""
         self.asked.append((model.model, texts))
+        self.models.append(model)
         await self.released.wait()
         if self.failure is not None:
             raise self.failure
@@ -85,6 +102,7 @@ class KnowledgeSite:
 
     stores: KnowledgeStores
     configs: FakeKnowledgeBases
+    tenants: FakeTenant
     embedder: FakeEmbedder
     reranker: FakeReranker
     searcher: Searcher
@@ -94,7 +112,10 @@ class KnowledgeSite:
         self.configs.configs[config.name] = config
         base = await self.stores.begin(config.name)
         index = await self.stores.open_index(
-            base, config.fingerprint(), dimensions=config.embedding.dimensions, embedding=config.embedding
+            base,
+            config.fingerprint(),
+            dimensions=config.embedding.dimensions,
+            embedding=IndexModel.of(config.embedding),
         )
         for path, texts in documents.items():
             await self.add(index, path, *texts, **facts)
@@ -117,18 +138,39 @@ def make_site(
     """An empty one. `reader` and `vectors` make other stores of those in memory."""
     stores = make_memory_knowledge(tenant_id)
     configs, embedder, reranker = FakeKnowledgeBases(), FakeEmbedder(), FakeReranker()
+    tenants = FakeTenant(make_endpoint())
     own_reader: KnowledgeReader = stores.reader if reader is None else reader(stores.reader)
     own_vectors: VectorIndex = stores.vectors if vectors is None else vectors(stores.vectors)
     searcher = Searcher(
         configs,
         own_reader,
+        tenants=tenants,
         vectors_of=lambda config, index: own_vectors,
         embedder=embedder,
         reranker=reranker,
         metrics=metrics or Metrics(),
         tracer=tracer,
     )
-    return KnowledgeSite(stores, configs, embedder, reranker, searcher)
+    return KnowledgeSite(stores, configs, tenants, embedder, reranker, searcher)
+
+
+def make_searcher(
+    stores: KnowledgeStores,
+    configs: KnowledgeBases,
+    *,
+    embedder: Embedder,
+    tenants: TenantCatalogue | None = None,
+) -> Searcher:
+    """One over these stores. The Tenant has the endpoint of `make_endpoint`, unless it is said which."""
+    return Searcher(
+        configs,
+        stores.reader,
+        tenants=FakeTenant(make_endpoint()) if tenants is None else tenants,
+        vectors_of=lambda _config, _index: stores.vectors,
+        embedder=embedder,
+        reranker=FakeReranker(),
+        metrics=Metrics(),
+    )
 
 
 def make_config(name: str = "handbook", **fields: Any) -> KnowledgeBaseConfig:
@@ -145,18 +187,16 @@ def make_config(name: str = "handbook", **fields: Any) -> KnowledgeBaseConfig:
     )
 
 
+def make_endpoint(**fields: Any) -> EndpointAccess:
+    """One of the Tenant's model endpoints."""
+    given = {"endpoint": "stand-in", "base_url": "http://models.example/v1", "timeout_seconds": 10}
+    return EndpointAccess.model_validate({**given, **fields})
+
+
 def make_embedding(**fields: Any) -> EmbeddingModel:
-    """A model that makes vectors."""
-    return EmbeddingModel.model_validate(
-        {
-            "endpoint": "stand-in",
-            "base_url": "http://models.example/v1",
-            "model": "stand-in-embed",
-            "timeout_seconds": 10,
-            "dimensions": DIMENSIONS,
-            **fields,
-        }
-    )
+    """A model that makes vectors, at the endpoint of `make_endpoint` unless it is said where."""
+    given = {**dict(make_endpoint()), "model": "stand-in-embed", "dimensions": DIMENSIONS}
+    return EmbeddingModel.model_validate({**given, **fields})
 
 
 def embed_words(text: str) -> Vector:

@@ -19,7 +19,7 @@ from syntera_runtime.models.exchange import ModelEvent, ModelRequest, ModelStart
 from tests.runtime.builders import make_agent
 from tests.runtime.fake_process import FakeSlowModels
 from tests.runtime.fakes import FakeCatalogue
-from tests.runtime.knowledge_fakes import FakeEmbedder, FakeKnowledgeBases, FakeReranker, make_config
+from tests.runtime.knowledge_fakes import FakeEmbedder, FakeKnowledgeBases, FakeReranker, FakeTenant, make_config
 from tests.runtime.pods import open_pod
 
 
@@ -42,6 +42,7 @@ def build_searcher(pool: Pool) -> Searcher:
     return Searcher(
         FakeKnowledgeBases(make_config()),
         PostgresqlKnowledgeReader(pool),
+        tenants=FakeTenant(),
         vectors_of=lambda _config, _index: vectors,
         embedder=FakeEmbedder(),
         reranker=FakeReranker(),

@@ -30,14 +30,12 @@ class ModelPrice(Published):
     output_per_million_tokens: str
 
 
-class ModelAccess(Published):
-    """How a model is reached at one of the Tenant's endpoints."""
+class EndpointAccess(Published):
+    """How one of the Tenant's model endpoints is reached."""
 
     endpoint: str
-    """Name of the Tenant's model endpoint."""
+    """Its name."""
     base_url: str
-    model: str
-    """The model's name, as the endpoint knows it."""
     timeout_seconds: float
     api_key: SecretKey | None = None
     """None: the endpoint asks for no key."""
@@ -46,13 +44,20 @@ class ModelAccess(Published):
     ca_bundle: str | None = None
     """PEM certificates to trust for this endpoint instead of the public ones."""
     proxy_url: str | None = None
-    price: ModelPrice | None = None
-    """None: nobody has said what the model costs."""
 
     def secret_keys(self) -> frozenset[SecretKey]:
         """Entries of Secrets that must be readable to reach it."""
         own = () if self.api_key is None else (self.api_key,)
         return frozenset((*own, *(header.secret for header in self.headers_from)))
+
+
+class ModelAccess(EndpointAccess):
+    """How a model is reached at one of the Tenant's endpoints."""
+
+    model: str
+    """The model's name, as the endpoint knows it."""
+    price: ModelPrice | None = None
+    """None: nobody has said what the model costs."""
 
 
 class ModelCandidate(ModelAccess):

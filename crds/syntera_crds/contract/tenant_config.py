@@ -1,6 +1,6 @@
 """What the operator publishes for a Tenant and its runtime acts by: whom to trust and how much to take, without secrets."""
 
-from .agent_config import SecretKey
+from .agent_config import EndpointAccess, SecretKey
 from .published import Published
 
 
@@ -93,9 +93,13 @@ class TenantConfig(Published):
     egress: Egress = Egress()
 
     files: FilesConfig = FilesConfig()
+    endpoints: list[EndpointAccess] = []
+    """The model endpoints that can be reached. Agents and knowledge bases name their own with all that it takes; by these an index is
+    searched that was made with another one."""
 
     def secret_keys(self) -> frozenset[SecretKey]:
         """Entries of Secrets that the runtime must be able to read."""
         s3, challenge = self.files.s3, self.challenge
         of_bucket = () if s3 is None else (s3.access_key_id, s3.secret_access_key)
-        return frozenset((*of_bucket, *(() if challenge is None else (challenge.secret,))))
+        of_endpoints = (key for endpoint in self.endpoints for key in endpoint.secret_keys())
+        return frozenset((*of_bucket, *(() if challenge is None else (challenge.secret,)), *of_endpoints))

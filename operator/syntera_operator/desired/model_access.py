@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from syntera_crds.contract.agent_config import HeaderFromSecret, ModelAccess, ModelPrice, SecretKey
+from syntera_crds.contract.agent_config import EndpointAccess, HeaderFromSecret, ModelAccess, ModelPrice, SecretKey
 from syntera_crds.v1alpha1 import Tenant
 from syntera_crds.v1alpha1.common import ConfigMapKeyRef, SecretKeyRef
 from syntera_crds.v1alpha1.tenant import ModelEndpoint
@@ -54,12 +54,19 @@ def require_endpoints(tenant: Tenant) -> None:
 
 def build_access(choice: Choice, tenant: Tenant, bundles: Mapping[ConfigMapKeyRef, str]) -> ModelAccess:
     """How the chosen model is reached; `bundles` holds the CA certificates of the endpoints that have some."""
-    endpoint = choice.endpoint
-    bundle = endpoint.ca_bundle_config_map_ref
     return ModelAccess(
+        **dict(build_endpoint_access(choice.endpoint, bundles)),
+        model=choice.model,
+        price=_build_price(tenant, choice),
+    )
+
+
+def build_endpoint_access(endpoint: ModelEndpoint, bundles: Mapping[ConfigMapKeyRef, str]) -> EndpointAccess:
+    """How an endpoint is reached; `bundles` holds the CA certificates of the endpoints that have some."""
+    bundle = endpoint.ca_bundle_config_map_ref
+    return EndpointAccess(
         endpoint=endpoint.name,
         base_url=endpoint.base_url,
-        model=choice.model,
         timeout_seconds=endpoint.timeout_seconds,
         api_key=None if endpoint.api_key_secret_ref is None else build_secret_key(endpoint.api_key_secret_ref),
         headers={header.name: header.value for header in endpoint.headers if header.value is not None},
@@ -70,7 +77,6 @@ def build_access(choice: Choice, tenant: Tenant, bundles: Mapping[ConfigMapKeyRe
         ],
         ca_bundle=None if bundle is None else bundles[bundle],
         proxy_url=endpoint.proxy_url,
-        price=_build_price(tenant, choice),
     )
 
 

@@ -1,6 +1,6 @@
 """Compiles what a Tenant's runtime acts by: whom to trust, which websites may call it, how much it takes, where files go."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from syntera_crds.contract.agent_config import SecretKey
 from syntera_crds.contract.tenant_config import (
@@ -16,10 +16,16 @@ from syntera_crds.v1alpha1 import Tenant
 from syntera_crds.v1alpha1.auth import Challenge, Issuer
 from syntera_crds.v1alpha1.common import ConfigMapKeyRef
 from syntera_crds.v1alpha1.files import ACCESS_KEY_ID, S3, SECRET_ACCESS_KEY, Files
+from syntera_crds.v1alpha1.tenant import ModelEndpoint
+
+from .model_access import build_endpoint_access
 
 
-def build_tenant_config(tenant: Tenant, bundles: Mapping[ConfigMapKeyRef, str]) -> TenantConfig:
-    """The configuration; `bundles` holds the CA certificates of the issuers that have some."""
+def build_tenant_config(
+    tenant: Tenant, bundles: Mapping[ConfigMapKeyRef, str], *, endpoints: Iterable[ModelEndpoint] = ()
+) -> TenantConfig:
+    """The configuration. `endpoints` are those of the Tenant's that can be reached; `bundles` holds the CA certificates of the
+    issuers and of these endpoints that have some."""
     auth, exposure = tenant.spec.auth, tenant.spec.exposure
     return TenantConfig(
         name=tenant.metadata.name,
@@ -31,6 +37,7 @@ def build_tenant_config(tenant: Tenant, bundles: Mapping[ConfigMapKeyRef, str]) 
         egress=Egress(**tenant.spec.egress.model_dump()),
         trusted_proxies=[] if exposure is None else exposure.trusted_proxies,
         files=_build_files(tenant.spec.files),
+        endpoints=[build_endpoint_access(endpoint, bundles) for endpoint in endpoints],
     )
 
 

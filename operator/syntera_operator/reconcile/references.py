@@ -25,7 +25,7 @@ class Resolution:
     usable_secrets: frozenset[str]
     """Names of the Secrets that the runtime may read."""
     texts: Mapping[ConfigMapKeyRef, str]
-    """Entries of ConfigMaps that were found."""
+    """Entries of ConfigMaps that were found; of CA certificates those that can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +133,15 @@ async def resolve(references: References, *, namespace: str, cluster: Cluster) -
         _check_config_map(name, place, cluster.config_map_version(namespace, name), namespace)
         for name, place in references.whole_config_maps.items()
     ]
-    problems += [_check_bundle(ref, field, texts[ref]) for ref, field in references.bundles.items() if ref in texts]
+    unreadable = {
+        ref: problem
+        for ref, field in references.bundles.items()
+        if ref in texts and (problem := _check_bundle(ref, field, texts[ref])) is not None
+    }
     return Resolution(
-        problems=tuple(problem for problem in problems if problem is not None),
+        problems=tuple(problem for problem in (*problems, *unreadable.values()) if problem is not None),
         usable_secrets=frozenset(name for name, view in views.items() if view is not None and view.usable),
-        texts=texts,
+        texts={ref: text for ref, text in texts.items() if ref not in unreadable},
     )
 
 

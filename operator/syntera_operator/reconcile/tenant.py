@@ -138,7 +138,7 @@ async def _provide(
     identity = await ensure_identity(scope, tenant_uid=owner.uid, known_id=known_id(manifest), context=context)
     signing = await ensure_signing_key(scope, cluster=cluster)
     models, issuers, services = await _resolve(tenant, context)
-    compiled = compile_tenant(scope, tenant, issuers)
+    compiled = compile_tenant(scope, tenant, models=models, issuers=issuers)
     surroundings = Surroundings(
         tenant_id=identity.tenant_id,
         secrets=[*identity.secrets, signing],

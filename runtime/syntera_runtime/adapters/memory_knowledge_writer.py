@@ -5,8 +5,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from syntera_crds.contract.knowledge_config import EmbeddingModel
-
 from ..ids import new_id
 from ..models.ids import DocumentId, IndexId, KnowledgeBaseId, SyncId, TenantId
 from ..models.knowledge import (
@@ -19,6 +17,7 @@ from ..models.knowledge import (
     Extracted,
     Index,
     IndexedChunk,
+    IndexModel,
     IndexState,
     IndexStorage,
     KnowledgeBase,
@@ -79,7 +78,7 @@ class MemoryKnowledgeWriter:
         fingerprint: str,
         dimensions: int,
         pinecone_host: str | None = None,
-        embedding: EmbeddingModel | None = None,
+        embedding: IndexModel | None = None,
     ) -> Index:
         """See `KnowledgeWriter`."""
         base = self._base(tenant_id, knowledge_base_id)
@@ -92,6 +91,7 @@ class MemoryKnowledgeWriter:
                 if row.index.state is state:
                     if state is IndexState.RETIRED:
                         row.index = replace(row.index, state=IndexState.BUILDING, retired_at=None)
+                    row.index = replace(row.index, embedding=embedding or row.index.embedding)
                     return row.index
         base.last_number += 1
         made = Index(

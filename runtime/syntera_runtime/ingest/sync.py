@@ -19,7 +19,7 @@ from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig, Source
 
 from ..errors import SecretMissing, StoreUnavailable, SynteraError, TooManyKnowledgeBases
 from ..models.ids import DocumentId, KnowledgeBaseId, SyncId, TenantId
-from ..models.knowledge import Index, IndexState, IndexStorage, KnowledgeBase, Sync, SyncState
+from ..models.knowledge import Index, IndexModel, IndexState, IndexStorage, KnowledgeBase, Sync, SyncState
 from ..ports.knowledge import Embedder, KnowledgeWriter, VectorIndex, VectorsOf
 from .audiences import apply_audiences
 from .documents import PreparedDocument
@@ -216,7 +216,7 @@ class _Synchronisation:
             fingerprint=self._config.fingerprint(),
             dimensions=self._config.embedding.dimensions,
             pinecone_host=self._configured_host,
-            embedding=self._config.embedding,
+            embedding=IndexModel.of(self._config.embedding),
         )
 
     async def _find_vectors(self, index: Index, vectors: VectorIndex) -> frozenset[bytes]:

@@ -28,11 +28,13 @@ from ..errors import (
 from ..metrics import Metrics
 from ..models.ids import ChunkId, TenantId
 from ..models.knowledge import FoundChunk, Hit, Index, Passage, SearchRequest, SearchResult, SearchStage, Vector
+from ..ports.configuration import TenantCatalogue
 from ..ports.knowledge import Embedder, KnowledgeBases, KnowledgeReader, Reranker, VectorIndex, VectorsOf
 from ..tracing import NO_TRACER, Tracer
 from .duplicates import drop_duplicates
 from .fusion import KEYWORD_WEIGHT, VECTOR_WEIGHT, fuse_ranks
 from .joining import Scored, build_passages
+from .question_models import find_question_model
 from .questions import Questions
 
 log = structlog.get_logger(__name__)
@@ -83,22 +85,6 @@ def build_plan(config: KnowledgeBaseConfig, request: SearchRequest) -> Plan:
         passage_tokens=own.passage_tokens,
         rerank=None if request.rerank is False else own.rerank,
     )
-
-
-def question_model(config: KnowledgeBaseConfig, index: Index) -> EmbeddingModel | None:
-    """The model whose vectors of questions fit those of the index; None: nobody knows it any more.
-
-    While an index is built with another model, the one before is searched with the model before.
-    """
-    own, before = config.embedding, index.embedding
-    if before is None:
-        return own if own.dimensions == index.dimensions else None
-    is_same = (own.model, own.dimensions, own.document_prefix) == (
-        before.model,
-        before.dimensions,
-        before.document_prefix,
-    )
-    return own if is_same else before
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +144,7 @@ class Searcher:
         configs: KnowledgeBases,
         reader: KnowledgeReader,
         *,
+        tenants: TenantCatalogue,
         vectors_of: VectorsOf,
         embedder: Embedder,
         reranker: Reranker,
@@ -166,6 +153,7 @@ class Searcher:
     ) -> None:
         self._configs = configs
         self._reader = reader
+        self._tenants = tenants
         self._vectors_of = vectors_of
         self._questions = Questions(embedder)
         self._reranker = reranker
@@ -205,6 +193,7 @@ class Searcher:
             tenant_id=tenant_id,
             config=config,
             index=known.active,
+            model=find_question_model(config, known.active, tenant=self._tenants.tenant()),
             request=request,
             plan=build_plan(config, request),
             ends_at=ends_at,
@@ -269,6 +258,8 @@ class _Search:
     tenant_id: TenantId
     config: KnowledgeBaseConfig
     index: Index
+    model: EmbeddingModel | None
+    """What embeds the question; None: nobody knows by which model its vector would fit those of the index."""
     request: SearchRequest
     plan: Plan
     ends_at: float
@@ -341,13 +332,12 @@ class _Search:
         """The question as a vector; None: there is none, and words have to do."""
         with self.stages.measure("embed") as stage:
             try:
-                model = question_model(self.config, self.index)
-                if model is None:
+                if self.model is None:
                     raise KnowledgeBaseNotReady(
                         "The index of the knowledge base was made with a model that is not known any more. Wait for the next sync."
                     )
                 vector, tokens = await self.questions.embed(
-                    model, self.request.question, seconds=self._left * EMBED_SHARE
+                    self.model, self.request.question, seconds=self._left * EMBED_SHARE
                 )
             except (ModelError, SecretMissing, KnowledgeBaseNotReady) as error:
                 if self.plan.mode is SearchMode.VECTOR:
@@ -449,8 +439,9 @@ class _Search:
         """What made the scores; words' ranks hold within one index alone."""
         if self.plan.rerank is not None and all("rerank" in one.scores for one in judged):
             return f"rerank {self.plan.rerank.endpoint} {self.plan.rerank.model}"
-        model = question_model(self.config, self.index)
-        return None if self.vector is None or model is None else f"vector {model.endpoint} {model.model}"
+        if self.vector is None or self.model is None:
+            return None
+        return f"vector {self.model.endpoint} {self.model.model}"
 
     @property
     def _vectors(self) -> VectorIndex:

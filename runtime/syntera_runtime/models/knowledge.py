@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from syntera_crds.contract.knowledge_config import EmbeddingModel, SearchMode
+from syntera_crds.contract.published import hash_content
 
 from .ids import ChunkId, DocumentId, FileId, IndexId, KnowledgeBaseId, SyncId
 
@@ -235,6 +236,40 @@ class IndexStorage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class IndexModel:
+    """What made an index's vectors, as the index's row says it.
+
+    A tenant's login writes the row: it names an endpoint, and never says where that is or with which key it is asked.
+    """
+
+    endpoint: str
+    """Name of the Tenant's model endpoint."""
+    server: str
+    """Hash of where the endpoint was; see `hash_server`."""
+    model: str
+    sends_dimensions: bool = False
+    query_prefix: str = ""
+    document_prefix: str = ""
+
+    @classmethod
+    def of(cls, embedding: EmbeddingModel) -> "IndexModel":
+        """What is noted of a model."""
+        return cls(
+            endpoint=embedding.endpoint,
+            server=hash_server(embedding.base_url),
+            model=embedding.model,
+            sends_dimensions=embedding.sends_dimensions,
+            query_prefix=embedding.query_prefix,
+            document_prefix=embedding.document_prefix,
+        )
+
+
+def hash_server(base_url: str) -> str:
+    """Tells whether an endpoint of the same name is still where it was: another server may answer to any name of a model."""
+    return hash_content(base_url)
+
+
+@dataclass(frozen=True, slots=True)
 class Index:
     """One way to cut and embed a knowledge base."""
 
@@ -254,7 +289,7 @@ class Index:
     """Where in Pinecone its vectors are (`https://...`), whatever the Tenant names by now. None: they are in PostgreSQL."""
     languages: frozenset[str] = frozenset()
     """Languages of its documents; a search is parsed in each. Empty string: unknown."""
-    embedding: EmbeddingModel | None = None
+    embedding: IndexModel | None = None
     """The model that its vectors were made with, by which questions are compared with them while another index is being built
     with another one. None: nobody noted it; then it is the knowledge base's."""
 

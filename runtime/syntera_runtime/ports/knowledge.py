@@ -24,6 +24,7 @@ from syntera_runtime.models.knowledge import (
     Hit,
     Index,
     IndexedChunk,
+    IndexModel,
     KnowledgeBase,
     KnownDocument,
     SearchFilter,
@@ -198,15 +199,16 @@ class KnowledgeWriter(Protocol):
         fingerprint: str,
         dimensions: int,
         pinecone_host: str | None = None,
-        embedding: EmbeddingModel | None = None,
+        embedding: IndexModel | None = None,
     ) -> Index:
         """The active index if it has that fingerprint, else the one that is being built with it, else a new one.
 
         Indexes that were being built with other fingerprints are retired. One that was active before and is still kept is taken up
         again where the fingerprint is its own: then its documents are brought in step like those of any other.
 
-        A new index keeps where its vectors are, in Pinecone at that host or in PostgreSQL (None), and the model that they are made
-        with, so that they are found, and compared with questions, after the configuration has changed.
+        A new index keeps where its vectors are, in Pinecone at that host or in PostgreSQL (None), so that they are found after the
+        configuration has changed. Which model they are made with is noted of any index, so that they are compared with questions then:
+        with the same fingerprint, the model may be at another endpoint than it was.
         """
         ...
 

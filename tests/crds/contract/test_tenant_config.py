@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from syntera_crds.contract.agent_config import SecretKey
+from syntera_crds.contract.agent_config import EndpointAccess, HeaderFromSecret, SecretKey
 from syntera_crds.contract.tenant_config import (
     ChallengeConfig,
     Egress,
@@ -60,6 +60,15 @@ FULL = TenantConfig(
         ),
     ),
     egress=Egress(hosts=["crm.tools.svc"], networks=["10.1.0.0/16"]),
+    endpoints=[
+        EndpointAccess(
+            endpoint="main",
+            base_url="https://models.example/v1",
+            timeout_seconds=60,
+            api_key=SecretKey(name="openai", key="api-key"),
+            headers_from=[HeaderFromSecret(name="X-Key", secret=SecretKey(name="gateway", key="key"))],
+        )
+    ],
 )
 
 
@@ -86,18 +95,21 @@ def test_text_of_an_earlier_release_limits_nobody_trusts_no_proxy_and_opens_no_w
 
 def test_text_of_an_earlier_release_keeps_files_in_postgresql_demands_no_challenge_and_needs_no_secret() -> None:
     text = json.loads(FULL.to_json())
-    del text["files"], text["challenge"]
+    del text["files"], text["challenge"], text["endpoints"]
     config = TenantConfig.model_validate_json(json.dumps(text))
     assert config.files == FilesConfig(max_megabytes=10, s3=None)
     assert config.challenge is None
+    assert config.endpoints == []
     assert config.secret_keys() == frozenset()
 
 
-def test_secrets_that_are_needed_are_those_of_the_bucket_and_the_challenge() -> None:
+def test_secrets_that_are_needed_are_those_of_the_bucket_the_challenge_and_the_endpoints() -> None:
     assert {(ref.name, ref.key) for ref in FULL.secret_keys()} == {
         ("bucket", "access-key-id"),
         ("bucket", "secret-access-key"),
         ("turnstile", "secret"),
+        ("openai", "api-key"),
+        ("gateway", "key"),
     }
 
 

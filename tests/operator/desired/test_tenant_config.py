@@ -3,7 +3,7 @@
 from syntera_crds.contract.tenant_config import TenantConfig
 from syntera_operator.desired.tenant_config import build_tenant_config
 from tests.support.golden import Golden
-from tests.support.make import make_challenge, make_issuer, make_tenant
+from tests.support.make import make_challenge, make_endpoint, make_issuer, make_tenant
 
 SUPABASE = make_issuer(
     "https://xyz.supabase.co/auth/v1",
@@ -37,6 +37,19 @@ def test_tenant_config_of_a_full_tenant(golden: Golden) -> None:
         },
         limits=LIMITS,
         egress={"hosts": ["crm.tools.svc"], "networks": ["10.1.0.0/16"]},
+        models=[
+            make_endpoint(
+                apiKeySecretRef={"name": "openai", "key": "api-key"},
+                headers=[
+                    {"name": "X-Team", "value": "travel"},
+                    {"name": "X-Key", "secretKeyRef": {"name": "gateway", "key": "key"}},
+                ],
+                caBundleConfigMapRef={"name": "ca", "key": "ca.crt"},
+                proxyURL="http://proxy.example:3128",
+                timeoutSeconds=20,
+            ),
+            make_endpoint("plain", baseURL="http://models.tools.svc:8080/v1"),
+        ],
         exposure={"host": "acme.example", "trustedProxies": ["10.0.0.0/8", "2001:db8::/32"]},
         files={
             "maxMegabytes": 25,
@@ -51,7 +64,7 @@ def test_tenant_config_of_a_full_tenant(golden: Golden) -> None:
     )
     ref = tenant.spec.auth.issuers[1].ca_bundle_config_map_ref
     assert ref
-    config = build_tenant_config(tenant, {ref: "-----BEGIN CERTIFICATE-----"})
+    config = build_tenant_config(tenant, {ref: "-----BEGIN CERTIFICATE-----"}, endpoints=tenant.spec.models)
     golden.check_text("desired/tenant-config.json", config.model_dump_json(by_alias=True, indent=2) + "\n")
 
 

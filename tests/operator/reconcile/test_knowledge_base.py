@@ -165,6 +165,23 @@ async def test_looking_again_writes_nothing_and_begins_no_second_sync(
     assert (world.cluster.writes, outcome.requeue_after_seconds) == ([], None)
 
 
+async def test_change_of_another_endpoint_publishes_and_begins_nothing(
+    world: World, handbook: Callable[..., Manifest]
+) -> None:
+    handbook()
+    await settle(world)
+    await finish_sync(world)
+    tenant = world.the_tenant()
+    others = [make_endpoint("other", baseURL="https://other.example/v1"), make_endpoint("third")]
+    world.edit(tenant, models=[*tenant["spec"]["models"], *others])
+    await world.tenant()
+    world.cluster.forget_writes()
+
+    outcome = await world.knows()
+
+    assert (world.cluster.writes, outcome.requeue_after_seconds) == ([], None)
+
+
 async def test_sync_waits_for_what_the_tenant_makes_in_the_namespace(
     world: World, handbook: Callable[..., Manifest]
 ) -> None:

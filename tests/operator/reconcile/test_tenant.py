@@ -612,6 +612,7 @@ async def test_tenant_with_another_model_endpoint_does_not_restart_its_pods(worl
     world.edit(tenant, models=[make_endpoint("other", baseURL="https://other.example:8443/v1")])
     await world.tenant()
     assert {(write.kind, write.name) for write in world.cluster.writes} == {
+        ("ConfigMap", names.TENANT_CONFIG),
         ("NetworkPolicy", names.RUNTIME),
         ("Tenant", "acme"),
     }

@@ -10,7 +10,7 @@ from syntera_kube import resources as kube
 from syntera_operator.cluster import Reference
 from syntera_operator.queue import Key
 from tests.support.certificates import make_certificate
-from tests.support.make import make_agent_manifest, make_challenge, make_issuer
+from tests.support.make import make_agent_manifest, make_challenge, make_endpoint, make_issuer
 
 from .conftest import World
 
@@ -31,12 +31,16 @@ def published(world: World) -> dict[str, Any]:
     return found
 
 
+def endpoints(world: World) -> list[str]:
+    return [one["endpoint"] for one in published(world).get("endpoints", ())]
+
+
 def issuers(world: World) -> list[str]:
     return [one["issuer"] for one in published(world).get("issuers", ())]
 
 
 async def test_tenant_without_issuers_is_published_all_the_same(world: World, acme: Any) -> None:
-    acme(displayName="Acme Travel")
+    acme(displayName="Acme Travel", models=[])
     await world.tenant()
     assert published(world) == {"name": "acme", "displayName": "Acme Travel"}
 
@@ -208,6 +212,55 @@ async def test_ca_bundles_that_fit_into_no_config_map_are_told(world: World, acm
     assert world.conditions(tenant)["Stalled"] == ("True", "TooLarge")
     assert "spec.auth.issuers: with their CA bundles" in world.message(tenant, "ResolvedRefs")
     assert world.cluster.list_names(kube.CONFIG_MAPS, "acme") == ["ca"]
+
+
+# Model endpoints ---------------------------------------------------------------------------------------------------
+
+
+async def test_model_endpoints_are_published_with_what_it_takes_to_reach_them(
+    world: World, acme: Any, bundle: str
+) -> None:
+    world.cluster.put_config_map("acme", "ca", ca_crt=bundle)
+    world.cluster.put_secret("acme", "openai", "key")
+    key = {"name": "openai", "key": "key"}
+    with_all = make_endpoint(
+        apiKeySecretRef=key, caBundleConfigMapRef={"name": "ca", "key": "ca.crt"}, proxyURL="http://proxy.example:3128"
+    )
+    acme(models=[with_all, make_endpoint("other")])
+    await world.tenant()
+    reached = {"baseUrl": "https://models.example/v1", "timeoutSeconds": 60.0}
+    assert published(world)["endpoints"] == [
+        {"endpoint": "main", **reached, "apiKey": key, "caBundle": bundle, "proxyUrl": "http://proxy.example:3128"},
+        {"endpoint": "other", **reached},
+    ]
+
+
+@pytest.mark.parametrize(
+    "lacks",
+    [
+        {"apiKeySecretRef": {"name": "missing", "key": "key"}},
+        {"headers": [{"name": "X-Key", "secretKeyRef": {"name": "unreleased", "key": "key"}}]},
+        {"caBundleConfigMapRef": {"name": "missing", "key": "ca.crt"}},
+        {"caBundleConfigMapRef": {"name": "unreadable", "key": "ca.crt"}},
+    ],
+)
+async def test_model_endpoint_that_cannot_be_reached_is_left_out(
+    world: World, acme: Any, lacks: dict[str, Any]
+) -> None:
+    world.cluster.put_secret("acme", "unreleased", "key", usable=None)
+    world.cluster.put_config_map("acme", "unreadable", ca_crt="no certificate")
+    acme(auth={"issuers": [make_issuer()]}, models=[make_endpoint(**lacks), make_endpoint("other")])
+    await world.tenant()
+    assert (endpoints(world), issuers(world)) == (["other"], ["https://login.example"])
+
+
+async def test_ca_bundles_of_model_endpoints_do_not_hold_up_the_issuers(world: World, acme: Any, bundle: str) -> None:
+    world.cluster.put_config_map("acme", "ca", ca_crt=bundle + "\n" * 600_000)
+    large: dict[str, Any] = {"caBundleConfigMapRef": {"name": "ca", "key": "ca.crt"}}
+    tenant = acme(auth={"issuers": [make_issuer()]}, models=[make_endpoint(**large), make_endpoint("other", **large)])
+    await world.settle()
+    assert (endpoints(world), issuers(world)) == ([], ["https://login.example"])
+    assert world.conditions(tenant)["ResolvedRefs"] == ("True", "Resolved")
 
 
 # Beside others -----------------------------------------------------------------------------------------------------

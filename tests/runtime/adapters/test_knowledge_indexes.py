@@ -11,6 +11,7 @@ from syntera_runtime.models.ids import ChunkId
 from syntera_runtime.models.knowledge import (
     DocumentChange,
     Index,
+    IndexModel,
     IndexState,
     IndexStorage,
     KnowledgeBase,
@@ -62,16 +63,29 @@ async def test_index_keeps_where_its_vectors_are(knowledge: KnowledgeStores) -> 
 
 
 async def test_index_keeps_the_model_that_its_vectors_are_made_with(knowledge: KnowledgeStores) -> None:
-    model = make_embedding(api_key={"name": "openai", "key": "key"}, headers={"X-Team": "a"}, query_prefix="query: ")
+    model = IndexModel.of(make_embedding(query_prefix="query: ", document_prefix='ü"', sends_dimensions=True))
     base = await knowledge.begin()
     made = await knowledge.open_index(base, embedding=model)
     assert made.embedding == model
     active = await knowledge.publish(made)
-    assert (await knowledge.open_index(base, embedding=make_embedding(model="other"))).embedding == model
+    await knowledge.open_index(base, "f2", embedding=IndexModel.of(make_embedding(model="other")))
     found = await knowledge.reader.find_knowledge_base(knowledge.tenant_id, "handbook")
     assert found is not None
     assert found.active is not None
     assert (found.active, found.active.embedding) == (active, model)
+
+
+async def test_index_says_at_which_endpoint_its_model_was_when_it_was_opened_last(knowledge: KnowledgeStores) -> None:
+    moved = IndexModel.of(make_embedding(endpoint="gateway", base_url="http://gateway.example/v1"))
+    base = await knowledge.begin()
+    made = await knowledge.open_index(base, embedding=IndexModel.of(make_embedding()))
+    assert (await knowledge.open_index(base, embedding=moved)).embedding == moved
+    active = await knowledge.publish(made)
+    assert active == await knowledge.open_index(base, embedding=moved)
+    assert active.embedding == moved
+    await knowledge.publish(await knowledge.open_index(base, "f2"))
+    again = await knowledge.open_index(base, embedding=IndexModel.of(make_embedding()))
+    assert (again.id, again.embedding) == (made.id, IndexModel.of(make_embedding()))
 
 
 async def test_new_index_is_searched_once_it_is_active(knowledge: KnowledgeStores) -> None:

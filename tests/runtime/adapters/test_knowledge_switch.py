@@ -1,18 +1,18 @@
-"""Searches while another index takes over: none fails, and none mixes what two indexes hold."""
+"""Searches while another index is built and takes over: none fails, and none mixes what two indexes hold."""
 
 import asyncio
 from dataclasses import replace
 
-from syntera_runtime.knowledge.search import Searcher
-from syntera_runtime.metrics import Metrics
-from syntera_runtime.models.knowledge import Index, SearchFilter, SearchRequest, SearchResult
+from syntera_runtime.models.knowledge import Index, IndexModel, SearchFilter, SearchRequest, SearchResult
 from tests.runtime.knowledge_fakes import (
     FakeEmbedder,
     FakeKnowledgeBases,
-    FakeReranker,
+    FakeTenant,
     embed_words,
     make_config,
     make_embedding,
+    make_endpoint,
+    make_searcher,
 )
 from tests.runtime.knowledge_stores import KnowledgeStores
 
@@ -34,7 +34,9 @@ async def fill(knowledge: KnowledgeStores, index: Index) -> None:
 async def open_index(knowledge: KnowledgeStores, of: object) -> Index:
     config = OLD if of is OLD else NEW
     base = await knowledge.begin()
-    return await knowledge.open_index(base, config.fingerprint(), dimensions=64, embedding=config.embedding)
+    return await knowledge.open_index(
+        base, config.fingerprint(), dimensions=64, embedding=IndexModel.of(config.embedding)
+    )
 
 
 async def until_more(results: list[SearchResult]) -> None:
@@ -47,14 +49,7 @@ async def until_more(results: list[SearchResult]) -> None:
 
 async def test_searches_during_switches_are_whole_and_of_one_index(knowledge: KnowledgeStores) -> None:
     configs, embedder = FakeKnowledgeBases(OLD), FakeEmbedder()
-    searcher = Searcher(
-        configs,
-        knowledge.reader,
-        vectors_of=lambda _config, _index: knowledge.vectors,
-        embedder=embedder,
-        reranker=FakeReranker(),
-        metrics=Metrics(),
-    )
+    searcher = make_searcher(knowledge, configs, embedder=embedder)
     first = await open_index(knowledge, OLD)
     await fill(knowledge, first)
     await knowledge.publish(first)
@@ -87,3 +82,22 @@ async def test_searches_during_switches_are_whole_and_of_one_index(knowledge: Kn
         word = TEXTS[numbers.pop()]
         assert all(f"the {word} handbook" in passage.text for passage in result.passages)
     assert {name for name, _ in embedder.asked} == {"stand-in-embed", "newer-embed"}
+
+
+async def test_index_is_searched_at_its_own_endpoint_while_another_is_built_at_another(
+    knowledge: KnowledgeStores,
+) -> None:
+    newer = make_endpoint(endpoint="newer", base_url="http://newer.example/v1")
+    # Its key was replaced since the index was made.
+    older = make_endpoint(api_key={"name": "rotated", "key": "key"}, headers={"X-Team": "a"})
+    configs, embedder = FakeKnowledgeBases(), FakeEmbedder()
+    searcher = make_searcher(knowledge, configs, embedder=embedder, tenants=FakeTenant(newer, older))
+    first = await open_index(knowledge, OLD)
+    await fill(knowledge, first)
+    await knowledge.publish(first)
+    embedding = make_embedding(**dict(newer), model="newer-embed", dimensions=8)
+    configs.configs["handbook"] = make_config(revision=2, embedding=embedding)
+    request = SearchRequest(question="when does the desk open?", filter=SearchFilter(frozenset({"public"})))
+    result = await searcher.search(knowledge.tenant_id, "handbook", request)
+    assert (result.failure, result.scored_by) == (None, "vector stand-in stand-in-embed")
+    assert embedder.models == [make_embedding(**dict(older))]

@@ -1,6 +1,7 @@
 """What is PostgreSQL's own of knowledge: plans under a tenant's login, languages, and locks that are lost."""
 
 import asyncio
+import json
 import math
 import random
 from collections.abc import Sequence
@@ -8,12 +9,22 @@ from uuid import UUID
 
 import pytest
 
+from syntera_crds.contract.knowledge_config import SearchMode
+from syntera_crds.contract.published import hash_content
 from syntera_runtime.adapters.postgresql.knowledge_reader import READ_CHUNKS
 from syntera_runtime.adapters.postgresql.knowledge_rows import filter_values
 from syntera_runtime.adapters.postgresql.knowledge_vectors import all_statement, nearest_statement
 from syntera_runtime.errors import StoreUnavailable
-from syntera_runtime.models.knowledge import SearchFilter
+from syntera_runtime.models.knowledge import SearchFilter, SearchRequest
 from tests.runtime.conftest import PostgresqlStores, connected
+from tests.runtime.knowledge_fakes import (
+    FakeEmbedder,
+    FakeKnowledgeBases,
+    embed_words,
+    make_config,
+    make_embedding,
+    make_searcher,
+)
 from tests.runtime.knowledge_stores import PUBLIC, KnowledgeStores, embedded_hash, make_postgresql_knowledge
 from tests.support.postgresql import Database, explain
 
@@ -357,3 +368,42 @@ async def test_sixty_thousand_characters_of_a_word_are_a_chunk_like_any_other(kn
     index = await knowledge.publish(index)
     everybody = SearchFilter(audience=frozenset({"public"}))
     assert len(await knowledge.with_words(index, "word17", everybody)) == 1
+
+
+# ---- what rows decide ----
+
+
+async def test_row_of_an_index_says_not_where_its_model_is_nor_with_which_key(
+    made: PostgresqlStores, knowledge: KnowledgeStores
+) -> None:
+    base = await knowledge.begin()
+    row = {
+        "endpoint": "stand-in",
+        "base_url": "https://elsewhere.example/v1",
+        "baseUrl": "https://elsewhere.example/v1",
+        "apiKey": {"name": "stripe", "key": "key"},
+        "api_key": {"name": "stripe", "key": "key"},
+        "headers": {"X-To": "elsewhere"},
+        "timeoutSeconds": 10,
+        "model": "older-embed",
+        "dimensions": 64,
+        "server": hash_content(make_embedding().base_url),
+    }
+    async with made.pool.connection("test") as connection:
+        await connection.execute(
+            "INSERT INTO syntera.knowledge_indexes (tenant_id, id, knowledge_base_id, number, fingerprint, dimensions, storage,"
+            " embedding) VALUES ($1, gen_random_uuid(), $2, 1, 'f1', 64, 'common', $3)",
+            knowledge.tenant_id,
+            base.id,
+            json.dumps(row),
+        )
+    index = await knowledge.open_index(base)
+    await knowledge.put(index, "a.md", "The desk opens at nine", vectors=[embed_words("The desk opens at nine")])
+    await knowledge.publish(index)
+    embedder = FakeEmbedder()
+    searcher = make_searcher(knowledge, FakeKnowledgeBases(make_config()), embedder=embedder)
+    request = SearchRequest(question="when does the desk open?", filter=PUBLIC, mode=SearchMode.VECTOR, min_score=-1.0)
+    assert (await searcher.search(knowledge.tenant_id, "handbook", request)).passages
+    (asked,) = embedder.models
+    assert (asked.model, asked.base_url, asked.secret_keys()) == ("older-embed", make_embedding().base_url, frozenset())
+    assert asked.headers == {}

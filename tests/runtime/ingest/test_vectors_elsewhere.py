@@ -21,7 +21,7 @@ from syntera_runtime.models.knowledge import Index, SearchRequest, SearchResult,
 from syntera_runtime.ports.knowledge import VectorIndex
 from tests.runtime.adapters.fixed_secrets import FixedSecrets
 from tests.runtime.ingest.site import NAME, SyncSite, fetched, make_config
-from tests.runtime.knowledge_fakes import FakeKnowledgeBases, FakeReranker
+from tests.runtime.knowledge_fakes import FakeKnowledgeBases, FakeReranker, FakeTenant
 from tests.runtime.knowledge_stores import PUBLIC
 from tests.support.pinecone_server_fake import KEY, PineconeFake, serve_pinecone_fake
 
@@ -55,6 +55,7 @@ class Places:
         searcher = Searcher(
             FakeKnowledgeBases(self.site.config),
             self.site.knowledge.reader,
+            tenants=FakeTenant(),
             vectors_of=self.site.find_vectors,
             embedder=self.site.embedder,
             reranker=FakeReranker(),

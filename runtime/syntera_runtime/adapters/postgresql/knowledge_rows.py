@@ -6,8 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from asyncpg import Record
-
-from syntera_crds.contract.knowledge_config import EmbeddingModel
+from pydantic import TypeAdapter
 
 from ...models.ids import ChunkId, DocumentId, FileId, IndexId, KnowledgeBaseId
 from ...models.knowledge import (
@@ -22,11 +21,14 @@ from ...models.knowledge import (
     FoundChunk,
     Hit,
     Index,
+    IndexModel,
     IndexState,
     IndexStorage,
     Mark,
     SearchFilter,
 )
+
+_INDEX_MODEL = TypeAdapter(IndexModel)
 
 INDEX_COLUMNS = (
     "i.id, i.knowledge_base_id, i.number, i.fingerprint, i.dimensions, i.state, i.storage, i.created_at, i.activated_at, "
@@ -93,7 +95,7 @@ def read_index(row: Record) -> Index:
         retired_at=row["retired_at"],
         pinecone_host=row["pinecone_host"],
         languages=frozenset(row["languages"]),
-        embedding=None if row["embedding"] is None else EmbeddingModel.model_validate_json(row["embedding"]),
+        embedding=None if row["embedding"] is None else _INDEX_MODEL.validate_json(row["embedding"]),
     )
 
 

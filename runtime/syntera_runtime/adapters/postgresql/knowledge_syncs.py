@@ -13,13 +13,12 @@ from datetime import timedelta
 import asyncpg
 from asyncpg import Record
 
-from syntera_crds.contract.knowledge_config import EmbeddingModel
-
 from ...errors import StoreUnavailable
 from ...ids import new_id
 from ...models.ids import KnowledgeBaseId, TenantId
 from ...models.knowledge import (
     Index,
+    IndexModel,
     IndexStorage,
     KnowledgeBase,
     Sync,
@@ -75,6 +74,11 @@ ORDER BY array_position(ARRAY['active', 'building', 'retired'], i.state), i.numb
 _TAKE_UP_INDEX = f"""
 UPDATE syntera.knowledge_indexes AS i SET state = 'building', retired_at = NULL
 WHERE i.tenant_id = $1 AND i.id = $2 RETURNING {INDEX_COLUMNS}
+"""  # noqa: S608
+
+_NOTE_MODEL = f"""
+UPDATE syntera.knowledge_indexes AS i SET embedding = $3
+WHERE i.tenant_id = $1 AND i.id = $2 AND i.embedding IS DISTINCT FROM $3 RETURNING {INDEX_COLUMNS}
 """  # noqa: S608
 
 _NEXT_NUMBER = """
@@ -176,7 +180,7 @@ class KnowledgeSyncs:
         fingerprint: str,
         dimensions: int,
         pinecone_host: str | None = None,
-        embedding: EmbeddingModel | None = None,
+        embedding: IndexModel | None = None,
     ) -> Index:
         """See `KnowledgeWriter`."""
         async with self._transaction("open_index") as connection:
@@ -184,12 +188,14 @@ class KnowledgeSyncs:
             row = await connection.fetchrow(_FIND_INDEX, tenant_id, knowledge_base_id, fingerprint)
             if row is not None and row["state"] == "retired":
                 row = await connection.fetchrow(_TAKE_UP_INDEX, tenant_id, row["id"])
+            model = None if embedding is None else write_json(asdict(embedding))
             if row is None:
                 number = await connection.fetchval(_NEXT_NUMBER, tenant_id, knowledge_base_id)
-                model = None if embedding is None else embedding.model_dump_json(by_alias=True)
                 storage = IndexStorage.COMMON if pinecone_host is None else IndexStorage.PINECONE
                 values = (new_id(), knowledge_base_id, number, fingerprint, dimensions, storage, pinecone_host, model)
                 row = await connection.fetchrow(_ADD_INDEX, tenant_id, *values)
+            elif model is not None:
+                row = await connection.fetchrow(_NOTE_MODEL, tenant_id, row["id"], model) or row
         assert row is not None
         return read_index(row)
 

@@ -98,7 +98,7 @@ def _create_indexes() -> None:
         "storage": "Where its vectors are: in knowledge_vectors, in a table of their own, in Pinecone",
         "pinecone_host": "Where in Pinecone its vectors are, with the scheme; its namespace follows from ids and number",
         "languages": "Of its documents when its words were counted; empty text: unknown",
-        "embedding": "The model that its vectors are made with, as it was published",
+        "embedding": "What made its vectors: a model, by the name of its endpoint. Where that is, the configuration alone says",
         "chunks": "When its words were counted",
         "counted_at": "When its words were counted last; NULL: never",
         "doomed_at": "Since when it is to be dropped; nobody takes it up again",
@@ -111,7 +111,7 @@ def _create_indexes() -> None:
     """)
     identity = ["tenant_id", "id", "knowledge_base_id", "number"]
     # The operator alone says that vectors have moved: it makes the tables, and drops them by what it reads here.
-    isolate("knowledge_indexes", update=["state", "activated_at", "retired_at", "doomed_at"])
+    isolate("knowledge_indexes", update=["state", "embedding", "activated_at", "retired_at", "doomed_at"])
     grant_columns(
         "knowledge_indexes",
         insert=[*identity, "fingerprint", "dimensions", "storage", "pinecone_host", "embedding"],
