@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -43,6 +43,8 @@ CANDIDATES = 50
 """How many chunks each search brings at least; more cost time and seldom get far."""
 READ_FOR_EACH = 3
 """Chunks that are read for each one that is wanted, because some of them say the same."""
+_TRIES = 2
+"""Of a search, one after what was found by the first was written anew before it could be read."""
 COMPARED_INLINE = 40_000
 """Characters of chunks up to which looking for the same takes less time than handing it to a thread may: some milliseconds."""
 EMBED_SHARE = 0.6
@@ -186,26 +188,31 @@ class Searcher:
     async def _search(
         self, tenant_id: TenantId, config: KnowledgeBaseConfig, request: SearchRequest, *, ends_at: float
     ) -> SearchResult:
-        known = await self._reader.find_knowledge_base(tenant_id, config.name)
-        if known is None or known.active is None:
-            raise KnowledgeBaseNotReady
-        search = _Search(
-            tenant_id=tenant_id,
-            config=config,
-            index=known.active,
-            model=find_question_model(config, known.active, tenant=self._tenants.tenant()),
-            request=request,
-            plan=build_plan(config, request),
-            ends_at=ends_at,
-            reader=self._reader,
-            vectors_of=self._vectors_of,
-            questions=self._questions,
-            reranker=self._reranker,
-            stages=_Stages(self._metrics, self._tracer),
-        )
-        result = await search.run()
-        self._metrics.question_tokens.labels(config.name).inc(result.embedding_tokens)
-        return result
+        tokens = 0
+        for _ in range(_TRIES):
+            known = await self._reader.find_knowledge_base(tenant_id, config.name)
+            if known is None or known.active is None:
+                raise KnowledgeBaseNotReady
+            search = _Search(
+                tenant_id=tenant_id,
+                config=config,
+                index=known.active,
+                model=find_question_model(config, known.active, tenant=self._tenants.tenant()),
+                request=request,
+                plan=build_plan(config, request),
+                ends_at=ends_at,
+                reader=self._reader,
+                vectors_of=self._vectors_of,
+                questions=self._questions,
+                reranker=self._reranker,
+                stages=_Stages(self._metrics, self._tracer),
+            )
+            result = await search.run()
+            self._metrics.question_tokens.labels(config.name).inc(result.embedding_tokens)
+            tokens += result.embedding_tokens
+            if not search.has_lost:
+                break
+        return replace(result, embedding_tokens=tokens)
 
     @contextmanager
     def _observe(self, knowledge_base: str) -> Iterator[None]:
@@ -271,6 +278,8 @@ class _Search:
     stages: _Stages
     embedding_tokens: int = 0
     vector: Vector | None = field(default=None, repr=False)
+    has_lost: bool = False
+    """A chunk that was found was gone when it was to be read: its document, or all of the index, was written anew meanwhile."""
 
     async def run(self) -> SearchResult:
         candidates = await self._find()
@@ -380,6 +389,7 @@ class _Search:
         """The candidates' chunks. Somebody for whom the documents are not gets none, whatever a store brings."""
         with self.stages.measure("read") as stage:
             read = await self._read_chunks([one.chunk_id for one in candidates])
+            self.has_lost = len(read) < len(candidates)
             found = {one.id: one for one in read if one.facts.audience & self.request.filter.audience}
             stage.found = len(found)
         return [

@@ -141,6 +141,34 @@ async def test_document_that_a_store_brings_by_mistake_is_not_given() -> None:
     assert paths(await find(site, "salary")) == []
 
 
+@pytest.mark.parametrize("mode", list(SearchMode))
+async def test_document_that_is_written_anew_while_it_is_searched_is_found(mode: SearchMode) -> None:
+    class Overtaken:
+        """A sync comes between the search for words and the first reading."""
+
+        def __init__(self, reader: Any) -> None:
+            self._reader = reader
+            self.reads = 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._reader, name)
+
+        async def read_chunks(self, *args: Any, **options: Any) -> Any:
+            self.reads += 1
+            if self.reads == 1:
+                base = await made.stores.begin()
+                assert base.active is not None
+                (known,) = await made.stores.known(base.active)
+                await made.add(base.active, "skis.md", "Skis cost 50 euros. ", document=known)
+            return await self._reader.read_chunks(*args, **options)
+
+    made = make_site(reader=Overtaken)
+    await made.fill(make_config(), {"skis.md": ["Skis cost 40 euros. "]})
+    result = await find(made, "what do skis cost?", mode=mode)
+    assert [passage.text for passage in result.passages] == ["Skis cost 50 euros. "]
+    assert result.embedding_tokens == (mode is not SearchMode.KEYWORD)
+
+
 # ---- what fails ----
 
 
