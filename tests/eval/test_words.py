@@ -29,7 +29,7 @@ ONE, TWO, THREE = (ChunkId(UUID(int=number)) for number in (1, 2, 3))
 
 
 def make_occurrence(*, times: int = 1, times_in_headings: int = 0, length: float = 1) -> Occurrence:
-    return Occurrence(times, times_in_headings, rank=0.06, rank_by_length=0.01, length=length)
+    return Occurrence(times, times_in_headings, rank=0.06, rank_by_length=0.01, rank_by_variety=0.01, length=length)
 
 
 def test_question_is_asked_in_every_language_without_what_one_passes_over() -> None:

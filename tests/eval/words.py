@@ -33,7 +33,7 @@ _READ_QUESTION = """
 
 _OCCURRENCES = r"""
     SELECT c.id, u.lexeme, cardinality(u.positions) AS times, ts_rank(c.terms, q.query) AS rank,
-      ts_rank(c.terms, q.query, 1) AS rank_by_length,
+      ts_rank(c.terms, q.query, 1) AS rank_by_length, ts_rank(c.terms, q.query, 16) AS rank_by_variety,
       coalesce(cardinality((
         SELECT h.positions FROM unnest(to_tsvector(
           syntera.text_configuration(c.language), array_to_string(c.headings, ' ')
@@ -70,6 +70,8 @@ class Occurrence:
     """`ts_rank` of the word alone."""
     rank_by_length: float
     """The same, divided by the logarithm of the chunk's length."""
+    rank_by_variety: float
+    """The same, divided by the logarithm of how many different words the chunk has."""
     length: float
     """Of the chunk, beside the mean of all."""
 
@@ -137,7 +139,12 @@ RANKINGS = (
         lambda chunks, holding, found: rarity(chunks, holding) * found.rank,
     ),
     Ranking(
-        "and divided by the logarithm of the chunk's length (**the default**)",
+        "and divided by the logarithm of how many different words the chunk has (**the default**)",
+        ask_uncommon,
+        lambda chunks, holding, found: rarity(chunks, holding) * found.rank_by_variety,
+    ),
+    Ranking(
+        "or by the logarithm of its length",
         ask_uncommon,
         lambda chunks, holding, found: rarity(chunks, holding) * found.rank_by_length,
     ),
@@ -215,6 +222,7 @@ async def _count(connection: asyncpg.Connection, corpus: IndexedCorpus, asked: f
             times_in_headings=row["times_in_headings"],
             rank=row["rank"],
             rank_by_length=row["rank_by_length"],
+            rank_by_variety=row["rank_by_variety"],
             length=float(lengths[chunk_id] / mean),
         )
     return Words(len(lengths), places)
