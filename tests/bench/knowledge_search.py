@@ -6,31 +6,43 @@ function itself, run with the caller's rights.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import asyncpg
 import uvloop
 
+from syntera_crds.contract.knowledge_config import EmbeddingModel
 from syntera_crds.contract.names import own_vectors_table
 from syntera_operator.stores.knowledge_indexes import LargeIndexes
 from syntera_operator.stores.postgresql import Postgresql, PostgresqlSettings
+from syntera_runtime.adapters.openai_embeddings import EmbeddedTexts
 from syntera_runtime.adapters.postgresql.knowledge_reader import PostgresqlKnowledgeReader
 from syntera_runtime.adapters.postgresql.knowledge_rows import filter_values
 from syntera_runtime.adapters.postgresql.knowledge_vectors import PostgresqlVectors
 from syntera_runtime.adapters.postgresql.pool import Pool
+from syntera_runtime.knowledge.search import CANDIDATES, Searcher
+from syntera_runtime.metrics import Metrics
 from syntera_runtime.models.ids import TenantId
-from syntera_runtime.models.knowledge import Hit, Index, SearchFilter
+from syntera_runtime.models.knowledge import Hit, Index, Passage, SearchFilter, SearchRequest
+from tests.runtime.knowledge_fakes import (
+    FakeKnowledgeBases,
+    FakeReranker,
+    FakeTenant,
+    make_config,
+    make_embedding,
+    make_endpoint,
+)
 from tests.support.postgresql import Database, PostgresqlServer
 
 from .figures import Figure, percentile
-from .knowledge_corpus import Corpus, Filled, Floats, fill, nearest, questions_near
+from .knowledge_corpus import DIMENSIONS, Corpus, Filled, Floats, fill, nearest, questions_near
 
 _CHUNKS = 100_000
 _TENANTS = 200
 _CHUNKS_OF_OTHERS = 300
-_FOUND = 30
 _CONCURRENT = 8
 _CONNECTIONS = 8
 """As many as a runtime opens unless it is told otherwise."""
@@ -96,16 +108,23 @@ async def _measure(server: PostgresqlServer, folder: Path) -> list[Figure]:
         lists = [row.tolist() for row in asked]
 
         async def by_vector(number: int) -> Sequence[Hit]:
-            return await vectors.search(tenant_id, index, lists[number], filter=_PUBLIC, limit=_FOUND)
+            return await vectors.search(tenant_id, index, lists[number], filter=_PUBLIC, limit=CANDIDATES)
 
         async def by_words(number: int) -> Sequence[Hit]:
-            return await reader.search_words(tenant_id, index, questions[number], filter=_PUBLIC, limit=_FOUND)
+            return await reader.search_words(tenant_id, index, questions[number], filter=_PUBLIC, limit=CANDIDATES)
 
         async def by_both(number: int) -> Sequence[Hit]:
             first, second = await asyncio.gather(by_vector(number), by_words(number))
             return [*first, *second]
 
+        searcher = _build_searcher(reader, vectors, dict(zip(questions, lists, strict=True)))
+
+        async def whole(number: int) -> Sequence[Passage]:
+            request = SearchRequest(question=questions[number], filter=_PUBLIC)
+            return (await searcher.search(tenant_id, "handbook", request)).passages
+
         times = {name: await _time(search) for name, search in _named(by_vector, by_words, by_both)}
+        times_of_all = await _time(whole)
         recall = await measure_recall(filled, asked, by_vector)
         pairs = list(zip(lists, questions, strict=True))
         free_file = folder / "free-url"
@@ -119,6 +138,9 @@ async def _measure(server: PostgresqlServer, folder: Path) -> list[Figure]:
     for name, milliseconds in times.items():
         figures.append(Figure(f"{what}: {name}, p50", percentile(milliseconds, 50), "ms"))
         figures.append(Figure(f"{what}: {name}, p95", percentile(milliseconds, 95), "ms", at_most=25))
+    for percent in (50, 95):
+        name = f"{what}: from the question's vector to passages, p{percent}"
+        figures.append(Figure(name, percentile(times_of_all, percent), "ms"))
     for name, (walled, free) in ratios.items():
         figures.append(
             Figure(
@@ -176,6 +198,34 @@ async def measure_recall(filled: Filled, asked: Floats, search: Callable[[int], 
     return hits / wanted
 
 
+def _build_searcher(
+    reader: PostgresqlKnowledgeReader, vectors: PostgresqlVectors, known: Mapping[str, Sequence[float]]
+) -> Searcher:
+    """The product's, with a model that knows the questions and takes no time."""
+    return Searcher(
+        FakeKnowledgeBases(make_config(embedding=make_embedding(dimensions=DIMENSIONS))),
+        reader,
+        tenants=FakeTenant(make_endpoint()),
+        vectors_of=lambda _config, _index: vectors,
+        embedder=_KnownQuestions(known),
+        reranker=FakeReranker(),
+        metrics=Metrics(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _KnownQuestions:
+    """`Embedder` of a few questions."""
+
+    vectors: Mapping[str, Sequence[float]]
+
+    async def embed(
+        self, _model: EmbeddingModel, texts: Sequence[str], *, seconds: float | None = None
+    ) -> EmbeddedTexts:
+        """See `Embedder`."""
+        return EmbeddedTexts([self.vectors[text] for text in texts], tokens=0, is_estimated=True)
+
+
 def _named(*searches: _Search) -> Sequence[tuple[str, _Search]]:
     return list(zip(("by vector", "by words", "by both"), searches, strict=True))
 
@@ -214,12 +264,14 @@ async def _compare_walls(
 
     async def vector_free(number: int) -> Sequence[Hit]:
         tenant_id = TenantId(filled.login.tenant_id)
-        return await free.search(tenant_id, index, asked[number][0], filter=_PUBLIC, limit=_FOUND)
+        return await free.search(tenant_id, index, asked[number][0], filter=_PUBLIC, limit=CANDIDATES)
 
     async def words_free(number: int) -> Sequence[object]:
         statement = "SELECT * FROM syntera.search_free($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
         values = filter_values(_PUBLIC)
-        return await administrator.fetch(statement, filled.login.tenant_id, index.id, asked[number][1], *values, _FOUND)
+        return await administrator.fetch(
+            statement, filled.login.tenant_id, index.id, asked[number][1], *values, CANDIDATES
+        )
 
     pairs = {"by vector": (searches[0], vector_free), "by words": (searches[1], words_free)}
     found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in pairs}

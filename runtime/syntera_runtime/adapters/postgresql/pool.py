@@ -25,7 +25,7 @@ Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 IDLE_SECONDS = 60.0
 """An idle connection is closed after this: a thousand tenants share the server's connections."""
 
-_EF_SEARCH = 200
+_EF_SEARCH = 100
 """Candidates that HNSW keeps; see docs/decisions/0032-where-vectors-and-words-are-searched.md."""
 
 _SESSION = f"SET jit = off; SET hnsw.ef_search = {_EF_SEARCH}; SET hnsw.iterative_scan = relaxed_order"
