@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from unittest.mock import patch
 
@@ -22,6 +22,7 @@ from syntera_runtime.adapters.postgresql import pool
 from syntera_runtime.adapters.postgresql.knowledge_vectors import PostgresqlVectors
 from syntera_runtime.knowledge.chunking import cut
 from syntera_runtime.knowledge.search import CANDIDATES
+from syntera_runtime.models.ids import TenantId
 from syntera_runtime.models.knowledge import Index, IndexStorage, SearchFilter, Vector
 from tests.bench.processes import cpu_seconds
 
@@ -38,7 +39,7 @@ _HELD_OUT = 250
 """Others, which are searched for."""
 _NEAREST = 10
 _CONNECTIONS = (8, 16, 24)
-_CONSTRUCTIONS = (64, 100, 128)
+_CONSTRUCTIONS = (64, 128)
 _EF_SEARCHES = (40, 100, 200)
 _NAME = "passages"
 _FILTERS = {
@@ -54,6 +55,16 @@ class Asked:
 
     name: str
     vectors: Sequence[Vector]
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """Vectors, as one session of PostgreSQL searches them."""
+
+    tenant_id: TenantId
+    vectors: PostgresqlVectors
+    pid: int
+    """Of the session's process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +94,8 @@ async def sweep_hnsw(evaluation: Evaluation) -> str:
         Asked(name, [evaluation.embedder.vector(f"{MODEL.query_prefix}{text}")[0] for text in texts])
         for name, texts in (("questions", [one.text for one in read_questions()]), ("passages", held_out))
     ]
-    exact = await _search_all(stores, corpus.index, asked)
+    async with _searching(stores) as searched:
+        exact = await _search_all(searched, corpus.index, asked)
     index = await _move(corpus)
     rows = []
     for connections, construction in product(_CONNECTIONS, _CONSTRUCTIONS):
@@ -114,16 +126,16 @@ def measure_recall(found: Sequence[Sequence[bytes]], exact: Sequence[Sequence[by
     return sum(len(one & other) for one, other in pairs) / sum(len(other) for _, other in pairs)
 
 
-async def _search_all(stores: Stores, index: Index, asked: Sequence[Asked]) -> dict[tuple[str, str], Nearest]:
+async def _search_all(searched: Searched, index: Index, asked: Sequence[Asked]) -> dict[tuple[str, str], Nearest]:
     """What is found by each filter for each kind of question."""
     found = {}
     for (name, filter), one in product(_FILTERS.items(), asked):
-        before = cpu_seconds(stores.server_pid)
+        before = cpu_seconds(searched.pid)
         hits = [
-            await stores.vectors.search(stores.tenant_id, index, vector, filter=filter, limit=CANDIDATES)
+            await searched.vectors.search(searched.tenant_id, index, vector, filter=filter, limit=CANDIDATES)
             for vector in one.vectors
         ]
-        spent = cpu_seconds(stores.server_pid) - before
+        spent = cpu_seconds(searched.pid) - before
         hashes = [[hit.embedded_hash for hit in some] for some in hits]
         found[name, one.name] = Nearest(hashes, spent / len(hits) * 1000)
     return found
@@ -166,13 +178,17 @@ async def _build(corpus: IndexedCorpus, *, connections: int, construction: int) 
 
 
 @asynccontextmanager
-async def _searching(stores: Stores, ef_search: int) -> AsyncIterator[Stores]:
-    """The stores with sessions in which HNSW keeps so many candidates."""
-    session, number = re.subn(r"ef_search = \d+", f"ef_search = {ef_search}", pool._SESSION)
-    assert number == 1
+async def _searching(stores: Stores, ef_search: int | None = None) -> AsyncIterator[Searched]:
+    """Searches in one session, in which HNSW keeps so many candidates; as the product has it, unless it is said."""
+    session = pool._SESSION
+    if ef_search is not None:
+        session, number = re.subn(r"ef_search = \d+", f"ef_search = {ef_search}", session)
+        assert number == 1
     with patch.object(pool, "_SESSION", session):
-        async with pool.Pool(stores.url_file, connections=1, seconds=120, application="eval") as searching:
-            yield replace(stores, vectors=PostgresqlVectors(searching))
+        async with pool.Pool(stores.url_file, connections=1, seconds=120, application="eval") as opened:
+            async with opened.connection("pid") as connection:
+                pid = await connection.fetchval("SELECT pg_backend_pid()")
+            yield Searched(stores.tenant_id, PostgresqlVectors(opened), pid)
 
 
 def _describe(found: Nearest, exact: Nearest) -> str:

@@ -33,8 +33,6 @@ class Stores:
     """Where they are, for what only its owners may do."""
     url_file: Path
     """With the URL by which the tenant logs in there."""
-    server_pid: int
-    """Of the PostgreSQL that has them and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)

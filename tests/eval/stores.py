@@ -36,7 +36,6 @@ async def open_stores() -> AsyncIterator[Stores]:
                     PostgresqlVectors(pool),
                     database,
                     url_file,
-                    server.process.pid,
                 )
     finally:
         server.stop()
