@@ -164,9 +164,9 @@ async def _rest(manifest: Manifest, context: Context) -> dict[str, Any]:
 
     That is begun again when the Tenant goes on, and so is the schedule.
     """
-    ended = await end_running(manifest, context)
+    is_ended = await end_running(manifest, context)
     await end_schedule(manifest, context)
-    return {"synced_digest": None} if ended else {}
+    return {"synced_digest": None} if is_ended else {}
 
 
 async def _observe(manifest: Manifest, host: Host, context: Context) -> Observed:
