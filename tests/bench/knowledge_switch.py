@@ -32,11 +32,9 @@ _CONCURRENT = 8
 _REST_SECONDS = 5.0
 """How long searches go on before the first build and after each."""
 _BUILDS = (350, 200, 300, 250)
-"""Tokens of a chunk, by index."""
+"""Tokens of a chunk, by index: all but the first have so many that the operator moves them."""
 _WORDS = 8
 """Of a question."""
-_LARGE = 5000
-"""Vectors from which on the operator moves an index; all but the first two builds have as many."""
 _LOOK_SECONDS = 1.0
 """Between two looks of the operator for large indexes; it takes more time in production."""
 
@@ -153,7 +151,7 @@ async def _measure(site: ChatSite, jobs: SyncJobs, searches: _Searches) -> list[
 async def _moving(site: ChatSite) -> AsyncIterator[None]:
     """Large indexes are moved to tables of their own meanwhile, as the operator does."""
     postgresql = Postgresql(PostgresqlSettings(url=site.database.operator_dsn))
-    large = LargeIndexes(postgresql, large=_LARGE)
+    large = LargeIndexes(postgresql)
 
     async def look() -> None:
         while True:
