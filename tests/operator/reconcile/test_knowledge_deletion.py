@@ -341,11 +341,25 @@ async def test_vectors_elsewhere_of_a_knowledge_base_that_is_not_sound_wait(worl
     assert (exists(world), world.knowledge.forgotten) == (True, [])
     message = world.message(world.the_knowledge_base(), "Ready")
     assert TOLD in message
-    assert "mend the spec" in message
+    assert "spec.sources" in message
 
     world.the_knowledge_base()["spec"] = sound
     await world.knows()
     assert list_jobs(world) == [ERASE]
+
+
+async def test_vectors_elsewhere_wait_for_what_is_missing_and_name_it(world: World, handbook: Manifest) -> None:
+    await use_pinecone(world)
+    world.cluster.remove(kube.CONFIG_MAPS, "acme", "knowledge-handbook")
+    world.cluster.remove(kube.SECRETS, "acme", "p")
+    delete(handbook)
+
+    await world.knows()
+
+    assert (exists(world), list_jobs(world)) == (True, [])
+    message = world.message(world.the_knowledge_base(), "Ready")
+    assert TOLD in message
+    assert "Secret 'p'" in message
 
 
 async def test_erasure_that_does_not_reach_vectors_names_them(world: World, handbook: Manifest) -> None:
