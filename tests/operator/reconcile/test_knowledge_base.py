@@ -400,18 +400,20 @@ async def test_knowledge_base_that_is_one_too_many_says_so_and_waits(
     world: World, handbook: Callable[..., Manifest]
 ) -> None:
     world.knowledge.has_room_left = False
-    handbook()
+    handbook(schedule={"cron": "@daily"})
     await settle(world)
 
-    assert list_jobs(world) == []
+    assert list_jobs(world) == world.cluster.list_names(kube.CRON_JOBS, "acme") == []
     manifest = world.the_knowledge_base()
     assert world.conditions(manifest)["Synced"] == ("False", "TooMany")
     assert world.conditions(manifest)["Stalled"] == ("True", "TooMany")
+    assert "nextSyncTime" not in manifest["status"]
     assert "TooMany" in [event.reason for event in world.cluster.events]
 
     world.knowledge.has_room_left = True
     await world.knows()
     assert len(list_jobs(world)) == 1
+    assert world.cluster.list_names(kube.CRON_JOBS, "acme") == ["kb-handbook"]
 
 
 async def test_large_index_that_could_not_be_moved_serves_and_is_told(
