@@ -76,20 +76,22 @@ class _Searches:
                 self.found.append(answer["passages"])
 
     def count_mixed(self, bounds: _Bounds) -> int:
-        """Searches with passages of two indexes, or with one that its index does not hold."""
-        return sum(len({_index_of(passage, bounds) for passage in passages}) != 1 for passages in self.found)
+        """Searches with passages of two indexes, or with one that the index which it names does not hold."""
+        return sum(not _are_of_one_index(passages, bounds) for passages in self.found)
 
     def indexes(self) -> set[int]:
         """The indexes that answered."""
         return {passages[0]["indexNumber"] for passages in self.found}
 
 
-def _index_of(passage: dict[str, Any], bounds: _Bounds) -> int:
-    number = int(passage["indexNumber"])
-    document_id = UUID(passage["documentId"])
+def _are_of_one_index(passages: Sequence[dict[str, Any]], bounds: _Bounds) -> bool:
+    number, *others = {int(passage["indexNumber"]) for passage in passages}
     begins, ends = bounds[number]
-    is_held = (document_id, passage["start"]) in begins and (document_id, passage["end"]) in ends
-    return number if is_held else -1
+    return not others and all(
+        (document_id := UUID(passage["documentId"]), passage["start"]) in begins
+        and (document_id, passage["end"]) in ends
+        for passage in passages
+    )
 
 
 def measure() -> list[Figure]:
