@@ -32,11 +32,9 @@ _CONCURRENT = 8
 _REST_SECONDS = 5.0
 """How long searches go on before the first build and after each."""
 _BUILDS = (350, 200, 300, 250)
-"""Tokens of a chunk, by index."""
+"""Tokens of a chunk, by index: all but the first have so many that the operator moves them."""
 _WORDS = 8
 """Of a question."""
-_LARGE = 5000
-"""Vectors from which on the operator moves an index; all but the first two builds have as many."""
 _LOOK_SECONDS = 1.0
 """Between two looks of the operator for large indexes; it takes more time in production."""
 
@@ -78,20 +76,22 @@ class _Searches:
                 self.found.append(answer["passages"])
 
     def count_mixed(self, bounds: _Bounds) -> int:
-        """Searches with passages of two indexes, or with one that its index does not hold."""
-        return sum(len({_index_of(passage, bounds) for passage in passages}) != 1 for passages in self.found)
+        """Searches with passages of two indexes, or with one that the index which it names does not hold."""
+        return sum(not _are_of_one_index(passages, bounds) for passages in self.found)
 
     def indexes(self) -> set[int]:
         """The indexes that answered."""
         return {passages[0]["indexNumber"] for passages in self.found}
 
 
-def _index_of(passage: dict[str, Any], bounds: _Bounds) -> int:
-    number = int(passage["indexNumber"])
-    document_id = UUID(passage["documentId"])
+def _are_of_one_index(passages: Sequence[dict[str, Any]], bounds: _Bounds) -> bool:
+    number, *others = {int(passage["indexNumber"]) for passage in passages}
     begins, ends = bounds[number]
-    is_held = (document_id, passage["start"]) in begins and (document_id, passage["end"]) in ends
-    return number if is_held else -1
+    return not others and all(
+        (document_id := UUID(passage["documentId"]), passage["start"]) in begins
+        and (document_id, passage["end"]) in ends
+        for passage in passages
+    )
 
 
 def measure() -> list[Figure]:
@@ -153,7 +153,7 @@ async def _measure(site: ChatSite, jobs: SyncJobs, searches: _Searches) -> list[
 async def _moving(site: ChatSite) -> AsyncIterator[None]:
     """Large indexes are moved to tables of their own meanwhile, as the operator does."""
     postgresql = Postgresql(PostgresqlSettings(url=site.database.operator_dsn))
-    large = LargeIndexes(postgresql, large=_LARGE)
+    large = LargeIndexes(postgresql)
 
     async def look() -> None:
         while True:

@@ -181,11 +181,9 @@ INTENDED = [
     # A sync of its knowledge base.
     *[("acme's sync", "dns", DNS, protocol) for protocol in ("UDP", "TCP")],
     ("acme's sync", "postgresql", POSTGRESQL, "TCP"),
-    ("acme's sync", "redis", REDIS, "TCP"),
     ("acme's sync", "model server", 8000, "TCP"),
     ("acme's sync", "addressed model server", 9000, "TCP"),
     *[("acme's sync", "public host", port, "TCP") for port in (80, 443, 8444)],
-    ("acme's sync", "receiver", 8080, "TCP"),
     ("acme's sync", "receiver outside of the cluster", 8080, "TCP"),
     # The operator.
     ("operator", "dns", DNS, "UDP"),
@@ -232,6 +230,9 @@ REFUSED = [
     ("acme's runtime", "public host", 8443, "TCP"),
     ("beta's runtime", "addressed model server", 9000, "TCP"),
     # A sync of its knowledge base, which nobody has business with.
+    ("acme's sync", "redis", REDIS, "TCP"),
+    ("acme's sync", "issuer", 8080, "TCP"),
+    ("acme's sync", "receiver", 8080, "TCP"),
     ("acme's sync", "api server", API_SERVER_PORT, "TCP"),
     ("acme's sync", "acme's runtime", INTERNAL, "TCP"),
     ("acme's sync", "operator", 8081, "TCP"),

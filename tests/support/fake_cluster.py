@@ -124,10 +124,12 @@ class FakeCluster(Cluster):
         live["status"] = {"observedGeneration": live["metadata"]["generation"], "replicas": count}
         live["status"] |= {"updatedReplicas": count, "availableReplicas": count}
 
-    def finish_job(self, namespace: str, name: str, *, failure: str | None = None, at: str = CREATED) -> None:
+    def finish_job(
+        self, namespace: str, name: str, *, failure: str | None = None, message: str = "It ended.", at: str = CREATED
+    ) -> None:
         """Do what the Job's controller would when its pods have ended."""
         type_ = "Complete" if failure is None else "Failed"
-        condition = {"type": type_, "status": "True", "reason": failure or "CompletionsReached", "message": "It ended."}
+        condition = {"type": type_, "status": "True", "reason": failure or "CompletionsReached", "message": message}
         self.get(kube.JOBS, namespace, name)["status"] = {"conditions": [condition | {"lastTransitionTime": at}]}
 
     def get(self, resource: Resource, namespace: str | None, name: str) -> Manifest:

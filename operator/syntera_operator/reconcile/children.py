@@ -64,7 +64,7 @@ class Surroundings:
     api_server: Sequence[tuple[str, int]]
     """Addresses and ports of the API server."""
     sources: Sequence[Destination] | None
-    """Where syncs go beside what the Tenant names. None: the namespace has no KnowledgeBase."""
+    """Where the sources of KnowledgeBases are. None: the namespace has no KnowledgeBase."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,13 +114,13 @@ async def _sync(manifest: Manifest, published: _Published, context: Context) -> 
     compiled, publication = published.compiled, published.publication
     suspended = _describe_suspended(compiled.host)
     fields: dict[str, Any] = {"revision": publication.revision, "digest": publication.digest}
-    schedule: Held | None = None
     if suspended is not None:
         fields |= await _rest(manifest, context)
-    elif published.pods is not None:
-        schedule = await ensure_schedule(manifest, compiled, published.pods, context)
     observed = await _observe(manifest, compiled.host, context)
     observed = await _give_up_vectors(manifest, compiled.host, observed, context)
+    schedule = None
+    if suspended is None and published.pods is not None and observed.has_room:
+        schedule = await ensure_schedule(manifest, compiled, published.pods, context)
     wanted = _want(manifest, published, context)
     due = find_due(manifest, wanted, read_status(KnowledgeBaseStatus, manifest), observed)
     held = None
@@ -164,9 +164,9 @@ async def _rest(manifest: Manifest, context: Context) -> dict[str, Any]:
 
     That is begun again when the Tenant goes on, and so is the schedule.
     """
-    ended = await end_running(manifest, context)
+    is_ended = await end_running(manifest, context)
     await end_schedule(manifest, context)
-    return {"synced_digest": None} if ended else {}
+    return {"synced_digest": None} if is_ended else {}
 
 
 async def _observe(manifest: Manifest, host: Host, context: Context) -> Observed:

@@ -85,9 +85,9 @@ async def compile_knowledge_base(manifest: Manifest, context: Context) -> Compil
 
 
 def list_source_destinations(knowledge_bases: Iterable[Manifest], tenant: Tenant) -> list[Destination] | None:
-    """Where the syncs of a namespace go that nobody else's policy lets them: public hosts at ports of their own.
+    """Where the sources of a namespace are: public hosts, each at its port, and others that the Tenant names.
 
-    None: there is no KnowledgeBase. One that is not sound has no say; where it is private, the Tenant says so itself.
+    None: there is no KnowledgeBase. One that is not sound has no say, and nor has a host that nobody allows.
     """
     found: set[Destination] = set()
     exists = False

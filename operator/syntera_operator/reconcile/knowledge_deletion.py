@@ -55,6 +55,8 @@ _REST = timedelta(minutes=1)
 _SERVED_ON = timedelta(seconds=6)
 """How long runtimes may serve what was withdrawn: three seconds after they hear of it."""
 
+_MAX_TOLD = 300
+"""Characters of what stands in the way: what can be done about it follows in the message."""
 _ERASING = "A Job erases what the stores hold of it."
 _NAMESPACE_GOES = "is being terminated"
 """What the API server says of a namespace in which nothing can be made any more; quotas and webhooks forbid as well."""
@@ -120,23 +122,25 @@ async def _begin(manifest: Manifest, tenant: Manifest, held: _Held, context: Con
     if is_being_deleted(tenant) and not held.places:
         # With the Tenant's data go its rows; where that is kept, the KnowledgeBase's goes alone.
         return None if _erases(tenant) else await _forget(manifest, held, context)
-    published = _read_published(manifest, context) or await _compile(manifest, held, context)
-    config = None if published is None else _with_present_key(published, tenant)
+    found = _read_published(manifest, context) or await _compile(manifest, held, context)
+    config = _with_present_key(found, tenant) if isinstance(found, KnowledgeBaseConfig) else None
     is_suspended = bool(tenant["spec"].get("suspended"))
     if not held.places and (config is None or is_suspended):
         return await _forget(manifest, held, context)
     if config is None or is_suspended or (held.places and config.pinecone is None):
-        return _describe_obstacle(config, held.places, is_suspended=is_suspended)
+        refused = found if isinstance(found, Refused) else None
+        return _describe_obstacle(held.places, refused, is_suspended=is_suspended)
     return await _make_job(manifest, tenant, config, held, context)
 
 
-def _describe_obstacle(config: KnowledgeBaseConfig | None, places: Sequence[VectorPlace], *, is_suspended: bool) -> str:
-    """Why no Job can erase vectors in Pinecone now, where they are, and what to do."""
+def _describe_obstacle(places: Sequence[VectorPlace], refused: Refused | None, *, is_suspended: bool) -> str:
+    """Why no Job can erase vectors in Pinecone now, where they are, and what to do. `refused`: there is no configuration, and why."""
     vectors = f"Its vectors in Pinecone ({describe_places(places)})"
     if is_suspended:
         return f"{vectors} are erased by a Job, and none runs while the Tenant is suspended; let it go on."
-    if config is None:
-        return f"{vectors} are erased by a Job, which needs a configuration, and that cannot be made: mend the spec."
+    if refused is not None:
+        why = refused.describe()[:_MAX_TOLD]
+        return f"{vectors} are erased by a Job, which needs a configuration, and that cannot be made: {why}"
     return f"{vectors} are out of reach: the Tenant's stores.vectors.pinecone names no key. Restore it until they are gone."
 
 
@@ -160,9 +164,9 @@ def _read_published(manifest: Manifest, context: Context) -> KnowledgeBaseConfig
         return None
 
 
-async def _compile(manifest: Manifest, held: _Held, context: Context) -> KnowledgeBaseConfig | None:
+async def _compile(manifest: Manifest, held: _Held, context: Context) -> KnowledgeBaseConfig | Refused | None:
     """What was published, for where the garbage collector took it already: a deletion in the foreground takes everything along
-    that the object owns. None: nothing ever was, so that no Job ran, or it cannot be told any more.
+    that the object owns; or why it cannot be told any more. None: nothing ever was, so that no Job ran.
 
     Vectors may be those of an object of the same name before, which a Tenant that was kept has left.
     """
@@ -170,8 +174,8 @@ async def _compile(manifest: Manifest, held: _Held, context: Context) -> Knowled
         return None
     try:
         return (await compile_knowledge_base(manifest, context)).config
-    except Refused:
-        return None
+    except Refused as refused:
+        return refused
 
 
 def _erases(tenant: Manifest) -> bool:

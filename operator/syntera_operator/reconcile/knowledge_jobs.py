@@ -107,19 +107,20 @@ def made_at(job: Manifest) -> datetime | None:
     return _read_time(job["metadata"].get("creationTimestamp"))
 
 
-async def end_running(manifest: Manifest, context: Context) -> int:
-    """End a KnowledgeBase's Jobs; gives how many there were.
+async def end_running(manifest: Manifest, context: Context) -> bool:
+    """End a KnowledgeBase's Jobs; gives whether there are any. Those that are on their way out count: who asks again has the same answer.
 
     Raises:
         KubeError: the API server did not answer, or refused.
         LeadershipLost: this process may write no more.
     """
-    running = [job for job in list_running(list_jobs(manifest, context)) if not is_being_deleted(job)]
+    running = list_running(list_jobs(manifest, context))
     for job in running:
-        await context.cluster.delete(
-            kube.JOBS, namespace_of(manifest), name_of(job), uid=uid_of(job), propagation="Foreground"
-        )
-    return len(running)
+        if not is_being_deleted(job):
+            await context.cluster.delete(
+                kube.JOBS, namespace_of(manifest), name_of(job), uid=uid_of(job), propagation="Foreground"
+            )
+    return bool(running)
 
 
 async def end_syncs(manifest: Manifest, context: Context) -> int:

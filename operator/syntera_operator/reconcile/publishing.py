@@ -50,6 +50,11 @@ class Refused(Exception):
         self.again_seconds = again_seconds
         super().__init__()
 
+    def describe(self) -> str:
+        """Everything that stands in the way."""
+        problems = (one for one in (*self.checks.values(), self.ready) if isinstance(one, Problem))
+        return " ".join(one.message for one in problems if one is not _NOT_PUBLISHED)
+
 
 @dataclass(frozen=True, slots=True)
 class Published:

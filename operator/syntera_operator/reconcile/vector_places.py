@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ..stores.knowledge_summary import VectorPlace
 
-_MOST_NAMED = 3
+_MOST_NAMED = 2
 """A message has room for a thousand characters."""
 _MAX_HOST_LENGTH = 100
 """Pinecone's hosts are shorter; whoever has the tenant's login may write longer ones."""

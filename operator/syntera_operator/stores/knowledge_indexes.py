@@ -138,7 +138,8 @@ class LargeIndexes:
         if before is not None and self._clock() < before.rests_until:
             return None
         try:
-            await self._move(index)
+            if await self._move(index):
+                self._failures.pop(index["id"], None)
         except (StoreUnavailable, StoreRefused) as error:
             rest = _REST_SECONDS if before is None else min(2 * before.rest_seconds, _MOST_REST_SECONDS)
             self._failures[index["id"]] = _Failure(str(error), rest, self._clock() + rest)
@@ -191,14 +192,15 @@ class LargeIndexes:
                 row["tenant_id"], row["id"],
             )  # fmt: skip
 
-    async def _move(self, index: asyncpg.Record) -> None:
+    async def _move(self, index: asyncpg.Record) -> bool:
+        """Give an index a table of its own, if it needs one still; False: a sync runs, and the next round comes."""
         tenant_id, index_id = index["tenant_id"], index["id"]
         async with self._postgresql.long_session(_BUILD_SECONDS) as connection, connection.transaction():
             if not await connection.fetchval(_TRY_LOCK, tenant_id, index["knowledge_base_id"]):
-                return  # a sync runs, and the next round comes
+                return False
             await _become(connection, "syntera_maintenance")
             if not await connection.fetchval(_IS_LARGE, tenant_id, index_id, self._large):
-                return
+                return True
             table = own_vectors_table(tenant_id, index_id)
             await _become(connection, "syntera_owner")
             for statement in build_table(table, tenant_id, index_id, dimensions=index["dimensions"]):
@@ -215,6 +217,7 @@ class LargeIndexes:
             await connection.execute(f"ANALYZE syntera.{table}")
             await _become(connection, "syntera_maintenance")
             await connection.execute(_SWITCH, tenant_id, index_id)
+        return True
 
     async def _drop(self, table: str) -> None:
         async with self._postgresql.owner() as connection:

@@ -11,7 +11,7 @@ import pytest
 from syntera_crds.contract import names
 from syntera_crds.contract.knowledge_config import KnowledgeBaseConfig
 from syntera_kube import resources as kube
-from syntera_kube.errors import Forbidden, Invalid
+from syntera_kube.errors import Forbidden, Invalid, KubeError
 from syntera_operator.causes import knowledge_base_key
 from syntera_operator.cluster import Reference
 from syntera_operator.errors import StoreUnavailable
@@ -417,18 +417,20 @@ async def test_knowledge_base_that_is_one_too_many_says_so_and_waits(
     world: World, handbook: Callable[..., Manifest]
 ) -> None:
     world.knowledge.has_room_left = False
-    handbook()
+    handbook(schedule={"cron": "@daily"})
     await settle(world)
 
-    assert list_jobs(world) == []
+    assert list_jobs(world) == world.cluster.list_names(kube.CRON_JOBS, "acme") == []
     manifest = world.the_knowledge_base()
     assert world.conditions(manifest)["Synced"] == ("False", "TooMany")
     assert world.conditions(manifest)["Stalled"] == ("True", "TooMany")
+    assert "nextSyncTime" not in manifest["status"]
     assert "TooMany" in [event.reason for event in world.cluster.events]
 
     world.knowledge.has_room_left = True
     await world.knows()
     assert len(list_jobs(world)) == 1
+    assert world.cluster.list_names(kube.CRON_JOBS, "acme") == ["kb-handbook"]
 
 
 async def test_large_index_that_could_not_be_moved_serves_and_is_told(
@@ -751,6 +753,27 @@ async def test_sync_that_runs_when_its_tenant_is_suspended_ends_and_is_begun_aga
 
     world.edit(world.the_tenant(), suspended=False)
     await settle(world)
+    assert len(list_jobs(world)) == 1
+
+
+async def test_sync_that_a_suspension_ended_is_begun_again_although_the_first_report_of_it_was_lost(
+    world: World, handbook: Callable[..., Manifest]
+) -> None:
+    handbook()
+    await settle(world)
+    [running] = list_jobs(world)
+    world.knowledge.summaries["handbook"] = KnowledgeSummary(last_sync=make_sync(state="running"))
+    world.edit(world.the_tenant(), suspended=True)
+    world.cluster.failures["status", "KnowledgeBase"] = KubeError("timeout")
+    with pytest.raises(KubeError):
+        await world.knows()
+    del world.cluster.failures["status", "KnowledgeBase"]
+
+    await world.knows()
+    world.cluster.remove(kube.JOBS, "acme", running)
+    world.edit(world.the_tenant(), suspended=False)
+    await settle(world)
+
     assert len(list_jobs(world)) == 1
 
 

@@ -25,6 +25,8 @@ PINECONE = {
 UID = "01234567-0123-0123-0123-012345678901"
 PLACE = VectorPlace(host="https://docs.example", namespace="acme-id.handbook-id.1")
 TOLD = f"{PLACE.namespace} at {PLACE.host}"
+POD_FAILED = "Container ingestion for pod acme/kb-erase-handbook-0123456789-abcde failed with exit code 2 matching FailJob rule at index 0"
+"""As the Job's controller tells it."""
 
 
 @pytest.fixture
@@ -339,11 +341,25 @@ async def test_vectors_elsewhere_of_a_knowledge_base_that_is_not_sound_wait(worl
     assert (exists(world), world.knowledge.forgotten) == (True, [])
     message = world.message(world.the_knowledge_base(), "Ready")
     assert TOLD in message
-    assert "mend the spec" in message
+    assert "spec.sources" in message
 
     world.the_knowledge_base()["spec"] = sound
     await world.knows()
     assert list_jobs(world) == [ERASE]
+
+
+async def test_vectors_elsewhere_wait_for_what_is_missing_and_name_it(world: World, handbook: Manifest) -> None:
+    await use_pinecone(world)
+    world.cluster.remove(kube.CONFIG_MAPS, "acme", "knowledge-handbook")
+    world.cluster.remove(kube.SECRETS, "acme", "p")
+    delete(handbook)
+
+    await world.knows()
+
+    assert (exists(world), list_jobs(world)) == (True, [])
+    message = world.message(world.the_knowledge_base(), "Ready")
+    assert TOLD in message
+    assert "Secret 'p'" in message
 
 
 async def test_erasure_that_does_not_reach_vectors_names_them(world: World, handbook: Manifest) -> None:
@@ -377,19 +393,24 @@ async def test_given_up_vectors_are_named(world: World, handbook: Manifest) -> N
     assert (exists(world), TOLD in told.message) == (False, True)
 
 
-async def test_many_places_are_named_in_a_message_that_has_room_for_them(world: World, handbook: Manifest) -> None:
+@pytest.mark.parametrize("is_suspended", [True, False], ids=["suspended", "failed"])
+async def test_many_places_are_named_in_a_message_that_has_room_for_them(
+    world: World, handbook: Manifest, is_suspended: bool
+) -> None:
     await use_pinecone(world)
     world.knowledge.vectors["handbook"] = [
         VectorPlace(host="https://" + "x" * 1000, namespace=f"{UID}.{UID}.{number}") for number in range(9)
     ]
-    world.edit(world.the_tenant(), suspended=True)
+    world.edit(world.the_tenant(), suspended=is_suspended)
     delete(handbook)
-
     await world.knows()
+    if not is_suspended:
+        world.cluster.finish_job("acme", ERASE, failure="PodFailurePolicy", message=POD_FAILED)
+        await world.knows()
 
     message = world.message(world.the_knowledge_base(), "Ready")
-    assert f"{UID}.{UID}.2" in message
-    assert "and 6 more" in message
+    assert f"{UID}.{UID}.0" in message
+    assert " more that begin with" in message
     assert message.endswith(f"{names.ABANDON_KNOWLEDGE_ANNOTATION}=true")
 
 

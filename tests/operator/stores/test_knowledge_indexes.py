@@ -295,7 +295,6 @@ async def test_index_that_cannot_be_moved_rests_longer_each_time_and_is_told_onc
     seconds += 21_600
     assert await large.look_after() == []
     assert (await reread(knowledge)).storage is IndexStorage.OWN
-    await large.look_after()
     assert large.why_stuck(index.id) is None
 
 

@@ -350,6 +350,38 @@ async def test_documents_that_are_put_and_excluded_at_once_leave_no_chunk_behind
         assert await connection.fetchval("SELECT count(*) FROM syntera.knowledge_texts") == 0
 
 
+async def test_statistics_know_an_index_once_it_has_doubled(made: PostgresqlStores, knowledge: KnowledgeStores) -> None:
+    """Autovacuum comes for a few hundred rows in a table of many at some time or never."""
+    await crowd(made.database)
+    before = await last_analyzed(made.database)
+    await fill(knowledge)
+    assert await last_analyzed(made.database) == before, "of 100, which may be read from end to end"
+    await fill(knowledge, documents=15)
+    assert 200 < await estimate_chunks(made, knowledge) < 600, "of 300, and of one tenant"
+    analyzed = await last_analyzed(made.database)
+    await fill(knowledge, documents=20)
+    assert await last_analyzed(made.database) == analyzed, "of 400"
+
+
+async def estimate_chunks(made: PostgresqlStores, knowledge: KnowledgeStores) -> int:
+    """How many chunks of the index the planner believes in."""
+    base = await knowledge.begin()
+    assert base.active is not None
+    async with connected(made.database.superuser_dsn) as superuser:
+        plan = await superuser.fetchval(
+            "EXPLAIN (FORMAT JSON) SELECT FROM syntera.knowledge_chunks WHERE tenant_id = $1 AND index_id = $2",
+            knowledge.tenant_id, base.active.id,
+        )  # fmt: skip
+    estimated: int = json.loads(plan)[0]["Plan"]["Plan Rows"]
+    return estimated
+
+
+async def last_analyzed(database: Database) -> object:
+    """When statistics of chunks were made last."""
+    async with connected(database.superuser_dsn) as superuser:
+        return await superuser.fetchval("SELECT pg_stat_get_last_analyze_time('syntera.knowledge_chunks'::regclass)")
+
+
 async def test_vectors_of_shared_texts_are_written_side_by_side(knowledge: KnowledgeStores) -> None:
     index = await knowledge.open_index(await knowledge.begin())
     hashes = [embedded_hash(str(number)) for number in range(300)]
