@@ -323,7 +323,13 @@ class SourcePass:
             return
         work.progress.has_changed = True
         await work.store.fail_document(
-            work.tenant_id, work.knowledge_base_id, work.index, origin=origin, facts=facts, failure=failure
+            work.tenant_id,
+            work.knowledge_base_id,
+            work.index,
+            document=known,
+            origin=origin,
+            facts=facts,
+            failure=failure,
         )
 
     # What the source did not name --------------------------------------------------------------------------------------
