@@ -275,6 +275,7 @@ WHERE tenant_id = $1 AND index_id = $2 AND hash = ANY ($3::bytea[])
     ) -> None:
         """See `KnowledgeWriter`."""
         async with self._transaction("fail_document") as connection:
+            row: Record | None
             if document is None:
                 row = await _ensure_document(connection, tenant_id, knowledge_base_id, origin, facts)
             else:
