@@ -109,11 +109,18 @@ class SourcePass:
         await self._touch(at_least=1)
 
     async def _load_known(self) -> None:
+        """Note what is known. Uploads, and what was read elsewhere, are no documents of a source that has become one of the other kind:
+        nothing would be said of them any more, and nobody would be asked for whom they are."""
+        of_others: list[DocumentId] = []
         async with aclosing(self._documents.pages()) as pages:
             async for page in pages:
-                self._known |= {
-                    document.origin.path: build_outline(document, self._work, self._settings) for document in page
-                }
+                for document in page:
+                    if (document.file_id is None) == (self._source.upload is None):
+                        outline = build_outline(document, self._work, self._settings)
+                        self._known[document.origin.path] = outline
+                    else:
+                        of_others.append(document.id)
+        await remove_documents(self._work, of_others)
 
     async def _take(self, item: Item, group: asyncio.TaskGroup) -> None:
         if item.path is None:
