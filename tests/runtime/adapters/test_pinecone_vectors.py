@@ -13,7 +13,7 @@ from syntera_runtime.adapters.memory_chunks_of_vectors import MemoryChunksOfVect
 from syntera_runtime.adapters.memory_files import MemoryFiles
 from syntera_runtime.adapters.memory_knowledge import MemoryKnowledge
 from syntera_runtime.adapters.pinecone_clients import PineconeClients
-from syntera_runtime.adapters.pinecone_vectors import PineconeVectors, build_namespace, is_of_same_domain
+from syntera_runtime.adapters.pinecone_vectors import PineconeVectors, build_namespace, may_have_key
 from syntera_runtime.adapters.postgresql.chunks_of_vectors import PostgresqlChunksOfVectors
 from syntera_runtime.errors import SecretMissing, StoreUnavailable
 from syntera_runtime.ids import new_id
@@ -121,7 +121,7 @@ async def test_each_index_is_searched_and_dropped_at_the_host_that_it_names(
         assert (list(fake.namespaces), len(other.namespaces)) == ([], 1)
 
 
-async def test_key_is_given_to_no_host_of_another_domain(
+async def test_key_is_given_to_no_host_of_a_stranger(
     in_memory: KnowledgeStores, fake: PineconeFake, clients: PineconeClients
 ) -> None:
     """Who writes the tenant's rows does not name a server of their own."""
@@ -132,7 +132,7 @@ async def test_key_is_given_to_no_host_of_another_domain(
             in_memory.vectors.search(in_memory.tenant_id, index, EAST, filter=PUBLIC, limit=1),
             in_memory.vectors.drop(in_memory.tenant_id, index),
         ):
-            with pytest.raises(StoreUnavailable, match="no host of another domain"):
+            with pytest.raises(StoreUnavailable, match="is given to no host but"):
                 await use
         assert stranger.requests == []
 
@@ -143,7 +143,7 @@ async def test_key_is_given_to_no_host_of_another_domain(
         ("https://a-1.svc.x.pinecone.io", True),
         ("https://b-2.svc.y.pinecone.io:8443", True),
         ("https://B-2.svc.Pinecone.IO", True),
-        ("https://pinecone.io.", True),
+        ("https://pinecone.io", False),
         ("http://b-2.svc.y.pinecone.io", False),
         ("https://b-2.svc.y.pinecone.io/path", False),
         ("https://b-2.svc.y.pinecone.io?a", False),
@@ -161,13 +161,24 @@ async def test_key_is_given_to_no_host_of_another_domain(
         ("", False),
     ],
 )
-def test_domains_are_told_apart(host: str, expected: bool) -> None:
-    assert is_of_same_domain(host, "https://a-1.svc.x.pinecone.io") is expected
+def test_key_of_an_index_at_pinecone_is_given_to_pinecone_alone(host: str, expected: bool) -> None:
+    assert may_have_key(host, "https://a-1.svc.x.pinecone.io") is expected
 
 
-def test_addresses_are_of_no_domain() -> None:
-    assert is_of_same_domain("https://10.0.0.1:8443", "https://10.0.0.1")
-    assert not is_of_same_domain("https://11.1.0.1", "https://10.0.0.1")
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("https://vectors.acme.co.uk", True),
+        ("https://vectors.acme.co.uk:8443", True),
+        ("http://vectors.acme.co.uk", False),
+        ("https://other.acme.co.uk", False),
+        ("https://stranger.co.uk", False),
+        ("https://b-2.svc.y.pinecone.io", False),
+    ],
+)
+def test_key_to_a_host_of_somebody_elses_is_given_to_no_other(host: str, expected: bool) -> None:
+    """Whose neighbours in a domain are strangers nobody knows here."""
+    assert may_have_key(host, "https://vectors.acme.co.uk") is expected
 
 
 async def test_unused_vectors_are_listed_page_by_page_and_forgotten(
