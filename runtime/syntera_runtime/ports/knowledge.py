@@ -123,6 +123,7 @@ class KnowledgeEditor(Protocol):
 
         Raises:
             KnowledgeBaseNotFound: It is not known, or has been erased.
+            AudienceNotHeld: The document that it would replace is for none of `reach`.
             FileNotFound: The file is not there in full.
             FileAttached: It belongs to a message or a document already.
         """

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from syntera_runtime.errors import FileAttached, FileNotFound, TooManyKnowledgeBases
+from syntera_runtime.errors import AudienceNotHeld, FileAttached, FileNotFound, TooManyKnowledgeBases
 from syntera_runtime.ids import new_id
 from syntera_runtime.models.ids import DocumentId, FileId, KnowledgeBaseId
 from syntera_runtime.models.knowledge import (
@@ -408,6 +408,18 @@ async def test_upload_of_bytes_that_are_there_for_others_is_a_document_of_its_ow
     found = await find_upload(knowledge, base.id, "Some text", file_id)
     assert found is not None
     assert found.id == open_one
+
+
+async def test_upload_replaces_nothing_that_is_for_others(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    made, kept = await knowledge.upload(base.id, "salaries.md", "Ten", audience={"owner"})
+    with pytest.raises(AudienceNotHeld):
+        await knowledge.upload(base.id, "salaries.md", "Mine", reach=frozenset({"public", "member"}))
+    assert await knowledge.doomed() == set()
+    (document,) = await knowledge.editor.list_documents(knowledge.tenant_id, base.id, limit=9)
+    assert (document.id, document.file_id) == (made, kept)
+    again, _ = await knowledge.upload(base.id, "salaries.md", "Mine", reach=frozenset({"owner"}))
+    assert again == made
 
 
 async def test_upload_is_a_pending_document_with_a_file(knowledge: KnowledgeStores) -> None:
