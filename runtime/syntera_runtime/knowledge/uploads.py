@@ -28,7 +28,7 @@ from ..files.service import MEGABYTE, Files
 from ..models.files import File
 from ..models.identity import Principal
 from ..models.ids import RequestKey, TenantId
-from ..models.knowledge import Document, DocumentFacts, DocumentOrigin, KnowledgeBase
+from ..models.knowledge import Document, DocumentFacts, DocumentOrigin, DocumentState, KnowledgeBase
 from ..ports.knowledge import KnowledgeEditor
 from .audience import reach_of
 from .holdings import Holdings
@@ -104,6 +104,7 @@ class DocumentUploads:
         held = await self._know(tenant_id, name)
         known = await self._editor.find_upload(tenant_id, held.id, content_hash=file.content.sha256, file_id=file.id)
         if known is not None:
+            await self._ask_for_sync(tenant_id, held, known)
             return Uploaded(known, is_new=True, is_replayed=True)
         # The process that took the file in has ended before it made a document of it.
         return replace(await self._make_document(principal, held, source, wanted, file), is_replayed=True)
@@ -166,10 +167,16 @@ class DocumentUploads:
             ) from None
         if document.file_id != file.id:
             await self._delete(principal, file)
+            await self._ask_for_sync(principal.tenant_id, held, document)
             return Uploaded(document, is_new=False)
-        await self._editor.request_sync(principal.tenant_id, held.name)
+        await self._ask_for_sync(principal.tenant_id, held, document)
         log.info("document uploaded", knowledge_base=held.name, document_id=str(document.id))
         return Uploaded(document, is_new=True)
+
+    async def _ask_for_sync(self, tenant_id: TenantId, held: KnowledgeBase, document: Document) -> None:
+        """Have a document taken in that waits for it: whoever made it may have ended before they could ask."""
+        if document.state is DocumentState.PENDING:
+            await self._editor.request_sync(tenant_id, held.name)
 
     async def _delete(self, principal: Principal, file: File) -> None:
         with suppress(FileNotFound):  # the same request, sent twice at once, has deleted it

@@ -263,6 +263,27 @@ async def test_upload_whose_process_died_before_the_document_was_made_is_taken_u
     assert kept(store) == ["ready"]
 
 
+@pytest.mark.parametrize("headers", [{"Idempotency-Key": "k"}, {}])
+async def test_upload_that_is_sent_again_asks_for_the_sync_that_it_lacks(
+    client: httpx.AsyncClient,
+    stores: KnowledgeStores,
+    store: MemoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+    headers: dict[str, str],
+) -> None:
+    await stores.begin()
+
+    async def fail(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable(store="PostgreSQL")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store.knowledge.editor, "request_sync", fail)
+        assert (await send(client, headers=headers)).status_code == 503
+    assert not store.knowledge.is_sync_requested(TENANT, "handbook")
+    assert (await send(client, headers=headers)).is_success
+    assert store.knowledge.is_sync_requested(TENANT, "handbook")
+
+
 async def test_upload_whose_bytes_came_by_another_request_meanwhile_is_that_ones_document(
     client: httpx.AsyncClient, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
