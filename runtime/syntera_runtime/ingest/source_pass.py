@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -45,6 +46,8 @@ from .room import Room
 from .work import Work
 
 EXTRACTIONS_AT_ONCE = 4
+FRESH = timedelta(hours=1)
+"""Longer than a configuration takes to reach a sync that begins."""
 STEP = 100
 """Documents that are touched or removed in one go."""
 MOST_PATH = 2048
@@ -118,7 +121,7 @@ class SourcePass:
                     if (document.file_id is None) == (self._source.upload is None):
                         outline = build_outline(document, self._work, self._settings)
                         self._known[document.origin.path] = outline
-                    else:
+                    elif not has_just_come(document):
                         of_others.append(document.id)
         await remove_documents(self._work, of_others)
 
@@ -357,6 +360,13 @@ class SourcePass:
         if len(self._touched) >= at_least:
             touched, self._touched = self._touched, {}
             await self._work.store.touch_documents(self._work.tenant_id, touched)
+
+
+def has_just_come(document: KnownDocument) -> bool:
+    """Whether somebody has uploaded it a moment ago. The source that it is for may be one of a newer configuration than this sync has
+    read, so it is not to be removed for want of that source."""
+    is_waiting = document.file_id is not None and document.state is DocumentState.PENDING
+    return is_waiting and datetime.now(UTC) - document.updated_at < FRESH
 
 
 async def remove_documents(work: Work, document_ids: list[DocumentId]) -> None:

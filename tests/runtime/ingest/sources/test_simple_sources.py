@@ -1,6 +1,7 @@
 """Sources that are at hand: inline texts, ConfigMaps, uploads."""
 
 from collections.abc import AsyncGenerator
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
@@ -212,6 +213,25 @@ async def test_source_that_is_none_of_uploads_any_more_keeps_no_upload(uploads: 
     document = (await uploads.documents())["a.md"]
     assert (document.facts.audience, document.facts.keeps_audience) == (frozenset({"owner"}), False)
     assert document.file_id is None
+
+
+@pytest.mark.parametrize("sources", [[make_source("other")], [make_source()]], ids=["unknown", "of another kind"])
+async def test_upload_that_has_just_come_waits_for_a_configuration_that_knows_its_source(
+    uploads: SyncSite, monkeypatch: pytest.MonkeyPatch, sources: list[Source]
+) -> None:
+    """Whoever edits the KnowledgeBase uploads to it at once, and a sync that begins in this moment has read the one before."""
+    config, build = uploads.config, uploads.build_source
+    await upload(uploads, "a.md", b"One of them.")
+    uploads.config, uploads.build_source = make_config(*sources), None
+    await uploads.sync()
+    uploads.config, uploads.build_source = config, build
+    await uploads.sync()
+    assert await uploads.contents() == {"a.md": ["One of them."]}
+    await upload(uploads, "b.md", b"Another.")
+    monkeypatch.setattr("syntera_runtime.ingest.source_pass.FRESH", timedelta(0))
+    uploads.config, uploads.build_source = make_config(*sources), None
+    await uploads.sync()
+    assert await uploads.documents() == {}
 
 
 async def test_upload_for_others_than_its_source_stays_for_them(uploads: SyncSite) -> None:
