@@ -170,7 +170,7 @@ class MemoryKnowledgeWriter:
         before = base.find_origin(origin) if document is None else base.documents.get(document.id)
         if document is not None and (before is None or before.document.file_id != document.file_id):
             return document.id
-        if before is not None and before.document.state is DocumentState.EXCLUDED:
+        if before is not None and _is_somebodys(before.document, document):
             return before.document.id
         found = _new_document(base.id, origin, facts) if before is None else before.document
         is_marked = document is not None and document.is_marked_since(found.state, found.updated_at)
@@ -237,7 +237,7 @@ class MemoryKnowledgeWriter:
         before = base.find_origin(origin) if document is None else base.documents.get(document.id)
         if document is not None and (before is None or before.document.file_id != document.file_id):
             return
-        if before is not None and before.document.state is DocumentState.EXCLUDED:
+        if before is not None and _is_somebodys(before.document, document):
             return
         found = _new_document(base.id, origin, facts) if before is None else before.document
         if document is not None and document.is_marked_since(found.state, found.updated_at):
@@ -336,6 +336,11 @@ def _new_document(knowledge_base_id: KnowledgeBaseId, origin: DocumentOrigin, fa
         created_at=now(),
         updated_at=now(),
     )
+
+
+def _is_somebodys(held: Document, document: KnownDocument | None) -> bool:
+    """Whether somebody has excluded the document, or uploaded it where the sync knew of none."""
+    return held.state is DocumentState.EXCLUDED or (document is None and held.file_id is not None)
 
 
 def _keep_audience(document: Document, facts: DocumentFacts) -> DocumentFacts:

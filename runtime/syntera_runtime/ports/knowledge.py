@@ -262,7 +262,7 @@ class KnowledgeWriter(Protocol):
         """Store a document with its text and, in the index, all its chunks in place of those before: in one transaction.
 
         While another index than `index` is active, that one keeps what it has until the switch. `document` is the one as it was
-        found; None: a new one. Nothing is written where somebody has excluded, deleted or replaced it since.
+        found; None: a new one. Nothing is written where somebody has excluded, deleted or replaced it since, or uploaded a new one.
 
         `links`: where its page leads, for syncs that do not read it again; None: as before.
 

@@ -692,6 +692,26 @@ async def test_upload_that_was_replaced_or_deleted_while_it_was_read_does_not_fa
     assert await knowledge.known(index, "uploads") == []
 
 
+async def test_upload_that_has_just_come_is_not_overwritten_by_what_another_source_has_there(
+    knowledge: KnowledgeStores,
+) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.publish(await knowledge.open_index(base))
+    made, file_id = await knowledge.upload(base.id, text="one")
+    assert await knowledge.put(index, "guide.txt", "two", source="uploads") == made
+    await knowledge.writer.fail_document(
+        knowledge.tenant_id,
+        base.id,
+        index,
+        document=None,
+        origin=DocumentOrigin("uploads", "guide.txt"),
+        facts=make_facts(),
+        failure=BROKEN,
+    )
+    (known,) = await knowledge.known(index, "uploads")
+    assert (known.state, known.file_id, known.indexed_hash) == (DocumentState.PENDING, file_id, None)
+
+
 async def test_document_that_is_to_be_taken_in_anew_keeps_what_is_known_of_it(knowledge: KnowledgeStores) -> None:
     base = await knowledge.begin()
     index = await knowledge.publish(await knowledge.open_index(base))

@@ -221,7 +221,7 @@ WHERE tenant_id = $1 AND index_id = $2 AND hash = ANY ($3::bytea[])
                     return document.id
                 row = found
             made = DocumentId(row["id"])
-            if row["state"] == DocumentState.EXCLUDED:
+            if _is_somebodys(row, document):
                 return made
             if is_pending or _is_marked(row, document):
                 became = (DocumentState.PENDING, row["content_hash"])
@@ -280,7 +280,7 @@ WHERE tenant_id = $1 AND index_id = $2 AND hash = ANY ($3::bytea[])
                 row = await _ensure_document(connection, tenant_id, knowledge_base_id, origin, facts)
             else:
                 row = await _lock_found(connection, tenant_id, document)
-            if row is None or row["state"] == DocumentState.EXCLUDED or _is_marked(row, document):
+            if row is None or _is_somebodys(row, document) or _is_marked(row, document):
                 return
             values = (*facts_values(facts), failure.reason, clean(failure.message))
             await connection.execute(_FAIL_DOCUMENT, tenant_id, row["id"], *values)
@@ -332,6 +332,11 @@ async def _lock_found(connection: Connection, tenant_id: TenantId, document: Kno
     place."""
     row = await connection.fetchrow(_LOCK_DOCUMENT, tenant_id, document.id)
     return None if row is None or row["file_id"] != document.file_id else row
+
+
+def _is_somebodys(row: Record, document: KnownDocument | None) -> bool:
+    """Whether somebody has excluded the document, or uploaded it where the sync knew of none."""
+    return row["state"] == DocumentState.EXCLUDED or (document is None and row["file_id"] is not None)
 
 
 def _is_marked(row: Record, document: KnownDocument | None) -> bool:
