@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..errors import KnowledgeBaseNotFound
+from ..errors import AudienceNotHeld, KnowledgeBaseNotFound
 from ..ids import new_id
 from ..models.ids import ChunkId, DocumentId, FileId, KnowledgeBaseId, SyncId, TenantId
 from ..models.knowledge import (
@@ -175,11 +175,12 @@ class MemoryKnowledgeEditor:
         if base is None:
             raise KnowledgeBaseNotFound
         for row in _uploads_of(base, content_hash):
-            is_reached = reach is None or not reach.isdisjoint(row.document.facts.audience)
-            if is_reached and row.document.file_id != file_id:
+            if _is_reached(row.document, reach) and row.document.file_id != file_id:
                 return base.shown(row)
-        self._rows.files.give_to_knowledge_base(tenant_id, file_id, knowledge_base_id=base.id)
         before = base.find_origin(origin)
+        if before is not None and not _is_reached(before.document, reach):
+            raise AudienceNotHeld
+        self._rows.files.give_to_knowledge_base(tenant_id, file_id, knowledge_base_id=base.id)
         replaced = None if before is None else before.document
         if replaced is not None and replaced.file_id is not None:
             self._rows.files.doom_of_document(tenant_id, replaced.file_id)
@@ -267,6 +268,10 @@ def _describe(base: KnowledgeBaseRow) -> KnowledgeBase:
         chunks=sum(len(document.chunks) for document in held.values()),
         last_sync=base.syncs[max(base.syncs)] if base.syncs else None,
     )
+
+
+def _is_reached(document: Document, reach: frozenset[str] | None) -> bool:
+    return reach is None or not reach.isdisjoint(document.facts.audience)
 
 
 def _uploads_of(base: KnowledgeBaseRow, content_hash: bytes) -> Sequence[DocumentRow]:

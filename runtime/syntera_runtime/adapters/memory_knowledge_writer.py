@@ -170,7 +170,7 @@ class MemoryKnowledgeWriter:
         before = base.find_origin(origin) if document is None else base.documents.get(document.id)
         if document is not None and (before is None or before.document.file_id != document.file_id):
             return document.id
-        if before is not None and before.document.state is DocumentState.EXCLUDED:
+        if before is not None and _is_somebodys(before.document, document):
             return before.document.id
         found = _new_document(base.id, origin, facts) if before is None else before.document
         is_marked = document is not None and document.is_marked_since(found.state, found.updated_at)
@@ -200,12 +200,26 @@ class MemoryKnowledgeWriter:
             if base is None:
                 continue
             row = base.documents[document_id]
-            if row.document.state is not DocumentState.EXCLUDED:
-                is_pending = row.document.state is DocumentState.PENDING
-                kept = row.document.validators if is_pending else dict(change.validators)
+            if row.document.state not in (DocumentState.PENDING, DocumentState.EXCLUDED):
                 told = _keep_audience(row.document, change.facts)
                 row.links = row.links if change.links is None else change.links
-                row.document = replace(row.document, facts=told, validators=kept, updated_at=now(), checked_at=now())
+                row.document = replace(
+                    row.document, facts=told, validators=dict(change.validators), updated_at=now(), checked_at=now()
+                )
+
+    async def set_audience(
+        self, tenant_id: TenantId, document_ids: Sequence[DocumentId], audience: frozenset[str]
+    ) -> None:
+        """See `KnowledgeWriter`."""
+        for document_id in document_ids:
+            base = self._rows.base_of_document(tenant_id, document_id)
+            if base is None:
+                continue
+            row = base.documents[document_id]
+            facts = row.document.facts
+            if row.document.state is not DocumentState.EXCLUDED and not facts.keeps_audience:
+                facts = replace(facts, audience=audience)
+                row.document = replace(row.document, facts=facts, updated_at=now(), checked_at=now())
 
     async def fail_document(
         self,
@@ -213,24 +227,29 @@ class MemoryKnowledgeWriter:
         knowledge_base_id: KnowledgeBaseId,
         index: Index,
         *,
+        document: KnownDocument | None,
         origin: DocumentOrigin,
         facts: DocumentFacts,
         failure: DocumentFailure,
     ) -> None:
         """See `KnowledgeWriter`."""
         base = self._base(tenant_id, knowledge_base_id)
-        before = base.find_origin(origin)
-        if before is not None and before.document.state is DocumentState.EXCLUDED:
+        before = base.find_origin(origin) if document is None else base.documents.get(document.id)
+        if document is not None and (before is None or before.document.file_id != document.file_id):
             return
-        document = _new_document(base.id, origin, facts) if before is None else before.document
+        if before is not None and _is_somebodys(before.document, document):
+            return
+        found = _new_document(base.id, origin, facts) if before is None else before.document
+        if document is not None and document.is_marked_since(found.state, found.updated_at):
+            return
         failed = replace(
-            document,
-            facts=_keep_audience(document, facts),
+            found,
+            facts=_keep_audience(found, facts),
             state=DocumentState.FAILED,
             updated_at=now(),
             checked_at=now(),
             failure=failure,
-            content_hash=document.content_hash if document.file_id is not None else None,
+            content_hash=found.content_hash if found.file_id is not None else None,
             validators={},
             characters=0,
         )
@@ -317,6 +336,11 @@ def _new_document(knowledge_base_id: KnowledgeBaseId, origin: DocumentOrigin, fa
         created_at=now(),
         updated_at=now(),
     )
+
+
+def _is_somebodys(held: Document, document: KnownDocument | None) -> bool:
+    """Whether somebody has excluded the document, or uploaded it where the sync knew of none."""
+    return held.state is DocumentState.EXCLUDED or (document is None and held.file_id is not None)
 
 
 def _keep_audience(document: Document, facts: DocumentFacts) -> DocumentFacts:

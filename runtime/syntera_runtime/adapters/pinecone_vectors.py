@@ -6,7 +6,8 @@ are asked for than chunks are wanted. Where even ten times as many hold too few 
 vectors are fetched and compared here.
 
 Each index says at which host its vectors are; the key is the one of the configuration. So an index outlives a change of the host, as
-long as the key opens both. The host comes from a row, so the key goes to none but the configured one and others of its domain.
+long as the key opens both. The host comes from a row, so the key goes to none but the configured one and, where that is one of
+Pinecone's, others of Pinecone's.
 
 Pinecone shows what was written a little later; a search that follows a sync within seconds may miss what the sync brought.
 """
@@ -55,8 +56,8 @@ MOST_COMPARED = 1_000
 """Vectors that are fetched to be compared here. Where more pass the filter, they are found among the nearest `MOST_FOUND`."""
 
 _NO_VECTORS = "The index of Pinecone has no vectors of the knowledge base. They were deleted there; another chunking has them made again."
+_PINECONE = ".pinecone.io"
 _HOST = re.compile(r"(?P<scheme>https?)://(?P<name>[-_.a-zA-Z0-9]+)(:[0-9]+)?")
-_OWN_DOMAIN = ".pinecone.io"
 _OUR_ID = re.compile(r"[0-9a-f]{32}")
 _Item = TypeVar("_Item")
 
@@ -168,7 +169,8 @@ class PineconeVectors:
         if not may_have_key(host, self._configured.index_host):
             message = (
                 f"The vectors of index {index.number} are at {host}, and the key of the Tenant's stores.vectors.pinecone is given"
-                f" to no other host than {self._configured.index_host}, unless both are Pinecone's own (*{_OWN_DOMAIN})."
+                f" to no host but {self._configured.index_host}, or Pinecone's where that is one. Name the host of before, or wait"
+                " until a sync has built the index that takes its place."
             )
             raise StoreUnavailable(message, store=STORE)
         return PineconeIndex(index_host=host, api_key=self._configured.api_key)
@@ -201,17 +203,18 @@ def build_namespace(tenant_id: TenantId, index: Index) -> str:
 
 
 def may_have_key(host: str, configured: str) -> bool:
-    """Whether the key of the configured host may be sent to what a row calls a host: the same one, or both are Pinecone's own.
+    """Whether what a row calls a host may be sent the key to the configured one: it is the same, at whatever port, or both are Pinecone's.
 
-    Whoever writes the tenant's rows could otherwise have it sent to a server of their own.
+    Whoever writes the tenant's rows could otherwise have its key sent to a server of their own. No other domain is known to be
+    somebody's alone.
     """
     if host == configured:
         return True
     found, wanted = _HOST.fullmatch(host), _HOST.fullmatch(configured)
     if found is None or wanted is None or found["scheme"] != wanted["scheme"]:
         return False
-    names = [one["name"].lower().removesuffix(".") for one in (found, wanted)]
-    return names[0] == names[1] or all(name.endswith(_OWN_DOMAIN) for name in names)
+    names = found["name"].lower(), wanted["name"].lower()
+    return names[0] == names[1] or all(name.endswith(_PINECONE) for name in names)
 
 
 async def _query(client: AsyncIndex, namespace: str, vector: Vector, top: int) -> tuple[dict[bytes, float], int]:

@@ -142,13 +142,14 @@ class KnowledgeBases:
             file_name: One of the same name is replaced.
             content: The bytes, or what gives them piece by piece: then nothing is tried again once the first piece was taken.
             source: The source that it is for. None: the first that takes uploads.
-            idempotency_key: The same key and name give the same document. None: one of the client's own.
+            idempotency_key: The same key with the same name and fields gives the same document. None: one of the client's own.
             seconds: Deadline of all tries.
 
         Raises:
             NotFound: There is no such knowledge base or source.
-            Conflict: No source takes uploads.
-            InvalidRequest: The file is too large, or nothing is read out of files of its kind.
+            Conflict: No source takes uploads, or the knowledge base is new and there is no room for another one.
+            Forbidden: It would replace a document that is for others.
+            InvalidRequest: The file is too large, nothing is read out of files of its kind, or the key stands for another upload.
         """
         pieces = None if isinstance(content, bytes) else Pieces(content)
         request = Request(

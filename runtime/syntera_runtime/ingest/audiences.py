@@ -4,9 +4,7 @@ Whoever narrows an audience must not wait for a website to be read, or for a mod
 """
 
 from contextlib import aclosing
-from dataclasses import replace
 
-from ..models.knowledge import DocumentChange
 from .work import Work
 
 
@@ -20,10 +18,10 @@ async def apply_audiences(work: Work) -> None:
         audience = frozenset(source.audience)
         async with aclosing(work.documents(source.name).pages()) as pages:
             async for page in pages:
-                changes = {
-                    document.id: DocumentChange(replace(document.facts, audience=audience), document.validators)
+                changed = [
+                    document.id
                     for document in page
                     if document.facts.audience != audience and not document.facts.keeps_audience
-                }
-                if changes:
-                    await work.store.touch_documents(work.tenant_id, changes)
+                ]
+                if changed:
+                    await work.store.set_audience(work.tenant_id, changed, audience)

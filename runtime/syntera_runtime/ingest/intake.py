@@ -145,6 +145,7 @@ class Intake:
             work.tenant_id,
             work.knowledge_base_id,
             work.index,
+            document=known,
             origin=document.origin,
             facts=document.facts,
             failure=_NOT_EMBEDDED,

@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -45,6 +46,8 @@ from .room import Room
 from .work import Work
 
 EXTRACTIONS_AT_ONCE = 4
+FRESH = timedelta(hours=1)
+"""Longer than a configuration takes to reach a sync that begins."""
 STEP = 100
 """Documents that are touched or removed in one go."""
 MOST_PATH = 2048
@@ -109,11 +112,18 @@ class SourcePass:
         await self._touch(at_least=1)
 
     async def _load_known(self) -> None:
+        """Note what is known. Uploads, and what was read elsewhere, are no documents of a source that has become one of the other kind:
+        nothing would be said of them any more, and nobody would be asked for whom they are."""
+        of_others: list[DocumentId] = []
         async with aclosing(self._documents.pages()) as pages:
             async for page in pages:
-                self._known |= {
-                    document.origin.path: build_outline(document, self._work, self._settings) for document in page
-                }
+                for document in page:
+                    if (document.file_id is None) == (self._source.upload is None):
+                        outline = build_outline(document, self._work, self._settings)
+                        self._known[document.origin.path] = outline
+                    elif not has_just_come(document):
+                        of_others.append(document.id)
+        await remove_documents(self._work, of_others)
 
     async def _take(self, item: Item, group: asyncio.TaskGroup) -> None:
         if item.path is None:
@@ -323,7 +333,13 @@ class SourcePass:
             return
         work.progress.has_changed = True
         await work.store.fail_document(
-            work.tenant_id, work.knowledge_base_id, work.index, origin=origin, facts=facts, failure=failure
+            work.tenant_id,
+            work.knowledge_base_id,
+            work.index,
+            document=known,
+            origin=origin,
+            facts=facts,
+            failure=failure,
         )
 
     # What the source did not name --------------------------------------------------------------------------------------
@@ -344,6 +360,13 @@ class SourcePass:
         if len(self._touched) >= at_least:
             touched, self._touched = self._touched, {}
             await self._work.store.touch_documents(self._work.tenant_id, touched)
+
+
+def has_just_come(document: KnownDocument) -> bool:
+    """Whether somebody has uploaded it a moment ago. The source that it is for may be one of a newer configuration than this sync has
+    read, so it is not to be removed for want of that source."""
+    is_waiting = document.file_id is not None and document.state is DocumentState.PENDING
+    return is_waiting and datetime.now(UTC) - document.updated_at < FRESH
 
 
 async def remove_documents(work: Work, document_ids: list[DocumentId]) -> None:

@@ -30,7 +30,7 @@ from .failures import EMBEDDING_FAILED, SyncFailed, explain, killed
 from .intake import Intake
 from .progress import Progress, reported
 from .room import Room
-from .source_pass import SourcePass, remove_documents
+from .source_pass import SourcePass, has_just_come, remove_documents
 from .throttle import Throttle
 from .work import BuildSource, Work
 
@@ -233,7 +233,7 @@ class _Synchronisation:
             gone: list[DocumentId] = []
             async with aclosing(work.documents(source).pages()) as pages:
                 async for page in pages:
-                    gone += [document.id for document in page]
+                    gone += [document.id for document in page if not has_just_come(document)]
             await remove_documents(work, gone)
 
     async def _read_sources(self, work: Work) -> None:

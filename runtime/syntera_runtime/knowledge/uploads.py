@@ -24,20 +24,16 @@ from ..errors import (
     UploadsNotTaken,
 )
 from ..files.kinds import DOCUMENTS, Examination
-from ..files.names import clean_name
 from ..files.service import MEGABYTE, Files
 from ..models.files import File
 from ..models.identity import Principal
-from ..models.ids import DocumentId, RequestKey, TenantId
-from ..models.knowledge import Document, DocumentFacts, DocumentOrigin, KnowledgeBase
+from ..models.ids import RequestKey, TenantId
+from ..models.knowledge import Document, DocumentFacts, DocumentOrigin, DocumentState, KnowledgeBase
 from ..ports.knowledge import KnowledgeEditor
-from .audience import may_see, reach_of
+from .audience import reach_of
 from .holdings import Holdings
 
 log = structlog.get_logger(__name__)
-
-_PAGE = 200
-"""Documents that are looked through at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +104,7 @@ class DocumentUploads:
         held = await self._know(tenant_id, name)
         known = await self._editor.find_upload(tenant_id, held.id, content_hash=file.content.sha256, file_id=file.id)
         if known is not None:
+            await self._ask_for_sync(tenant_id, held, known)
             return Uploaded(known, is_new=True, is_replayed=True)
         # The process that took the file in has ended before it made a document of it.
         return replace(await self._make_document(principal, held, source, wanted, file), is_replayed=True)
@@ -135,7 +132,6 @@ class DocumentUploads:
             RequestRepeated, FileOvertaken: See `Files.add`.
             StoreUnavailable: It may not have been taken in.
         """
-        await self._check_replaceable(principal, name, DocumentOrigin(source.name, clean_name(wanted.name)))
         examination = Examination(most_bytes=most_bytes(source), taken=DOCUMENTS, takes_any_encoding=True)
         key = None if request_key is None else _own_key(request_key, name)
         file = await self._files.add(
@@ -148,24 +144,6 @@ class DocumentUploads:
         )
         held = await self._know(principal.tenant_id, name)
         return await self._make_document(principal, held, source, wanted, file)
-
-    async def _check_replaceable(self, principal: Principal, name: str, origin: DocumentOrigin) -> None:
-        """Return if a file of that name takes the place of nothing that the principal may not see."""
-        held = await self._holdings.find(principal.tenant_id, name)
-        if held is None or reach_of(principal) is None:
-            return
-        after: DocumentId | None = None
-        while True:
-            found = await self._editor.list_documents(
-                principal.tenant_id, held.id, source=origin.source, words=origin.path, after=after, limit=_PAGE
-            )
-            if any(document.origin == origin and not may_see(principal, document) for document in found):
-                raise AudienceNotHeld(
-                    "There is a document of that name which is for others than you. Choose another name."
-                )
-            if len(found) < _PAGE:
-                return
-            after = found[-1].id
 
     async def _make_document(
         self, principal: Principal, held: KnowledgeBase, source: Source, wanted: Upload, file: File
@@ -182,13 +160,27 @@ class DocumentUploads:
             )
         except (FileNotFound, FileAttached) as error:  # the same request has just made a document of it
             raise FileOvertaken from error
+        except AudienceNotHeld:
+            await self._delete(principal, file)
+            raise AudienceNotHeld(
+                "There is a document of that name which is for others than you. Choose another name."
+            ) from None
         if document.file_id != file.id:
-            with suppress(FileNotFound):  # the same request, sent twice at once, has deleted it
-                await self._files.delete(principal, file.id)
+            await self._delete(principal, file)
+            await self._ask_for_sync(principal.tenant_id, held, document)
             return Uploaded(document, is_new=False)
-        await self._editor.request_sync(principal.tenant_id, held.name)
+        await self._ask_for_sync(principal.tenant_id, held, document)
         log.info("document uploaded", knowledge_base=held.name, document_id=str(document.id))
         return Uploaded(document, is_new=True)
+
+    async def _ask_for_sync(self, tenant_id: TenantId, held: KnowledgeBase, document: Document) -> None:
+        """Have a document taken in that waits for it: whoever made it may have ended before they could ask."""
+        if document.state is DocumentState.PENDING:
+            await self._editor.request_sync(tenant_id, held.name)
+
+    async def _delete(self, principal: Principal, file: File) -> None:
+        with suppress(FileNotFound):  # the same request, sent twice at once, has deleted it
+            await self._files.delete(principal, file.id)
 
     async def _know(self, tenant_id: TenantId, name: str) -> KnowledgeBase:
         """The knowledge base, made known to the store if it is not yet."""

@@ -124,6 +124,7 @@ class KnowledgeEditor(Protocol):
 
         Raises:
             KnowledgeBaseNotFound: It is not known, or has been erased.
+            AudienceNotHeld: The document that it would replace is for none of `reach`.
             FileNotFound: The file is not there in full.
             FileAttached: It belongs to a message or a document already.
         """
@@ -263,7 +264,7 @@ class KnowledgeWriter(Protocol):
         """Store a document with its text and, in the index, all its chunks in place of those before: in one transaction.
 
         While another index than `index` is active, that one keeps what it has until the switch. `document` is the one as it was
-        found; None: a new one. Nothing is written where somebody has excluded, deleted or replaced it since.
+        found; None: a new one. Nothing is written where somebody has excluded, deleted or replaced it since, or uploaded a new one.
 
         `links`: where its page leads, for syncs that do not read it again; None: as before.
 
@@ -273,10 +274,17 @@ class KnowledgeWriter(Protocol):
         ...
 
     async def touch_documents(self, tenant_id: TenantId, changes: Mapping[DocumentId, DocumentChange]) -> None:
-        """Write what is new of documents whose content is as it was; pending and excluded ones stay as they are.
+        """Write what is new of documents whose content is as it was. Pending and excluded ones stay as they are: somebody has asked
+        for that, or uploaded another file, since they were found.
 
         Nobody calls it for documents without a change.
         """
+        ...
+
+    async def set_audience(
+        self, tenant_id: TenantId, document_ids: Sequence[DocumentId], audience: frozenset[str]
+    ) -> None:
+        """Have documents be for these from now on, pending ones too, but none whose upload says for whom it is."""
         ...
 
     async def fail_document(
@@ -285,11 +293,15 @@ class KnowledgeWriter(Protocol):
         knowledge_base_id: KnowledgeBaseId,
         index: Index,
         *,
+        document: KnownDocument | None,
         origin: DocumentOrigin,
         facts: DocumentFacts,
         failure: DocumentFailure,
     ) -> None:
         """Note that a document could not be taken in, and take what the index has of it out.
+
+        `document` is the one as it was found; None: a new one. Nothing is written where somebody has excluded, deleted or replaced it
+        since, or asked to take it in anew.
 
         Not for a document that could not be fetched this time: that one stays as it is.
         """

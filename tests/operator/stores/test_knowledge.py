@@ -70,6 +70,7 @@ async def fill(filled: KnowledgeStores, name: str = "handbook") -> None:
         filled.tenant_id,
         base.id,
         index,
+        document=None,
         origin=DocumentOrigin("docs", "c.pdf"),
         facts=make_facts(),
         failure=DocumentFailure(Failing.BROKEN, "It cannot be read."),

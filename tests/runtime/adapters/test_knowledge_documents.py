@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from syntera_runtime.errors import FileAttached, FileNotFound, TooManyKnowledgeBases
+from syntera_runtime.errors import AudienceNotHeld, FileAttached, FileNotFound, TooManyKnowledgeBases
 from syntera_runtime.ids import new_id
 from syntera_runtime.models.ids import DocumentId, FileId, KnowledgeBaseId
 from syntera_runtime.models.knowledge import (
@@ -197,7 +197,6 @@ async def test_links_are_kept_until_others_are_given_or_the_document_is_taken_ou
     assert await links() is None
     await knowledge.put(index, "a.md", "one", links=["https://a.example/1", "https://a.example/ü"])
     await knowledge.put(index, "a.md", "two")
-    await knowledge.editor.renew_document(knowledge.tenant_id, base.id, made)
     await knowledge.writer.touch_documents(knowledge.tenant_id, {made: DocumentChange(make_facts(), {})})
     assert await links() == ["https://a.example/1", "https://a.example/ü"]
     await knowledge.writer.touch_documents(knowledge.tenant_id, {made: DocumentChange(make_facts(), {}, [])})
@@ -211,8 +210,7 @@ async def test_narrower_audience_reaches_a_document_that_is_to_be_taken_in_anew(
     index = await knowledge.publish(await knowledge.open_index(base))
     made = await knowledge.put(index, "a.md", "one", audience={"public"}, validators={"etag": "1"})
     await knowledge.editor.renew_document(knowledge.tenant_id, base.id, made)
-    changes = {made: DocumentChange(make_facts(audience={"admin"}), {"etag": "1"})}
-    await knowledge.writer.touch_documents(knowledge.tenant_id, changes)
+    await knowledge.writer.set_audience(knowledge.tenant_id, [made, DocumentId(new_id())], frozenset({"admin"}))
     (known,) = await knowledge.known(index)
     assert (known.state, known.facts.audience, known.validators) == (DocumentState.PENDING, frozenset({"admin"}), {})
     assert await knowledge.with_words(index, "one") == []
@@ -222,11 +220,13 @@ async def test_document_that_fails_is_named_and_out_of_the_index(knowledge: Know
     base = await knowledge.begin()
     index = await knowledge.open_index(base)
     made = await knowledge.put(index, "a.md", "one", validators={"etag": "1"})
-    for path in ("a.md", "b.md"):
+    (held,) = await knowledge.known(index)
+    for path, document in (("a.md", held), ("b.md", None)):
         await knowledge.writer.fail_document(
             knowledge.tenant_id,
             base.id,
             index,
+            document=document,
             origin=DocumentOrigin("docs", path),
             facts=make_facts(title="Broken"),
             failure=BROKEN,
@@ -315,7 +315,7 @@ async def test_excluded_document_is_found_no_more_and_no_sync_brings_it_back(kno
     await knowledge.put(index, "a.md", "one", document=known)
     await knowledge.put(index, "a.md", "one")
     await knowledge.writer.fail_document(
-        knowledge.tenant_id, base.id, index, origin=known.origin, facts=known.facts, failure=BROKEN
+        knowledge.tenant_id, base.id, index, document=known, origin=known.origin, facts=known.facts, failure=BROKEN
     )
     await knowledge.writer.touch_documents(knowledge.tenant_id, {made: DocumentChange(make_facts(title="new"), {})})
     (known,) = await knowledge.known(index)
@@ -410,6 +410,18 @@ async def test_upload_of_bytes_that_are_there_for_others_is_a_document_of_its_ow
     assert found.id == open_one
 
 
+async def test_upload_replaces_nothing_that_is_for_others(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    made, kept = await knowledge.upload(base.id, "salaries.md", "Ten", audience={"owner"})
+    with pytest.raises(AudienceNotHeld):
+        await knowledge.upload(base.id, "salaries.md", "Mine", reach=frozenset({"public", "member"}))
+    assert await knowledge.doomed() == set()
+    (document,) = await knowledge.editor.list_documents(knowledge.tenant_id, base.id, limit=9)
+    assert (document.id, document.file_id) == (made, kept)
+    again, _ = await knowledge.upload(base.id, "salaries.md", "Mine", reach=frozenset({"owner"}))
+    assert again == made
+
+
 async def test_upload_is_a_pending_document_with_a_file(knowledge: KnowledgeStores) -> None:
     base = await knowledge.begin()
     made, file_id = await knowledge.upload(base.id, text="Hello")
@@ -438,7 +450,7 @@ async def test_no_sync_changes_for_whom_an_upload_is(knowledge: KnowledgeStores)
     (before,) = await knowledge.known(index, "uploads")
     await knowledge.upload(base.id, text="Other text", audience={"owner"}, keeps_audience=True)
     # The sync began before the second upload.
-    await knowledge.writer.touch_documents(knowledge.tenant_id, {before.id: DocumentChange(before.facts, {})})
+    await knowledge.writer.set_audience(knowledge.tenant_id, [before.id], frozenset({"public"}))
     (known,) = await knowledge.known(index, "uploads")
     assert (known.facts.audience, known.facts.keeps_audience) == (frozenset({"owner"}), True)
     for facts in (before.facts, known.facts):
@@ -446,6 +458,7 @@ async def test_no_sync_changes_for_whom_an_upload_is(knowledge: KnowledgeStores)
             knowledge.tenant_id,
             base.id,
             index,
+            document=known,
             origin=known.origin,
             facts=facts,
             failure=BROKEN,
@@ -544,10 +557,12 @@ async def test_failed_upload_keeps_the_hash_that_finds_it(knowledge: KnowledgeSt
     base = await knowledge.begin()
     index = await knowledge.open_index(base)
     made, file_id = await knowledge.upload(base.id, text="one")
+    (known,) = await knowledge.known(index, "uploads")
     await knowledge.writer.fail_document(
         knowledge.tenant_id,
         base.id,
         index,
+        document=known,
         origin=DocumentOrigin("uploads", "guide.txt"),
         facts=make_facts(),
         failure=BROKEN,
@@ -649,3 +664,77 @@ async def test_documents_are_put_side_by_side(knowledge: KnowledgeStores) -> Non
     index = await knowledge.open_index(base)
     await asyncio.gather(*(knowledge.put(index, f"{number}.md", f"text {number}", "shared") for number in range(12)))
     assert len(await knowledge.known(index)) == 12
+
+
+async def test_upload_that_was_replaced_or_deleted_while_it_was_read_does_not_fail(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.publish(await knowledge.open_index(base))
+    made, _ = await knowledge.upload(base.id, text="one", title="First")
+    (before,) = await knowledge.known(index, "uploads")
+
+    async def fail_first() -> None:
+        await knowledge.writer.fail_document(
+            knowledge.tenant_id,
+            base.id,
+            index,
+            document=before,
+            origin=before.origin,
+            facts=before.facts,
+            failure=BROKEN,
+        )
+
+    await knowledge.upload(base.id, text="two", title="Second")
+    await fail_first()
+    (known,) = await knowledge.known(index, "uploads")
+    assert (known.state, known.facts.title) == (DocumentState.PENDING, "Second")
+    await knowledge.editor.exclude_document(knowledge.tenant_id, base.id, made)
+    await fail_first()
+    assert await knowledge.known(index, "uploads") == []
+
+
+async def test_upload_that_has_just_come_is_not_overwritten_by_what_another_source_has_there(
+    knowledge: KnowledgeStores,
+) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.publish(await knowledge.open_index(base))
+    made, file_id = await knowledge.upload(base.id, text="one")
+    assert await knowledge.put(index, "guide.txt", "two", source="uploads") == made
+    await knowledge.writer.fail_document(
+        knowledge.tenant_id,
+        base.id,
+        index,
+        document=None,
+        origin=DocumentOrigin("uploads", "guide.txt"),
+        facts=make_facts(),
+        failure=BROKEN,
+    )
+    (known,) = await knowledge.known(index, "uploads")
+    assert (known.state, known.file_id, known.indexed_hash) == (DocumentState.PENDING, file_id, None)
+
+
+async def test_document_that_is_to_be_taken_in_anew_keeps_what_is_known_of_it(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.publish(await knowledge.open_index(base))
+    await knowledge.upload(base.id, text="one", title="First")
+    (known,) = await knowledge.known(index, "uploads")
+    await knowledge.put(index, "guide.txt", "one", source="uploads", document=known)
+    (known,) = await knowledge.known(index, "uploads")
+    await knowledge.upload(base.id, text="two", title="Second", url="https://second.example")
+    # The sync found it as it was before the second upload.
+    await knowledge.writer.touch_documents(knowledge.tenant_id, {known.id: DocumentChange(known.facts, {})})
+    (known,) = await knowledge.known(index, "uploads")
+    assert (known.facts.title, known.facts.url) == ("Second", "https://second.example")
+
+
+async def test_document_that_is_marked_while_it_is_read_does_not_fail(knowledge: KnowledgeStores) -> None:
+    base = await knowledge.begin()
+    index = await knowledge.publish(await knowledge.open_index(base))
+    made = await knowledge.put(index, "a.md", "one")
+    (known,) = await knowledge.known(index)
+    assert await knowledge.editor.renew_document(knowledge.tenant_id, base.id, made)
+    await knowledge.writer.fail_document(
+        knowledge.tenant_id, base.id, index, document=known, origin=known.origin, facts=known.facts, failure=BROKEN
+    )
+    (known,) = await knowledge.known(index)
+    assert known.state is DocumentState.PENDING
+    assert await knowledge.with_words(index, "one") == ["one"]

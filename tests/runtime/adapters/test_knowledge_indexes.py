@@ -9,7 +9,6 @@ import pytest
 from syntera_runtime.ids import new_id
 from syntera_runtime.models.ids import ChunkId
 from syntera_runtime.models.knowledge import (
-    DocumentChange,
     Index,
     IndexModel,
     IndexState,
@@ -341,8 +340,7 @@ async def test_only_what_passes_the_filter_is_found(
 async def test_audience_that_changes_counts_at_once(knowledge: KnowledgeStores) -> None:
     index = await fill_for_filters(knowledge)
     (known, *_) = await knowledge.known(index, "web")
-    facts = replace(known.facts, audience=frozenset({"owner"}))
-    await knowledge.writer.touch_documents(knowledge.tenant_id, {known.id: DocumentChange(facts, {})})
+    await knowledge.writer.set_audience(knowledge.tenant_id, [known.id], frozenset({"owner"}))
     assert await knowledge.near(index, EAST) == ["text docs/a.md"]
     assert await knowledge.with_words(index, "text") == ["text docs/a.md"]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from itertools import chain
 
 from syntera_runtime.models.knowledge import Index, IndexModel, SearchFilter, SearchRequest, SearchResult
 from tests.runtime.knowledge_fakes import (
@@ -39,11 +40,12 @@ async def open_index(knowledge: KnowledgeStores, of: object) -> Index:
     )
 
 
-async def until_more(results: list[SearchResult]) -> None:
-    """Return when somebody has searched meanwhile."""
-    before = len(results)
+async def until_all_have_searched(results: list[list[SearchResult]]) -> None:
+    """Return when each reader's search that is under way has ended: none lasts longer than one step of a switch. An index that is taken
+    up again and filled anew while one runs has other chunks than that has found."""
+    before = [len(found) for found in results]
     async with asyncio.timeout(30):
-        while len(results) <= before:  # noqa: ASYNC110  # it announces nothing
+        while any(len(found) <= number for found, number in zip(results, before, strict=True)):  # noqa: ASYNC110
             await asyncio.sleep(0)
 
 
@@ -53,29 +55,29 @@ async def test_searches_during_switches_are_whole_and_of_one_index(knowledge: Kn
     first = await open_index(knowledge, OLD)
     await fill(knowledge, first)
     await knowledge.publish(first)
-    results: list[SearchResult] = []
+    results: list[list[SearchResult]] = [[] for _ in range(READERS)]
     has_ended = asyncio.Event()
 
-    async def search() -> None:
+    async def search(reader: int) -> None:
         request = SearchRequest(question="when does the desk open?", filter=SearchFilter(frozenset({"public"})))
         while not has_ended.is_set():
-            numbered = replace(request, question=f"when does the desk open? {len(results)}")
-            results.append(await searcher.search(knowledge.tenant_id, "handbook", numbered))
+            numbered = replace(request, question=f"when does the desk open? {reader} {len(results[reader])}")
+            results[reader].append(await searcher.search(knowledge.tenant_id, "handbook", numbered))
 
     async with asyncio.TaskGroup() as group:
-        readers = [group.create_task(search()) for _ in range(READERS)]
+        readers = [group.create_task(search(reader)) for reader in range(READERS)]
         for number in range(SWITCHES):
             config = NEW if number % 2 == 0 else OLD
             configs.configs["handbook"] = config  # as published: before the index is built
             index = await open_index(knowledge, config)
-            await until_more(results)
+            await until_all_have_searched(results)
             await fill(knowledge, index)
-            await until_more(results)
+            await until_all_have_searched(results)
             await knowledge.publish(index)
+            await until_all_have_searched(results)
         has_ended.set()
         await asyncio.gather(*readers)
-    assert len(results) >= 2 * SWITCHES
-    for result in results:
+    for result in chain.from_iterable(results):
         assert result.failure is None
         numbers = {passage.index_number for passage in result.passages}
         assert len(numbers) == 1

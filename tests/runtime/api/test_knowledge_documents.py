@@ -263,6 +263,27 @@ async def test_upload_whose_process_died_before_the_document_was_made_is_taken_u
     assert kept(store) == ["ready"]
 
 
+@pytest.mark.parametrize("headers", [{"Idempotency-Key": "k"}, {}])
+async def test_upload_that_is_sent_again_asks_for_the_sync_that_it_lacks(
+    client: httpx.AsyncClient,
+    stores: KnowledgeStores,
+    store: MemoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+    headers: dict[str, str],
+) -> None:
+    await stores.begin()
+
+    async def fail(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable(store="PostgreSQL")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store.knowledge.editor, "request_sync", fail)
+        assert (await send(client, headers=headers)).status_code == 503
+    assert not store.knowledge.is_sync_requested(TENANT, "handbook")
+    assert (await send(client, headers=headers)).is_success
+    assert store.knowledge.is_sync_requested(TENANT, "handbook")
+
+
 async def test_upload_whose_bytes_came_by_another_request_meanwhile_is_that_ones_document(
     client: httpx.AsyncClient, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -570,11 +591,7 @@ async def test_documents_for_others_are_not_there_for_people(
         assert (await client.get(f"{DOCUMENTS}/{secret}/chunks", headers=headers)).json()["items"][0]["text"] == "Ten"
 
 
-async def test_people_replace_nothing_that_is_for_others(
-    client: httpx.AsyncClient, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("syntera_runtime.knowledge.uploads._PAGE", 1)
-    await send_ok(client, b"Other", "more salaries.md")
+async def test_people_replace_nothing_that_is_for_others(client: httpx.AsyncClient, store: MemoryStore) -> None:
     made = (await send(client, name="salaries.md", audience=["owner"])).json()
     refused = await send(client, b"Mine", name="/salaries.md", headers=member())
     assert (refused.status_code, refused.json()["code"]) == (403, "audience-not-held")
@@ -583,7 +600,7 @@ async def test_people_replace_nothing_that_is_for_others(
     assert same_bytes.json()["id"] != made["id"]
     assert (await client.get(f"{DOCUMENTS}/{made['id']}")).json() == made
     assert (await send(client, b"Mine", name="salaries.md")).json()["id"] == made["id"]
-    assert kept(store) == ["doomed", "ready", "ready", "ready"]
+    assert kept(store) == ["doomed", "ready", "ready"]  # nothing of the one that was refused
 
 
 # ---- taking out, and in anew ----

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -105,8 +106,12 @@ async def test_document_is_the_same_on_every_pod(api: Api, administrator: Client
     async with Client(api.urls[1], key) as elsewhere:
         here, there = administrator.knowledge_bases, elsewhere.knowledge_bases
         assert [document async for document in here.documents("handbook")] == []
-        made = await here.upload("handbook", "baggage.md", TEXT, audience=["owner"], tags=["a"], idempotency_key="once")
-        assert await here.upload("handbook", "baggage.md", TEXT, idempotency_key="once") == made
+        said: dict[str, Any] = {"audience": ["owner"], "tags": ["a"], "idempotency_key": "once"}
+        made = await here.upload("handbook", "baggage.md", TEXT, **said)
+        assert await here.upload("handbook", "baggage.md", TEXT, **said) == made
+        with pytest.raises(InvalidRequest) as reused:
+            await here.upload("handbook", "baggage.md", TEXT, idempotency_key="once")
+        assert reused.value.code == "idempotency-key-reused"
         assert await there.upload("handbook", "other.md", in_pieces(TEXT)) == made
         assert [document async for document in there.documents("handbook", words="BAGG", page_size=1)] == [made]
         replaced = await there.upload("handbook", "baggage.md", b"Two bags.")

@@ -103,7 +103,7 @@ def watch_writes(site: SyncSite) -> list[str]:
     calls: list[str] = []
     writer = site.knowledge.writer
     for name in (
-        "put_document", "touch_documents", "fail_document", "remove_documents", "finish_index", "activate_index", "drop_index",
+        "put_document", "touch_documents", "set_audience", "fail_document", "remove_documents", "finish_index", "activate_index", "drop_index",
     ):  # fmt: skip
         method = getattr(writer, name)
 

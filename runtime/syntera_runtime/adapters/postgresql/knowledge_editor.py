@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 from asyncpg import Record
 
-from ...errors import FileAttached, FileNotFound, KnowledgeBaseNotFound, TooManyKnowledgeBases
+from ...errors import AudienceNotHeld, FileAttached, FileNotFound, KnowledgeBaseNotFound, TooManyKnowledgeBases
 from ...ids import new_id
 from ...models.ids import DocumentId, FileId, KnowledgeBaseId, SyncId, TenantId
 from ...models.knowledge import (
@@ -246,6 +246,8 @@ class PostgresqlKnowledgeEditor:
             before = await connection.fetchrow(
                 _LOCK_ORIGIN, tenant_id, knowledge_base_id, clean(origin.source), hash_path(origin)
             )
+            if before is not None and reach is not None and reach.isdisjoint(before["audience"]):
+                raise AudienceNotHeld
             if before is not None and before["file_id"] is not None:
                 await connection.execute(_DOOM_FILE, tenant_id, before["file_id"], knowledge_base_id)
             if before is not None and not facts.audience <= frozenset(before["audience"]):

@@ -33,9 +33,9 @@ plan would convert the parameter again for every row."""
 
 
 def nearest_statement(table: str, number: int) -> str:
-    """The nearest vectors, then their chunks. The number stands in the text: a generic plan does not know a parameter's value, and
-        would take HNSW to be asked for a tenth of the table. OFFSET keeps the planner from reading all of a tenant's documents first. In the order
-    of their distances, vectors are looked up until enough pass."""
+    """The nearest vectors, then their chunks, in the order of their distances until enough pass. The number stands in the text: a
+    generic plan does not know a parameter's value, and would take HNSW to be asked for a tenth of the table. OFFSET keeps the planner
+    from reading all of a tenant's documents first."""
     return f"""
 WITH nearest AS MATERIALIZED (
   SELECT v.hash, v.vector {_DISTANCE} AS distance FROM syntera.{table} AS v

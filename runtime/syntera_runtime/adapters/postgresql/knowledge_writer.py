@@ -112,9 +112,14 @@ WHERE tenant_id = $1 AND id = $2
 
 _TOUCH_DOCUMENT = f"""
 UPDATE syntera.knowledge_documents
-SET {_FACTS}, validators = CASE WHEN state = 'pending' THEN validators ELSE $11 END, links = coalesce($12, links)
-WHERE tenant_id = $1 AND id = $2 AND state <> 'excluded'
+SET {_FACTS}, validators = $11, links = coalesce($12, links)
+WHERE tenant_id = $1 AND id = $2 AND state NOT IN ('pending', 'excluded')
 """  # noqa: S608
+
+_SET_AUDIENCE = """
+UPDATE syntera.knowledge_documents SET audience = $3, updated_at = now(), checked_at = now()
+WHERE tenant_id = $1 AND id = ANY ($2::uuid[]) AND NOT keeps_audience AND state <> 'excluded'
+"""
 
 _PUT_TEXT = """
 INSERT INTO syntera.knowledge_texts (tenant_id, document_id, text, facts) VALUES ($1, $2, $3, $4)
@@ -211,17 +216,14 @@ WHERE tenant_id = $1 AND index_id = $2 AND hash = ANY ($3::bytea[])
             if document is None:
                 row = await _ensure_document(connection, tenant_id, index.knowledge_base_id, origin, facts)
             else:
-                found = await connection.fetchrow(_LOCK_DOCUMENT, tenant_id, document.id)
-                if found is None or found["file_id"] != document.file_id:
+                found = await _lock_found(connection, tenant_id, document)
+                if found is None:
                     return document.id
                 row = found
             made = DocumentId(row["id"])
-            if row["state"] == DocumentState.EXCLUDED:
+            if _is_somebodys(row, document):
                 return made
-            is_marked = document is not None and document.is_marked_since(
-                DocumentState(row["state"]), row["updated_at"]
-            )
-            if is_pending or is_marked:
+            if is_pending or _is_marked(row, document):
                 became = (DocumentState.PENDING, row["content_hash"])
             else:
                 became = (DocumentState.INDEXED, content_hash)
@@ -253,20 +255,32 @@ WHERE tenant_id = $1 AND index_id = $2 AND hash = ANY ($3::bytea[])
         async with self._connection("touch_documents") as connection:
             await connection.executemany(_TOUCH_DOCUMENT, rows)
 
+    async def set_audience(
+        self, tenant_id: TenantId, document_ids: Sequence[DocumentId], audience: frozenset[str]
+    ) -> None:
+        """See `KnowledgeWriter`."""
+        async with self._connection("set_audience") as connection:
+            await connection.execute(_SET_AUDIENCE, tenant_id, document_ids, sorted(audience))
+
     async def fail_document(
         self,
         tenant_id: TenantId,
         knowledge_base_id: KnowledgeBaseId,
         index: Index,
         *,
+        document: KnownDocument | None,
         origin: DocumentOrigin,
         facts: DocumentFacts,
         failure: DocumentFailure,
     ) -> None:
         """See `KnowledgeWriter`."""
         async with self._transaction("fail_document") as connection:
-            row = await _ensure_document(connection, tenant_id, knowledge_base_id, origin, facts)
-            if row["state"] == DocumentState.EXCLUDED:
+            row: Record | None
+            if document is None:
+                row = await _ensure_document(connection, tenant_id, knowledge_base_id, origin, facts)
+            else:
+                row = await _lock_found(connection, tenant_id, document)
+            if row is None or _is_somebodys(row, document) or _is_marked(row, document):
                 return
             values = (*facts_values(facts), failure.reason, clean(failure.message))
             await connection.execute(_FAIL_DOCUMENT, tenant_id, row["id"], *values)
@@ -311,6 +325,23 @@ async def _ensure_document(
         row = await connection.fetchrow(_LOCK_ORIGIN, tenant_id, knowledge_base_id, source, path_hash)
     assert row is not None
     return row
+
+
+async def _lock_found(connection: Connection, tenant_id: TenantId, document: KnownDocument) -> Record | None:
+    """A document that was found before; nobody else changes it until the transaction ends. None: it is gone, or another file is in its
+    place."""
+    row = await connection.fetchrow(_LOCK_DOCUMENT, tenant_id, document.id)
+    return None if row is None or row["file_id"] != document.file_id else row
+
+
+def _is_somebodys(row: Record, document: KnownDocument | None) -> bool:
+    """Whether somebody has excluded the document, or uploaded it where the sync knew of none."""
+    return row["state"] == DocumentState.EXCLUDED or (document is None and row["file_id"] is not None)
+
+
+def _is_marked(row: Record, document: KnownDocument | None) -> bool:
+    """Whether somebody has asked to take the document in anew since it was found."""
+    return document is not None and document.is_marked_since(DocumentState(row["state"]), row["updated_at"])
 
 
 def _chunk_values(indexed: IndexedChunk) -> tuple[Any, ...]:

@@ -1,6 +1,7 @@
 """Sources that are at hand: inline texts, ConfigMaps, uploads."""
 
 from collections.abc import AsyncGenerator
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,7 +25,7 @@ from syntera_runtime.models.files import FileContent, NewFile, Storage
 from syntera_runtime.models.ids import FileId
 from syntera_runtime.models.knowledge import DocumentFacts, DocumentOrigin, DocumentState, Failing
 from tests.runtime.adapters.fixed_secrets import KEY, FixedSecrets
-from tests.runtime.ingest.site import NAME, MeddledSource, SyncSite, make_config
+from tests.runtime.ingest.site import NAME, MeddledSource, SyncSite, fetched, make_config, make_source
 from tests.runtime.ingest.sources.site import KnownPages
 from tests.runtime.ingest.test_sync import watch_writes
 
@@ -191,6 +192,46 @@ async def test_upload_that_comes_while_uploads_are_read_is_for_the_next_sync(upl
     uploads.build_source = build
     await uploads.sync()
     assert await uploads.contents() == {"a.md": ["Newer."], "b.md": ["Another."]}
+
+
+async def test_source_that_becomes_one_of_uploads_keeps_none_of_its_documents(uploads: SyncSite) -> None:
+    config, build = uploads.config, uploads.build_source
+    uploads.config, uploads.build_source = make_config(), None
+    await uploads.sync(fetched("page.md", "A page."))
+    uploads.config, uploads.build_source = config, build
+    await upload(uploads, "a.md", b"One of them.")
+    await uploads.sync()
+    assert await uploads.contents() == {"a.md": ["One of them."]}
+    assert set(await uploads.documents()) == {"a.md"}
+
+
+async def test_source_that_is_none_of_uploads_any_more_keeps_no_upload(uploads: SyncSite) -> None:
+    await upload(uploads, "a.md", b"Ten.", audience=frozenset({"public"}), keeps_audience=True)
+    await uploads.sync()
+    uploads.config, uploads.build_source = make_config(make_source(audience=["owner"])), None
+    await uploads.sync(fetched("a.md", "Ten."))
+    document = (await uploads.documents())["a.md"]
+    assert (document.facts.audience, document.facts.keeps_audience) == (frozenset({"owner"}), False)
+    assert document.file_id is None
+
+
+@pytest.mark.parametrize("sources", [[make_source("other")], [make_source()]], ids=["unknown", "of another kind"])
+async def test_upload_that_has_just_come_waits_for_a_configuration_that_knows_its_source(
+    uploads: SyncSite, monkeypatch: pytest.MonkeyPatch, sources: list[Source]
+) -> None:
+    """Whoever edits the KnowledgeBase uploads to it at once, and a sync that begins in this moment has read the one before."""
+    config, build = uploads.config, uploads.build_source
+    await upload(uploads, "a.md", b"One of them.")
+    uploads.config, uploads.build_source = make_config(*sources), None
+    await uploads.sync()
+    uploads.config, uploads.build_source = config, build
+    await uploads.sync()
+    assert await uploads.contents() == {"a.md": ["One of them."]}
+    await upload(uploads, "b.md", b"Another.")
+    monkeypatch.setattr("syntera_runtime.ingest.source_pass.FRESH", timedelta(0))
+    uploads.config, uploads.build_source = make_config(*sources), None
+    await uploads.sync()
+    assert await uploads.documents() == {}
 
 
 async def test_upload_for_others_than_its_source_stays_for_them(uploads: SyncSite) -> None:
