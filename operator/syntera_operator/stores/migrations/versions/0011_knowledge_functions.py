@@ -40,9 +40,9 @@ _MOST_SAID = 600
 """Words of a question that are read at all, the first ones."""
 _MOST_WORDS = 24
 """Of a question that count, the rarest ones; so many more of those that at most one chunk holds."""
-_CANDIDATES = 400
+_CANDIDATES = 500
 """Chunks that hold one of the rarest words, as far as is known from the last count."""
-_MOST_CANDIDATES = 500
+_MOST_CANDIDATES = 250
 """That are ranked, however common the question's words are."""
 _MOST_HITS = 1000
 
