@@ -28,8 +28,8 @@ _RIVALS = 5
 _CANDIDATES = (30, 50, 100, 200)
 """Chunks that each search brings."""
 _SEARCH_FUNCTIONS: Sequence[Mapping[str, float]] = (
-    *({"_CANDIDATES": number} for number in (200, 400, 700, 1000)),
-    *({"_MOST_CANDIDATES": number} for number in (250, 1000)),
+    *({"_CANDIDATES": number} for number in (200, 300, 700, 1000)),
+    *({"_MOST_CANDIDATES": number} for number in (125, 500)),
     {"_MOST_WORDS": 12},
 )
 """Constants of the search for words."""
