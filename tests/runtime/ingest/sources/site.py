@@ -172,7 +172,7 @@ class KnownPages(dict[str, Known]):
 
     async def find(self, path: str) -> KnownDocument | None:
         """See `SourceDocuments`."""
-        raise NotImplementedError(path)
+        raise AssertionError(f"a source asks for the links of {path!r}, not for the document")
 
     async def find_links(self, path: str) -> Sequence[str] | None:
         """See `SourceDocuments`."""
