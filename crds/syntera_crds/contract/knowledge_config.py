@@ -9,6 +9,9 @@ from enum import StrEnum
 from .agent_config import ModelAccess, SecretKey
 from .published import Published, Revised, hash_content
 
+MOST_KNOWLEDGE_BASES = 250
+"""Of a tenant; the store's function that makes them holds to this number itself."""
+
 
 class Audience(StrEnum):
     """Who may be answered from a document."""

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from syntera_crds.contract import names
+from syntera_crds.contract.knowledge_config import MOST_KNOWLEDGE_BASES
 from syntera_crds.v1alpha1.common import ConditionType, Reason
 from syntera_crds.v1alpha1.knowledge_base import (
     MAX_FAILURES,
@@ -18,7 +19,6 @@ from syntera_crds.v1alpha1.knowledge_base import (
 
 from ..conditions import KNOWLEDGE_BASE_ASPECTS, Check, Good, Outlook, Problem, build_conditions, merge_problems
 from ..manifest import Manifest, name_of
-from ..stores.knowledge import MOST_OF_A_TENANT
 from ..stores.knowledge_summary import FailureSummary, KnowledgeSummary, SyncSummary
 from .context import Context
 from .identity import StoreError, describe_store_error
@@ -30,7 +30,7 @@ from .vector_places import describe_places
 _MAX_TEXT = 512
 _NO_ROOM = Problem(
     Reason.TOO_MANY,
-    f"The tenant has {MOST_OF_A_TENANT} knowledge bases already, which is the most; delete one that is not needed.",
+    f"The tenant has {MOST_KNOWLEDGE_BASES} knowledge bases already, which is the most; delete one that is not needed.",
     Outlook.STALLED,
 )
 _EMPTY = Problem(Reason.EMPTY, "There is no index yet that could be searched; the first sync builds it.")

@@ -10,14 +10,12 @@ from uuid import UUID
 
 import asyncpg
 
+from syntera_crds.contract.knowledge_config import MOST_KNOWLEDGE_BASES
 from syntera_crds.contract.names import pinecone_namespace
 
 from .knowledge_indexes import LargeIndexes
 from .knowledge_summary import FailureSummary, KnowledgeSummary, PendingSync, StuckIndex, SyncSummary, VectorPlace
 from .postgresql import Postgresql, Session
-
-MOST_OF_A_TENANT = 250
-"""Knowledge bases; the function that makes them takes no more."""
 
 _FIND = "SELECT id, sync_request FROM syntera.knowledge_bases WHERE tenant_id = $1 AND name = $2"
 
@@ -159,7 +157,7 @@ class KnowledgeStore:
         """Whether a tenant may have one more knowledge base."""
         async with self._postgresql.maintenance() as connection:
             number: int = await connection.fetchval(_COUNT_BASES, tenant_id)
-        return number < MOST_OF_A_TENANT
+        return number < MOST_KNOWLEDGE_BASES
 
     async def pending(self) -> Sequence[PendingSync]:
         """Syncs that somebody has asked for, and that were not begun yet; of all tenants that are there."""

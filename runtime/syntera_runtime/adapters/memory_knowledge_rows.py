@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from syntera_crds.contract.knowledge_config import MOST_KNOWLEDGE_BASES
+
 from ..errors import TooManyKnowledgeBases
 from ..ids import new_id
 from ..models.ids import ChunkId, DocumentId, IndexId, KnowledgeBaseId, SyncId, TenantId
 from ..models.knowledge import (
-    MOST_KNOWLEDGE_BASES,
     Document,
     DocumentFacts,
     DocumentOrigin,

@@ -165,13 +165,13 @@ class DocumentUploads:
             raise AudienceNotHeld(
                 "There is a document of that name which is for others than you. Choose another name."
             ) from None
-        if document.file_id != file.id:
+        is_new = document.file_id == file.id
+        if not is_new:
             await self._delete(principal, file)
-            await self._ask_for_sync(principal.tenant_id, held, document)
-            return Uploaded(document, is_new=False)
         await self._ask_for_sync(principal.tenant_id, held, document)
-        log.info("document uploaded", knowledge_base=held.name, document_id=str(document.id))
-        return Uploaded(document, is_new=True)
+        if is_new:
+            log.info("document uploaded", knowledge_base=held.name, document_id=str(document.id))
+        return Uploaded(document, is_new=is_new)
 
     async def _ask_for_sync(self, tenant_id: TenantId, held: KnowledgeBase, document: Document) -> None:
         """Have a document taken in that waits for it: whoever made it may have ended before they could ask."""

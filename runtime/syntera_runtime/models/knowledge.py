@@ -18,8 +18,6 @@ from .ids import ChunkId, DocumentId, FileId, IndexId, KnowledgeBaseId, SyncId
 
 Vector = Sequence[float]
 """As many numbers as the index has dimensions, of length one."""
-MOST_KNOWLEDGE_BASES = 250
-"""That a tenant may have in the store, which holds to this number itself."""
 
 
 class Failing(StrEnum):

@@ -10,10 +10,11 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+from syntera_crds.contract.knowledge_config import MOST_KNOWLEDGE_BASES
 from syntera_operator.reconcile.knowledge_status import Observed, describe_contents
 from syntera_operator.stores import knowledge
 from syntera_operator.stores.erasure import Erasure
-from syntera_operator.stores.knowledge import MOST_OF_A_TENANT, KnowledgeStore
+from syntera_operator.stores.knowledge import KnowledgeStore
 from syntera_operator.stores.knowledge_summary import KnowledgeSummary, VectorPlace
 from syntera_operator.stores.postgresql import Postgresql
 from syntera_runtime.models.knowledge import (
@@ -276,7 +277,7 @@ async def test_room_ends_where_no_further_knowledge_base_is_made(
         await superuser.execute(
             "INSERT INTO syntera.knowledge_bases (tenant_id, id, name)"
             " SELECT $1, gen_random_uuid(), 'number-' || n FROM generate_series(2, $2::int) AS n",
-            tenant_id, MOST_OF_A_TENANT,
+            tenant_id, MOST_KNOWLEDGE_BASES,
         )  # fmt: skip
     make = "SELECT syntera.ensure_knowledge_base(gen_random_uuid(), $1)"
     assert await store.has_room(tenant_id)

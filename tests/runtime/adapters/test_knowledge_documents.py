@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from syntera_crds.contract.knowledge_config import MOST_KNOWLEDGE_BASES
 from syntera_runtime.errors import AudienceNotHeld, FileAttached, FileNotFound, TooManyKnowledgeBases
 from syntera_runtime.ids import new_id
 from syntera_runtime.models.ids import DocumentId, FileId, KnowledgeBaseId
 from syntera_runtime.models.knowledge import (
-    MOST_KNOWLEDGE_BASES,
     Document,
     DocumentChange,
     DocumentFailure,

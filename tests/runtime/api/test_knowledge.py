@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from syntera_crds.contract.api_key import Scope
-from syntera_crds.contract.knowledge_config import SearchMode
+from syntera_crds.contract.knowledge_config import MOST_KNOWLEDGE_BASES, SearchMode
 from syntera_crds.contract.tenant_config import Limits
 from syntera_runtime.adapters.memory import MemoryStore
 from syntera_runtime.api.app import build_public_app
@@ -17,7 +17,6 @@ from syntera_runtime.errors import KnowledgeBaseNotReady, ModelUnavailable, Sear
 from syntera_runtime.ids import new_id
 from syntera_runtime.models.ids import TenantId
 from syntera_runtime.models.knowledge import (
-    MOST_KNOWLEDGE_BASES,
     DocumentOrigin,
     Failing,
     Passage,

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from syntera_crds.contract.agent_config import SecretKey
-from syntera_crds.contract.knowledge_config import Chunking, PineconeIndex, SyncBudget
+from syntera_crds.contract.knowledge_config import MOST_KNOWLEDGE_BASES, Chunking, PineconeIndex, SyncBudget
 from syntera_runtime.errors import ModelRefused, ModelTimeout, ModelUnavailable, SecretMissing, StoreUnavailable
 from syntera_runtime.ingest import embedding as embedding_module
 from syntera_runtime.ingest.failures import SyncFailed
@@ -16,7 +16,6 @@ from syntera_runtime.ingest.items import Item, Missed, Same
 from syntera_runtime.ingest.sync import synchronise
 from syntera_runtime.models.ids import TenantId
 from syntera_runtime.models.knowledge import (
-    MOST_KNOWLEDGE_BASES,
     DocumentFacts,
     DocumentState,
     Extracted,

@@ -24,11 +24,11 @@ from ...models.knowledge import (
     SyncFailure,
     SyncState,
 )
+from .knowledge_reader import SELECT_KNOWLEDGE_BASES
 from .knowledge_rows import (
     CHUNK_COLUMNS,
     DOCUMENT_COLUMNS,
     FACTS_COLUMNS,
-    INDEX_COLUMNS,
     clean,
     facts_values,
     read_chunk,
@@ -38,11 +38,7 @@ from .knowledge_rows import (
 )
 from .pool import Connection, Pool
 
-_DESCRIBE = f"""
-SELECT b.id AS base_id, b.name, {INDEX_COLUMNS} FROM syntera.knowledge_bases AS b
-LEFT JOIN syntera.knowledge_indexes AS i ON i.tenant_id = $1 AND i.knowledge_base_id = b.id AND i.state = 'active'
-WHERE b.tenant_id = $1 AND b.name = ANY ($2::text[])
-"""  # noqa: S608  # the columns are a constant
+_DESCRIBE = f"{SELECT_KNOWLEDGE_BASES} AND b.name = ANY ($2::text[])"
 
 _COUNT_DOCUMENTS = """
 SELECT knowledge_base_id, state, count(*) AS number FROM syntera.knowledge_documents

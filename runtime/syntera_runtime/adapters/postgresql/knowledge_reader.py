@@ -16,11 +16,13 @@ from .knowledge_rows import (
 )
 from .pool import Pool
 
-FIND_KNOWLEDGE_BASE = f"""
-SELECT b.id AS base_id, {INDEX_COLUMNS} FROM syntera.knowledge_bases AS b
+SELECT_KNOWLEDGE_BASES = f"""
+SELECT b.id AS base_id, b.name, {INDEX_COLUMNS} FROM syntera.knowledge_bases AS b
 LEFT JOIN syntera.knowledge_indexes AS i ON i.tenant_id = $1 AND i.knowledge_base_id = b.id AND i.state = 'active'
-WHERE b.tenant_id = $1 AND b.name = $2
+WHERE b.tenant_id = $1
 """  # noqa: S608  # the columns are a constant
+
+FIND_KNOWLEDGE_BASE = f"{SELECT_KNOWLEDGE_BASES} AND b.name = $2"
 
 SEARCH_WORDS = """
 SELECT * FROM syntera.search_knowledge($1, $2, $3, $4, $5, $6, $7, $8, $9) ORDER BY score DESC, document_id, position LIMIT $9
